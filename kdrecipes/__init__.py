@@ -1,0 +1,67 @@
+"""kdrecipes: knowledge distillation by recipe, with Keras 3 on PyTorch.
+
+`kdrecipes run FILE` on the command line; `run(load_recipe("digits"))` in Python. The names below are the public ones;
+those that need Keras are imported at their first use, so that validating a recipe stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if "keras" not in sys.modules:  # Keras reads this once, at import
+    os.environ["KERAS_BACKEND"] = "torch"
+
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError, RunError, UsageError
+from kdrecipes.hookspecs import Component, hookimpl
+
+if TYPE_CHECKING:
+    from kdrecipes.distiller import Distiller, Outputs
+    from kdrecipes.losses.hint import Hint
+    from kdrecipes.losses.kd import KD
+    from kdrecipes.recipe import Recipe, load_recipe
+    from kdrecipes.registry import component
+    from kdrecipes.runs import run
+
+_LAZY = {
+    "Distiller": "kdrecipes.distiller",
+    "Outputs": "kdrecipes.distiller",
+    "KD": "kdrecipes.losses.kd",
+    "Hint": "kdrecipes.losses.hint",
+    "Recipe": "kdrecipes.recipe",
+    "load_recipe": "kdrecipes.recipe",
+    "component": "kdrecipes.registry",
+    "run": "kdrecipes.runs",
+}
+
+__all__ = [
+    "KD",
+    "Component",
+    "Distiller",
+    "EnvironmentProblem",
+    "Hint",
+    "KDRecipesError",
+    "Outputs",
+    "Recipe",
+    "RecipeError",
+    "RunError",
+    "UsageError",
+    "component",
+    "hookimpl",
+    "load_recipe",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kdrecipes")
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'kdrecipes' has no attribute {name!r}")

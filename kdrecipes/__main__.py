@@ -1,0 +1,5 @@
+"""`python -m kdrecipes`."""
+
+from kdrecipes.cli import main
+
+main()

@@ -1,0 +1,227 @@
+"""The command line: verbs, exit codes, `--json`. stdout is the result, stderr is progress and problems."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdrecipes.errors import KDRecipesError, Problem, RecipeError, UsageError
+
+app = typer.Typer(
+    name="kdrecipes",
+    help="Knowledge distillation by recipe: one file names a teacher, a student, a dataset and a loss.",
+    epilog="Start with:  kdrecipes run digits   (no download, under a minute).   "
+    "Exit codes: 0 done, 1 run failed, 2 recipe or usage, 3 environment or plugin, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+PluginOption = Annotated[
+    list[Path], typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin; repeatable.")
+]
+
+
+class Topic(StrEnum):
+    """What `kdrecipes list` can list."""
+
+    models = "models"
+    datasets = "datasets"
+    losses = "losses"
+    callbacks = "callbacks"
+    recipes = "recipes"
+    plugins = "plugins"
+
+
+_KIND_OF = {Topic.models: "model", Topic.datasets: "dataset", Topic.losses: "loss", Topic.callbacks: "callback"}
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import kdrecipes
+
+        typer.echo(f"kdrecipes {kdrecipes.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe such as `digits`.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/<name>.")] = None,
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key (TOML), e.g. train.epochs=1.")
+    ] = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    plugin: PluginOption = [],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder of another recipe.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train teacher, baseline and distilled student; write the report.
+
+    The same recipe in the same folder continues where it stopped; a finished run prints its report again.
+
+    Example:  kdrecipes run digits --set train.epochs=3 --set loss.temperature=2 --out runs/try
+    """
+    from kdrecipes.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides, plugins=plugin)
+    from kdrecipes.runs import run as run_recipe  # torch and keras: only once the recipe is known to be valid
+
+    report = run_recipe(loaded, out, device=device, overwrite=overwrite)
+    if as_json:
+        _print_json(report)
+    else:
+        from kdrecipes.report import summary_text
+
+        typer.echo(summary_text(report))
+
+
+@app.command()
+def validate(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Recipe files, folders of them, or names.")],
+    plugin: PluginOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Check recipes without training or importing torch; every problem is reported at once."""
+    from kdrecipes.errors import EnvironmentProblem
+    from kdrecipes.recipe import load_recipe
+
+    results: list[dict[str, Any]] = []
+    code = 0
+    for file in _recipe_files(paths):
+        try:
+            recipe = load_recipe(file, plugins=plugin)
+            results.append({"file": file, "ok": True, "recipe_sha256": recipe.fingerprint, "problems": []})
+            text = f"{file}  ok"
+        except RecipeError as error:
+            results.append({"file": file, "ok": False, "problems": [p.asdict() for p in error.problems]})
+            text, code = str(error), error.exit_code
+        except EnvironmentProblem as error:
+            problem = Problem(file, 0, 0, "", str(error)).asdict()
+            results.append({"file": file, "ok": False, "problems": [problem]})
+            text, code = str(error), code or error.exit_code
+        if not as_json:
+            typer.echo(text, err=not results[-1]["ok"])
+    if as_json:
+        _print_json({"ok": code == 0, "files": results})
+    raise typer.Exit(code)
+
+
+def _recipe_files(paths: list[str]) -> list[str]:
+    files: list[str] = []
+    for path in paths:
+        if not Path(path).is_dir():
+            files.append(path)
+            continue
+        inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix in (".toml", ".json") and p.is_file())
+        if not inside:
+            raise UsageError(f"{path}: no .toml or .json file in this folder.")
+        files += inside
+    return files
+
+
+@app.command("list")
+def list_(
+    topic: Annotated[Topic | None, typer.Argument(help="Default: everything.")] = None,
+    plugin: PluginOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Show the installed models, datasets, losses, callbacks, recipes and plugins, and who provides them."""
+    from kdrecipes.recipe import packaged_recipes
+    from kdrecipes.registry import load_registry
+
+    registry = load_registry(tuple(path.resolve() for path in plugin))
+    listing: dict[str, list[dict[str, Any]]] = {}
+    for shown in [topic] if topic else list(Topic):
+        if shown in _KIND_OF:
+            kind = _KIND_OF[shown]
+            listing[shown] = [
+                {"name": name, "summary": component.summary, "provider": str(provider)}
+                for name in registry.names(kind)
+                for component, provider in [registry.components[kind, name]]
+            ]
+        elif shown is Topic.recipes:
+            listing[shown] = [{"name": name, "summary": _first_comment(name)} for name in packaged_recipes()]
+        else:
+            listing[shown] = [
+                {"name": p.provider.plugin, "provider": str(p.provider), "components": p.components,
+                 "state": "broken" if p.error else "ok", "error": p.error, "notes": p.notes}
+                for p in registry.plugins
+            ]  # fmt: skip
+            for (kind, name), owners in registry.conflicts.items():
+                text = f"two plugins provide the {kind} {name!r}: {' and '.join(map(str, owners))}"
+                listing[shown].append({"name": name, "provider": "", "components": [], "state": "conflict",
+                                       "error": text, "notes": []})  # fmt: skip
+    if as_json:
+        _print_json(listing)
+        return
+    for heading, rows in listing.items():
+        typer.echo(heading if rows else f"{heading}\n  (none)")
+        width = max((len(row["name"]) for row in rows), default=0)
+        for row in rows:
+            text = row.get("summary") or row.get("error") or ", ".join(row.get("components", []))
+            who = f"  [{row['provider']}]" if row.get("provider") else ""
+            state = f"{row['state']}: " if row.get("state") not in (None, "ok") else ""
+            typer.echo(f"  {row['name']:<{width}}  {state}{text}{who}".rstrip())
+            for note in row.get("notes", []):
+                typer.echo(f"  {'':<{width}}  note: {note}")
+
+
+def _first_comment(name: str) -> str:
+    """A recipe's first comment line that is not an editor directive: what it is, for the listing."""
+    from importlib import resources
+
+    text = (resources.files("kdrecipes.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    comments = [line[2:].strip() for line in text.splitlines() if line.startswith("# ")]
+    return comments[0].partition("   ")[0] if comments else ""
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
+    plugin: PluginOption = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="The schema is JSON with or without this.")] = False,
+) -> None:
+    """Print one JSON schema of recipes with everything that is installed, for editors."""
+    from kdrecipes.registry import load_registry
+    from kdrecipes.schema import composed_schema
+
+    text = json.dumps(
+        composed_schema(load_registry(tuple(path.resolve() for path in plugin))), indent=2, ensure_ascii=False
+    )
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Entry point: turns every known error into its message and exit code."""
+    try:
+        app()
+    except KDRecipesError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
+        sys.exit(130)

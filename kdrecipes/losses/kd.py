@@ -1,0 +1,68 @@
+"""`kd`: temperature-scaled KL divergence between teacher and student (Hinton, Vinyals & Dean 2015)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from kdrecipes.hookspecs import Component
+
+if TYPE_CHECKING:
+    import torch
+
+    from kdrecipes.distiller import Outputs
+
+OPTIONS = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "temperature": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": 4.0,
+            "description": "Divides both networks' logits; above 1 it shows more of the teacher's small probabilities.",
+            "examples": [1.0, 2.0, 4.0],
+        }
+    },
+}
+
+
+class KD:
+    """T² · KL(softmax(teacher / T) ‖ softmax(student / T)), one value per example.
+
+    Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2: the factor
+    T² keeps the gradient's size while T changes. `log_softmax` on both sides, so nothing is clipped and a confidently
+    wrong student still gets its gradient.
+
+    Args:
+        temperature: T, a finite number above 0. Default 4.0.
+
+    Raises:
+        ValueError: for any other temperature.
+
+    Example:
+        ```python
+        Distiller(teacher=teacher, student=student, loss=KD(temperature=4.0), weight=0.9, label_weight=0.1)
+        ```
+    """
+
+    def __init__(self, temperature: float = 4.0):
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"`temperature` must be a finite number above 0. Received: temperature={temperature}")
+        self.temperature = float(temperature)
+
+    def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
+        """Values of shape (batch,), in the wider dtype of the two logits; `labels` are not read."""
+        log_p = (teacher.logits / self.temperature).log_softmax(-1)
+        log_q = (student.logits / self.temperature).log_softmax(-1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1) * self.temperature**2
+
+
+def build(temperature: float = 4.0) -> KD:
+    """The term that a recipe's `name = "kd"` asks for."""
+    return KD(temperature)
+
+
+COMPONENT = Component(
+    kind="loss", name="kd", build=build, options=OPTIONS, summary="T² · KL(teacher ‖ student) on tempered softmaxes"
+)

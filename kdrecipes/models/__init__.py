@@ -1,0 +1,16 @@
+"""The built-in models: from raw RGB pixels, float 0–255, (batch, height, width, 3), to logits (batch, classes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kdrecipes.hookspecs import Component, hookimpl
+
+
+@hookimpl
+def kdrecipes_components() -> Iterable[Component]:
+    """The model components."""
+    from kdrecipes.models import applications, cnn
+
+    yield cnn.COMPONENT
+    yield from applications.COMPONENTS

@@ -1,0 +1,183 @@
+"""Where each key of a TOML or JSON text stands: tomllib and json say nothing about lines.
+
+Both scanners run on text that the real parser has already accepted, so they need not judge it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from json.decoder import scanstring  # type: ignore[attr-defined]
+
+Path = tuple[str | int, ...]
+Positions = dict[Path, tuple[int, int]]
+
+_TOML_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_TOML_KEY = re.compile(r'\s*("(?:\\.|[^"\\])*"|\'[^\']*\'|[A-Za-z0-9_-]+)\s*')
+_TOML_STRING = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'',
+    re.DOTALL,
+)
+_TOML_SCALAR = re.compile(r"[^,\]}#\n]+")
+_JSON_BLANK = re.compile(r"[ \t\r\n]*")
+_JSON_SCALAR = re.compile(r"[^,\]}\s]+")
+
+
+def show_path(path: Path) -> str:
+    """`("loss", "terms", 0, "weight")` as a person writes it: `loss.terms[0].weight`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            bare = re.fullmatch(r"[A-Za-z0-9_$-]+", part)
+            text += ("." if text else "") + (part if bare else f'"{part}"')
+    return text
+
+
+class _Scanner:
+    def __init__(self, text: str):
+        self.text = text
+        self.at = 0
+        self.found: dict[Path, int] = {}
+
+    def skip(self, pattern: re.Pattern[str]) -> None:
+        match = pattern.match(self.text, self.at)
+        self.at = match.end() if match else self.at + 1
+
+    def peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def positions(self) -> Positions:
+        starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
+        result: Positions = {}
+        line = 0
+        for path, offset in sorted(self.found.items(), key=lambda item: item[1]):
+            while line + 1 < len(starts) and starts[line + 1] <= offset:
+                line += 1
+            result[path] = (line + 1, offset - starts[line] + 1)
+        return result
+
+
+class _Toml(_Scanner):
+    def keys(self) -> tuple[list[str], list[int]]:
+        """One dotted key: its parts and where each begins."""
+        parts, offsets = [], []
+        while match := _TOML_KEY.match(self.text, self.at):
+            raw = match.group(1)
+            parts.append(next(iter(tomllib.loads(f"{raw} = 0"))))
+            offsets.append(match.start(1))
+            self.at = match.end()
+            if self.peek() != ".":
+                break
+            self.at += 1
+        return parts, offsets
+
+    def pair(self, table: Path) -> None:
+        parts, offsets = self.keys()
+        for depth, offset in enumerate(offsets, 1):
+            self.found.setdefault((*table, *parts[:depth]), offset)
+        self.at = self.text.index("=", self.at) + 1
+        self.value((*table, *parts))
+
+    def value(self, path: Path) -> None:
+        self.skip(_TOML_BLANK)
+        match self.peek():
+            case "{":
+                self.at += 1
+                self.items("}", lambda _: self.pair(path))
+            case "[":
+                self.at += 1
+                self.items("]", lambda index: self.element((*path, index)))
+            case '"' | "'":
+                self.skip(_TOML_STRING)
+            case _:
+                self.skip(_TOML_SCALAR)
+
+    def element(self, path: Path) -> None:
+        self.found[path] = self.at
+        self.value(path)
+
+    def items(self, end: str, read) -> None:
+        index = 0
+        self.skip(_TOML_BLANK)
+        while self.peek() not in (end, ""):
+            read(index)
+            index += 1
+            self.skip(_TOML_BLANK)
+            if self.peek() == ",":
+                self.at += 1
+                self.skip(_TOML_BLANK)
+        self.at += 1
+
+    def scan(self) -> None:
+        table: Path = ()
+        counts: dict[Path, int] = {}
+        while True:
+            self.skip(_TOML_BLANK)
+            if not self.peek():
+                return
+            if self.peek() != "[":
+                self.pair(table)
+                continue
+            start = self.at
+            is_array = self.text.startswith("[[", self.at)
+            self.at += 2 if is_array else 1
+            parts, _ = self.keys()
+            self.at += 2 if is_array else 1
+            table = ()
+            for depth, part in enumerate(parts, 1):
+                table = (*table, part)
+                self.found.setdefault(table, start)
+                last = depth == len(parts)
+                if last and is_array:
+                    counts[table] = counts.get(table, -1) + 1
+                if table in counts:
+                    table = (*table, counts[table])
+            self.found.setdefault(table, start)
+
+
+class _Json(_Scanner):
+    def scan(self) -> None:
+        self.skip(_JSON_BLANK)
+        self.value(())
+
+    def value(self, path: Path) -> None:
+        if self.peek() == "{":
+            self.at += 1
+            self.skip(_JSON_BLANK)
+            while self.peek() not in ("}", ""):
+                start = self.at
+                key, self.at = scanstring(self.text, self.at + 1, True)
+                self.found[(*path, key)] = start
+                self.at = self.text.index(":", self.at) + 1
+                self.child((*path, key))
+            self.at += 1
+        elif self.peek() == "[":
+            self.at += 1
+            self.skip(_JSON_BLANK)
+            index = 0
+            while self.peek() not in ("]", ""):
+                self.found[(*path, index)] = self.at
+                self.child((*path, index))
+                index += 1
+            self.at += 1
+        elif self.peek() == '"':
+            _, self.at = scanstring(self.text, self.at + 1, True)
+        else:
+            self.skip(_JSON_SCALAR)
+
+    def child(self, path: Path) -> None:
+        self.skip(_JSON_BLANK)
+        self.value(path)
+        self.skip(_JSON_BLANK)
+        if self.peek() == ",":
+            self.at += 1
+            self.skip(_JSON_BLANK)
+
+
+def positions(text: str, *, json: bool) -> Positions:
+    """Line and column (from 1) of every key and array element of a valid TOML or JSON text."""
+    scanner: _Toml | _Json = _Json(text) if json else _Toml(text)
+    scanner.scan()
+    return scanner.positions()
