@@ -114,11 +114,13 @@ def validate(
             results.append({"file": file, "ok": True, "recipe_sha256": recipe.fingerprint, "problems": []})
             text = f"{file}  ok"
         except RecipeError as error:
-            results.append({"file": file, "ok": False, "problems": [p.asdict() for p in error.problems]})
+            results.append(
+                {"file": file, "ok": False, "recipe_sha256": None, "problems": [p.asdict() for p in error.problems]}
+            )
             text, code = str(error), error.exit_code
         except EnvironmentProblem as error:
             problem = Problem(file, 0, 0, "", str(error)).asdict()
-            results.append({"file": file, "ok": False, "problems": [problem]})
+            results.append({"file": file, "ok": False, "recipe_sha256": None, "problems": [problem]})
             text, code = str(error), code or error.exit_code
         if not as_json:
             typer.echo(text, err=not results[-1]["ok"])
@@ -212,7 +214,10 @@ def schema(
     if out is None:
         typer.echo(text)
     else:
-        out.write_text(text + "\n", encoding="utf-8")
+        try:
+            out.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--out {out}: can't be written: {error.strerror}.") from error
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ Both scanners run on text that the real parser has already accepted, so they nee
 
 from __future__ import annotations
 
+import contextlib
+import json as json_module
 import re
 import tomllib
 from json.decoder import scanstring  # type: ignore[attr-defined]
@@ -19,8 +21,15 @@ _TOML_STRING = re.compile(
     re.DOTALL,
 )
 _TOML_SCALAR = re.compile(r"[^,\]}#\n]+")
+_TOML_DOTTED = r"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]++[ \t]*+\.[ \t]*+){%d}"
+_JSON_STRING = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL)
 _JSON_BLANK = re.compile(r"[ \t\r\n]*")
 _JSON_SCALAR = re.compile(r"[^,\]}\s]+")
+
+
+def printable(text: str) -> str:
+    """`text` on one line and safe for any terminal: what can't be printed is escaped."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def show_path(path: Path) -> str:
@@ -31,7 +40,8 @@ def show_path(path: Path) -> str:
             text += f"[{part}]"
         else:
             bare = re.fullmatch(r"[A-Za-z0-9_$-]+", part)
-            text += ("." if text else "") + (part if bare else f'"{part}"')
+            quoted = printable(json_module.dumps(part, ensure_ascii=False))
+            text += ("." if text else "") + (part if bare else quoted)
     return text
 
 
@@ -40,6 +50,8 @@ class _Scanner:
         self.text = text
         self.at = 0
         self.found: dict[Path, int] = {}
+        # What stands twice, in texts that the parser refused for it: path, where it stood first, where again.
+        self.repeated: list[tuple[Path, int, int]] = []
 
     def skip(self, pattern: re.Pattern[str]) -> None:
         match = pattern.match(self.text, self.at)
@@ -60,12 +72,17 @@ class _Scanner:
 
 
 class _Toml(_Scanner):
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.pairs: set[Path] = set()
+        self.tables: set[Path] = set()
+
     def keys(self) -> tuple[list[str], list[int]]:
         """One dotted key: its parts and where each begins."""
         parts, offsets = [], []
         while match := _TOML_KEY.match(self.text, self.at):
             raw = match.group(1)
-            parts.append(next(iter(tomllib.loads(f"{raw} = 0"))))
+            parts.append(next(iter(tomllib.loads(f"{raw} = 0"))) if raw[0] in "\"'" else raw)
             offsets.append(match.start(1))
             self.at = match.end()
             if self.peek() != ".":
@@ -76,7 +93,11 @@ class _Toml(_Scanner):
     def pair(self, table: Path) -> None:
         parts, offsets = self.keys()
         for depth, offset in enumerate(offsets, 1):
-            self.found.setdefault((*table, *parts[:depth]), offset)
+            path = (*table, *parts[:depth])
+            if path in self.pairs or (depth == len(parts) and path in self.found):
+                self.repeated.append((path, self.found[path], offset))
+            self.found.setdefault(path, offset)
+        self.pairs.add((*table, *parts))
         self.at = self.text.index("=", self.at) + 1
         self.value((*table, *parts))
 
@@ -130,6 +151,10 @@ class _Toml(_Scanner):
                 table = (*table, part)
                 self.found.setdefault(table, start)
                 last = depth == len(parts)
+                if table in self.pairs or (last and table in self.tables):
+                    self.repeated.append((table, self.found[table], start))
+                if last and not is_array and table not in counts:
+                    self.tables.add(table)
                 if last and is_array:
                     counts[table] = counts.get(table, -1) + 1
                 if table in counts:
@@ -149,7 +174,9 @@ class _Json(_Scanner):
             while self.peek() not in ("}", ""):
                 start = self.at
                 key, self.at = scanstring(self.text, self.at + 1, True)
-                self.found[(*path, key)] = start
+                if (*path, key) in self.found:
+                    self.repeated.append(((*path, key), self.found[*path, key], start))
+                self.found[*path, key] = start
                 self.at = self.text.index(":", self.at) + 1
                 self.child((*path, key))
             self.at += 1
@@ -181,3 +208,36 @@ def positions(text: str, *, json: bool) -> Positions:
     scanner: _Toml | _Json = _Json(text) if json else _Toml(text)
     scanner.scan()
     return scanner.positions()
+
+
+def place(text: str, offset: int) -> tuple[int, int]:
+    """Line and column (from 1) of an offset."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+def repeated(text: str, *, json: bool) -> list[tuple[Path, int, int]]:
+    """What stands twice in a text that is valid but for that: path, offset of the first, offset of the second."""
+    scanner: _Toml | _Json = _Json(text) if json else _Toml(text)
+    with contextlib.suppress(ValueError, RecursionError):  # the text may have other faults too
+        scanner.scan()
+    return scanner.repeated
+
+
+def too_deep(text: str, limit: int, *, json: bool) -> int | None:
+    """Where any text, valid or not, nests brackets or dotted keys deeper than `limit`.
+
+    Asked before a parser reads the text: their time and stack grow with the depth.
+    """
+
+    def blank(match: re.Match[str]) -> str:
+        return re.sub(r"[^\n]", " " if match[0][0] == "#" else "_", match[0])
+
+    strings = _JSON_STRING if json else re.compile(f"#[^\n]*|{_TOML_STRING.pattern}", re.DOTALL)
+    text = strings.sub(blank, text)
+    depth = 0
+    for match in re.finditer(r"[\[\]{}]", text):
+        depth = depth + 1 if match[0] in "[{" else max(0, depth - 1)
+        if depth > limit:
+            return match.start()
+    dotted = None if json else re.search(_TOML_DOTTED % limit, text)
+    return dotted.start() if dotted else None

@@ -6,6 +6,8 @@ import copy
 import hashlib
 import json
 import math
+import os.path
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,9 +17,17 @@ from typing import Any
 
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.positions import Path as KeyPath
-from kdrecipes.positions import Positions, positions, show_path
+from kdrecipes.positions import Positions, place, positions, printable, repeated, show_path, too_deep
 from kdrecipes.registry import Registry, load_registry, nearest, recipe_options
-from kdrecipes.validation import Checker, component_tables, definition, run_keys, show, structure_schema
+from kdrecipes.validation import (
+    Checker,
+    component_tables,
+    definition,
+    parse_requirement,
+    run_keys,
+    show,
+    structure_schema,
+)  # fmt: skip
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
@@ -60,13 +70,15 @@ class Recipe:
         options = {key: table[key] for key in recipe_options(component)["properties"] if key in table}
         for key, value in options.items():
             if isinstance(value, str) and _is_path(declared[key], value):
-                options[key] = str(self.folder / Path(value).expanduser())
+                options[key] = str(self.folder / os.path.expanduser(value))  # an unknown ~user stays as it is
         return options | {key: value for key, value in passed.items() if key in declared}
 
 
 def packaged_recipes() -> list[str]:
     """Names of the recipes that come with kdrecipes, for `kdrecipes run NAME`."""
-    return sorted(item.name[:-5] for item in resources.files("kdrecipes.recipes").iterdir() if item.name.endswith(".toml"))
+    return sorted(
+        item.name[:-5] for item in resources.files("kdrecipes.recipes").iterdir() if item.name.endswith(".toml")
+    )
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Iterable[str | Path] = ()) -> Recipe:
@@ -89,7 +101,8 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
     data, places = _parse(text, file)
     overridden = _override(data, overrides)
     checker = Checker(data, places, file, registry, overridden)
-    problems = _unrepresentable(data, checker) or checker.check()
+    _unrepresentable(data, checker)
+    problems = checker.check()
     missing = _missing_requirements(data.get("requires"))
     if missing:
         # Components of the missing plugin are unknown for that reason; what is wrong beside them still counts.
@@ -97,14 +110,14 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
     if problems:
         raise RecipeError(problems)
     if missing:
-        raise EnvironmentProblem(_requirement_message(file, missing))
+        raise EnvironmentProblem(_requirement_message(checker, missing))
     resolved = resolve(data, registry)
     return Recipe(resolved, text, str(path), folder, tuple(overrides), fingerprint(resolved), registry)
 
 
-def resolve(data: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """Fill every default of a valid recipe in; numbers declared "number" become floats."""
-    data = copy.deepcopy(dict(data))
+    data: dict[str, Any] = copy.deepcopy(dict(recipe))
     data.pop("$schema", None)
     train = data["train"]
     teacher_train = data.get("teacher", {}).get("train")
@@ -134,7 +147,7 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 
 
 def _is_path(schema: Mapping[str, Any], value: str) -> bool:
-    """Whether an option's value is a path: `"format": "path"`, or an `anyOf` of words and paths and none of the words."""
+    """Whether an option's value is a path: `"format": "path"`, or an `anyOf` of words and paths and not a word."""
     branches = schema.get("anyOf", [schema])
     return not any(value in b.get("enum", ()) for b in branches) and any(b.get("format") == "path" for b in branches)
 
@@ -182,168 +195,217 @@ def _default(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
 
 def _read(path: str) -> tuple[str, Path, str]:
     """The display name, folder and text of a recipe file or packaged recipe."""
+
+    def refuse(rule: str, received: str = "", suggestion: str = "") -> RecipeError:
+        return RecipeError([Problem(path, 0, 0, "", rule, received, suggestion)])
+
     file = Path(path)
-    if not file.suffix and not file.exists() and file.name == path:
-        names = packaged_recipes()
+    names = packaged_recipes()
+    if path in names or (not file.suffix and not os.path.lexists(path) and file.name == path):
         if path not in names:
             near = nearest(path, names)
-            hint = f"did you mean {near!r}?" if near else f"packaged recipes: {', '.join(names)}"
-            raise RecipeError([Problem(path, 0, 0, "", "is neither a file nor a packaged recipe", repr(path), near or "")
-                               if near else Problem(path, 0, 0, "", f"is neither a file nor a packaged recipe ({hint})")])  # fmt: skip
+            choices = "" if near else f" (packaged: {', '.join(names)})"
+            rule = f"is neither a file nor a packaged recipe{choices}"
+            raise refuse(rule, show(path), show(near) if near else "")
         item = resources.files("kdrecipes.recipes") / f"{path}.toml"
         with resources.as_file(item) as real:
             return f"{path}.toml", Path(real).parent, item.read_text(encoding="utf-8")
 
-    def refuse(rule: str) -> RecipeError:
-        return RecipeError([Problem(path, 0, 0, "", rule)])
-
     if file.suffix not in (".toml", ".json"):
-        raise refuse("a recipe is a .toml or .json file" if file.exists() else "no such file")
+        exists = os.path.lexists(path)
+        raise refuse("a recipe is a .toml or .json file" if exists else "no such file")
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise refuse(f"a recipe has at most {MAX_BYTES:,} bytes; this file has {file.stat().st_size:,}")
-        return path, file.parent.resolve(), file.read_bytes().decode("utf-8")
+        if (size := file.stat().st_size) > MAX_BYTES:
+            raise refuse(f"a recipe has at most {MAX_BYTES:,} bytes", f"{size:,} bytes")
+        return path, file.parent.resolve(), file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         near = nearest(file.name, [p.name for p in file.parent.glob("*")]) if file.parent.is_dir() else ""
-        raise refuse("no such file" + (f"; did you mean {str(file.with_name(near))!r}?" if near else "")) from None
+        raise refuse("no such file", show(path), show(str(file.with_name(near))) if near else "") from None
     except UnicodeDecodeError as error:
-        raise refuse(f"is not UTF-8 text (byte {error.start})") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        column = len(error.object[error.object.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
+        rule = "is not UTF-8 text; save the file in that encoding"
+        raise RecipeError([Problem(path, line, column, "", rule, f"byte 0x{error.object[error.start]:02x}")]) from None
     except OSError as error:
         raise refuse(f"can't be read: {error.strerror}") from None
+    except ValueError as error:  # a null byte in the name
+        raise refuse(f"can't be read: {error}") from None
+
+
+# What tomllib's messages mean to the person who wrote the line; the words after the colon are ours.
+_TOML_WORDS = {
+    "Invalid value": "a value is expected here: a number, true, false, an array, a table, or text in double quotes",
+    "Illegal character '\\n'": "this string is not closed on its line",
+    "Unescaped '\\\\'": "a backslash in double quotes starts an escape; write two, or use single quotes",
+    "Expected '='": "a key is followed by = and its value",
+    "Invalid statement": "a key, a [table] or a # comment is expected here",
+    "Expected newline or end of document": "one `key = value` stands on a line, and nothing after it but a # comment",
+    "Unclosed array": "this array is not closed",
+    "Unclosed inline table": "this inline table is not closed",
+    "Invalid initial character for a key part": "a key consists of letters, digits, _ and -, or stands in quotes",
+}
 
 
 def _parse(text: str, file: str) -> tuple[dict[str, Any], Positions]:
     is_json = file.endswith(".json")
+    twice = False
 
-    def refuse(line: int, column: int, rule: str) -> RecipeError:
-        return RecipeError([Problem(file, line, column, "", rule)])
+    def refuse(line: int, column: int, rule: str, path: KeyPath = ()) -> RecipeError:
+        return RecipeError([Problem(file, line, column, show_path(path), rule)])
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        table: dict[str, Any] = {}
-        for key, value in items:
-            if key in table:
-                raise refuse(1, 1, f"the key {show(key)} stands twice in one object")
-            table[key] = value
+        nonlocal twice
+        table = dict(items)
+        twice = twice or len(table) < len(items)
         return table
 
-    # Nesting is bounded before anything recursive reads the text.
-    if _bracket_depth(text) > MAX_DEPTH:
-        raise refuse(1, 1, f"must not be nested deeper than {MAX_DEPTH} levels")
+    nested = f"must not be nested deeper than {MAX_DEPTH} levels"
+    deep = too_deep(text, MAX_DEPTH + 1, json=is_json)
+    if deep is not None:
+        raise refuse(*place(text, deep), nested)
     try:
         data = json.loads(text, object_pairs_hook=pairs) if is_json else tomllib.loads(text)
     except json.JSONDecodeError as error:
         raise refuse(error.lineno, error.colno, f"is not JSON: {error.msg}") from None
     except tomllib.TOMLDecodeError as error:
+        if again := _twice(text, file):
+            raise RecipeError(again) from None
         line, column, message = _toml_error_place(str(error), text)
-        raise refuse(line, column, f"is not TOML: {message}") from None
+        words = next((ours for theirs, ours in _TOML_WORDS.items() if message.startswith(theirs)), message)
+        raise refuse(line, column, f"is not TOML: {words}") from None
+    except ValueError:  # int() refuses more than 4300 digits
+        digits = re.search(r"[0-9][0-9_]{4300}", text)
+        raise refuse(*place(text, digits.start() if digits else 0), "has a number of thousands of digits") from None
+    if twice:
+        raise RecipeError(_twice(text, file))
     if not isinstance(data, dict):
-        raise refuse(1, 1, "a recipe is one JSON object")
-    return data, positions(text, json=is_json)
+        raise refuse(1, 1, "a recipe is one JSON object, { … }")
+    found = positions(text, json=is_json)
+    if too := _too_deep_path(data):
+        raise refuse(*found[too], nested, too)
+    return data, found
+
+
+def _twice(text: str, file: str) -> list[Problem]:
+    """One problem for each key or table that stands twice."""
+    problems = []
+    for path, first, second in repeated(text, json=file.endswith(".json")):
+        rule = f"stands twice; the first is in line {place(text, first)[0]}"
+        problems.append(Problem(file, *place(text, second), show_path(path), rule))
+    return problems
 
 
 def _toml_error_place(message: str, text: str) -> tuple[int, int, str]:
     """tomllib ends its messages with "(at line L, column C)" or "(at end of document)"."""
-    what, _, place = message.rpartition(" (at ")
-    words = place.rstrip(")").replace(",", "").split()
+    what, _, where = message.rpartition(" (at ")
+    words = where.rstrip(")").replace(",", "").split()
     if words[:1] == ["line"]:
         return int(words[1]), int(words[3]), what
-    return text.count("\n") + 1, 1, what or message
+    return *place(text, len(text.rstrip())), what or message
 
 
-def _bracket_depth(text: str) -> int:
-    """An upper bound of the nesting; brackets in strings count too, which no honest recipe has by the dozen."""
-    depth = deepest = 0
-    for char in text:
-        if char in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "]}":
-            depth = max(0, depth - 1)
-    dotted = max((line.partition("=")[0].count(".") for line in text.splitlines()), default=0)
-    return max(deepest, dotted)
+def _too_deep_path(data: dict[str, Any]) -> KeyPath:
+    """The first path of more than MAX_DEPTH parts, cut there; empty where there is none."""
+    stack: list[tuple[KeyPath, Any]] = [((), data)]
+    while stack:
+        path, value = stack.pop()
+        if len(path) > MAX_DEPTH:
+            return path
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        stack += [((*path, key), part) for key, part in reversed(list(parts))]
+    return ()
 
 
-def _unrepresentable(data: Mapping[str, Any], checker: Checker) -> list[Problem]:
-    """Values that JSON has no word for: NaN, infinities, dates."""
+def _unrepresentable(data: Mapping[str, Any], checker: Checker) -> None:
+    """Report what JSON has no word for: NaN, infinities, dates, whole numbers over 64 bits, half characters."""
+
+    def text(value: str, path: KeyPath) -> None:
+        if not value.isascii() and re.search("[\ud800-\udfff]", value):
+            checker.report(path, "must be text: a surrogate stands alone in it", show(value))
 
     def walk(value: Any, path: KeyPath) -> None:
         if isinstance(value, dict):
             for key, part in value.items():
+                text(key, (*path, key))
                 walk(part, (*path, key))
         elif isinstance(value, list):
             for index, part in enumerate(value):
                 walk(part, (*path, index))
+        elif isinstance(value, str):
+            text(value, path)
         elif isinstance(value, float) and not math.isfinite(value):
             checker.report(path, "must be a finite number", str(value))
-        elif not isinstance(value, str | int | float | bool | None):
-            checker.report(path, "must be a string, number, boolean, array or table", str(value))
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            checker.report(path, "must fit into 64 bits", show(value))
+        elif not isinstance(value, int | float | None):
+            rule = "must be a string, number, boolean, array or table; text stands in double quotes"
+            checker.report(path, rule, str(value))
 
     walk(data, ())
-    return checker.problems
 
 
 def _override(data: dict[str, Any], overrides: Iterable[str]) -> dict[KeyPath, str]:
-    """Merge `--set` fragments into `data`; returns which text set which path."""
+    """Merge `--set` fragments into `data`; returns which text set which path.
+
+    `train.epochs=1` sets one key and leaves its neighbours; `train={epochs=1}` replaces the whole table.
+    """
     origin: dict[KeyPath, str] = {}
-
-    def merge(target: dict[str, Any], new: dict[str, Any], path: KeyPath, text: str) -> None:
-        for key, value in new.items():
-            if isinstance(value, dict) and isinstance(target.get(key), dict) and not _inline(text, (*path, key)):
-                merge(target[key], value, (*path, key), text)
-            else:
-                target[key] = value
-                _mark(value, (*path, key), text)
-
-    def _mark(value: Any, path: KeyPath, text: str) -> None:
-        if isinstance(value, dict) and value and not _inline(text, path):
-            for key, part in value.items():
-                _mark(part, (*path, key), text)
-        else:
-            origin[path] = text
-
     for text in overrides:
-        try:
-            merge(data, tomllib.loads(text), (), text)
-        except tomllib.TOMLDecodeError:
-            rule = "is not TOML; write key=value, with strings in double quotes: --set 'student.name=\"cnn\"'"
-            raise RecipeError([Problem(f"--set {text}", 0, 0, "", rule)]) from None
+        path, value = _fragment(text)
+        target = data
+        for depth, part in enumerate(path[:-1], 1):
+            if not isinstance(target.get(part), dict):
+                target[part] = {}
+                origin[path[:depth]] = text
+            target = target[part]
+        target[path[-1]] = value
+        for old in [old for old in origin if old[: len(path)] == path]:
+            del origin[old]
+        origin[path] = text
     return origin
 
 
-def _inline(text: str, path: KeyPath) -> bool:
-    """Whether the fragment gives `path` itself a value (an inline table), and not something inside it."""
-    key = text.partition("=")[0].replace(" ", "").replace('"', "")
-    return key == show_path(path).replace('"', "")
+def _fragment(text: str) -> tuple[tuple[str, ...], Any]:
+    """The path and value of one `--set key=value`."""
+    rule = "is not TOML; write key=value, with strings in double quotes: --set 'student.name=\"cnn\"'"
+    refusal = RecipeError([Problem(f"--set {printable(text)}", 0, 0, "", rule)])
+    if too_deep(text, MAX_DEPTH - 1, json=False) is not None:
+        raise refusal
+    try:
+        key: Any = tomllib.loads(text.partition("=")[0] + "=0")
+        value: Any = tomllib.loads(text)
+        path: tuple[str, ...] = ()
+        while isinstance(key, dict):
+            ((part, key),) = key.items()
+            ((same, value),) = value.items()
+            if part != same:
+                raise ValueError(text)
+            path = (*path, part)
+    except (ValueError, AttributeError):  # no TOML, or more than one key
+        raise refusal from None
+    return path, value
 
 
-def _missing_requirements(requires: Any) -> list[tuple[str, str]]:
-    """The required distributions that are absent or of another version: (requirement, installed version or "")."""
-    if not isinstance(requires, list):
-        return []
-    from packaging.requirements import InvalidRequirement, Requirement
-
+def _missing_requirements(requires: Any) -> list[tuple[int, str, str]]:
+    """The required distributions that are absent or of another version: (index, requirement, installed version)."""
     missing = []
-    for text in requires:
-        try:
-            requirement = Requirement(text)
-        except (InvalidRequirement, TypeError):
-            missing.append((str(text), "invalid"))
-            continue
+    for index, text in enumerate(requires if isinstance(requires, list) else []):
+        requirement = parse_requirement(text)
+        if requirement is None:
+            continue  # a problem of the recipe, already reported
         try:
             installed = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            missing.append((text, ""))
+            missing.append((index, text, ""))
             continue
         if not requirement.specifier.contains(installed, prereleases=True):
-            missing.append((text, installed))
+            missing.append((index, text, installed))
     return missing
 
 
-def _requirement_message(file: str, missing: list[tuple[str, str]]) -> str:
-    invalid = [text for text, installed in missing if installed == "invalid"]
-    if invalid:
-        raise RecipeError([Problem(file, 0, 0, "requires", 'must be a distribution such as "kdrecipes-x>=1"', show(t))
-                           for t in invalid])  # fmt: skip
-    found = "; ".join(f"{text} ({f'{old} is installed' if old else 'not installed'})" for text, old in missing)
-    line = " ".join(f"'{text}'" if set(text) & set("<>=~! ") else text for text, _ in missing)
-    return f"{file}  requires: {found}. Install with:  pip install {line}"
+def _requirement_message(checker: Checker, missing: list[tuple[int, str, str]]) -> str:
+    found = "; ".join(f"{text} ({f'{old} is installed' if old else 'not installed'})" for _, text, old in missing)
+    install = " ".join(f"'{text}'" if set(text) & set("<>=~! []") else text for _, text, _ in missing)
+    where = checker.place(("requires", missing[0][0]))
+    rule = f"the recipe needs {found}. Install with:  pip install {install}"
+    return f"{where}  requires  {rule}"

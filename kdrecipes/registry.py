@@ -6,8 +6,10 @@ import difflib
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -123,6 +125,12 @@ def check_component(component: Any) -> list[str]:
     label = f"{component.kind} {component.name!r}"
     if component.kind not in KINDS:
         return [f"{label}: kind must be one of {', '.join(KINDS)}. Received: {component.kind!r}"]
+    if not (isinstance(component.name, str) and re.fullmatch("[A-Za-z0-9._-]+", component.name)):
+        return [f"{label}: its name must consist of letters, digits, '.', '_' and '-'"]
+    if not isinstance(component.summary, str):
+        return [f"{label}: its summary must be a string. Received: {component.summary!r}"]
+    if not isinstance(component.options, dict):
+        return [f"{label}: its options must be a dict, a draft-07 schema. Received: {component.options!r}"]
     if not callable(component.build):
         return [f"{label}: build must be callable. Received: {component.build!r}"]
     from jsonschema import Draft7Validator
@@ -133,13 +141,21 @@ def check_component(component: Any) -> list[str]:
         Draft7Validator.check_schema(component.options)
     except SchemaError as error:
         return [f"{label}: its options are no draft-07 schema: {error.message}"]
+    try:
+        json.dumps(component.options, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return [f"{label}: its options can't be written as JSON: {error}"]
     if component.options.get("additionalProperties") is not False:
         problems.append(f'{label}: its options need "additionalProperties": false')
     reserved = {key for table in _TABLES[component.kind] for key in RUN_KEYS[table]}
-    for key in component.options.get("properties", {}):
+    for key, schema in component.options.get("properties", {}).items():
+        if not isinstance(schema, dict):
+            problems.append(f"{label}: its option {key!r} needs a schema. Received: {schema!r}")
         if key in reserved and key not in PASSED_BY_RUN[component.kind]:
             problems.append(f"{label}: its option {key!r} is one of the run's own keys")
-    return problems + [f"{label}: {ref!r} in its options points outside them" for ref in _remote_refs(component.options)]
+    return problems + [
+        f"{label}: {ref!r} in its options points to nothing in them" for ref in _bad_refs(component.options)
+    ]
 
 
 def undescribed(component: Component) -> list[str]:
@@ -148,15 +164,26 @@ def undescribed(component: Component) -> list[str]:
     return sorted(name for name, schema in properties.items() if not schema.get("description"))
 
 
-def _remote_refs(schema: Any) -> Iterable[str]:
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
-                yield value
-            yield from _remote_refs(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _remote_refs(value)
+def _bad_refs(options: Mapping[str, Any]) -> Iterable[str]:
+    """The `$ref`s that lead out of `options` or nowhere."""
+
+    def leads_somewhere(ref: str) -> bool:
+        target: Any = options
+        for part in ref.removeprefix("#").split("/")[1:]:
+            target = target.get(part) if isinstance(target, dict) else None
+        return ref.startswith("#/") and isinstance(target, dict) and "$ref" not in target
+
+    def walk(schema: Any) -> Iterable[str]:
+        if isinstance(schema, dict):
+            if isinstance(ref := schema.get("$ref"), str) and not leads_somewhere(ref):
+                yield ref
+            for value in schema.values():
+                yield from walk(value)
+        elif isinstance(schema, list):
+            for value in schema:
+                yield from walk(value)
+
+    return walk(options)
 
 
 def _register(manager: pluggy.PluginManager, registry: Registry, plugin: Any, provider: Provider) -> None:
@@ -170,8 +197,8 @@ def _register(manager: pluggy.PluginManager, registry: Registry, plugin: Any, pr
         others = [other for other in manager.get_plugins() if other is not plugin]
         yielded = manager.subset_hook_caller("kdrecipes_components", others)()
         components = [component for part in yielded for component in part]
-    except Exception as error:  # a stranger's code: whatever it raises, it stops only those who need it
-        entry.error = _one_line(error)
+    except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises, it stops only those who need it
+        entry.error = one_line(error)
         if manager.is_registered(plugin):
             manager.unregister(plugin)
         return
@@ -182,11 +209,14 @@ def _register(manager: pluggy.PluginManager, registry: Registry, plugin: Any, pr
             continue
         registry.add(component, provider)
         entry.components.append(f"{component.kind} {component.name}")
-        entry.notes += [f"{component.kind} {component.name}: option {o!r} has no description" for o in undescribed(component)]
+        entry.notes += [
+            f"{component.kind} {component.name}: option {o!r} has no description" for o in undescribed(component)
+        ]
     entry.error = "; ".join(problems)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An exception as one line of text."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -194,17 +224,21 @@ def _one_line(error: BaseException) -> str:
 def _load_file(path: Path) -> tuple[ModuleType, Provider]:
     if not path.is_file():
         raise EnvironmentProblem(f"--plugin {path}: no such file.")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise EnvironmentProblem(f"--plugin {path}: can't be read: {error.strerror}.") from error
     name = f"kdrecipes_plugin_{digest[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise EnvironmentProblem(f"--plugin {path}: not a Python file.")
+        raise EnvironmentProblem(f"--plugin {path}: not a Python file (.py).")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise EnvironmentProblem(f"--plugin {path}: {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise EnvironmentProblem(f"--plugin {path}: {one_line(error)}") from error
     return module, Provider(path.name, str(path), f"sha256:{digest}")
 
 
@@ -224,18 +258,18 @@ def load_registry(files: tuple[Path, ...] = ()) -> Registry:
     manager.add_hookspecs(hookspecs)
     registry = Registry()
     version = importlib.metadata.version("kdrecipes")
-    for module in BUILT_IN:
-        _register(manager, registry, importlib.import_module(module), Provider(module, "kdrecipes", version))
+    for name in BUILT_IN:
+        _register(manager, registry, importlib.import_module(name), Provider(name, "kdrecipes", version))
     for entry_point in sorted(importlib.metadata.entry_points(group="kdrecipes"), key=lambda e: e.name):
         dist = entry_point.dist
         provider = Provider(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "")
         try:
             plugin = entry_point.load()
-        except Exception as error:
-            registry.plugins.append(Plugin(provider, error=_one_line(error)))
+        except (Exception, SystemExit) as error:
+            registry.plugins.append(Plugin(provider, error=one_line(error)))
             continue
         _register(manager, registry, plugin, provider)
-    for file in files:
+    for file in dict.fromkeys(files):
         module, provider = _load_file(file)
         _register(manager, registry, module, provider)
         if registry.plugins[-1].error:
@@ -265,9 +299,12 @@ def unknown_component(registry: Registry, kind: str, name: str) -> str:
     near = nearest(name, registry.names(kind))
     text = f"No {kind} is called {name!r}."
     text += f" Did you mean {near!r}?" if near else f" Installed: {', '.join(registry.names(kind)) or 'none'}."
-    for plugin in registry.broken:
-        text += f" The plugin {plugin.provider.plugin} ({plugin.provider}) could not be loaded: {plugin.error}."
-    return text
+    return " ".join([text, *(f"T{part[1:]}." for part in not_loaded(registry))])
+
+
+def not_loaded(registry: Registry) -> list[str]:
+    """One clause for each broken plugin: the component that nobody provides may be its."""
+    return [f"the plugin {p.provider.plugin} ({p.provider}) could not be loaded: {p.error}" for p in registry.broken]
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

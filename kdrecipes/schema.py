@@ -20,27 +20,45 @@ def composed_schema(registry: Registry) -> dict[str, Any]:
     schema["title"] = "kdrecipes recipe"
     definitions = schema["definitions"]
     for group, table in (("optimizers", "optimizer"), ("schedules", "schedule")):
-        branches = [
-            _branch(name, options, {}, "") for name, options in definitions.pop(group).items()
-        ]
+        branches = [_branch(name, options, {}, "") for name, options in definitions.pop(group).items()]
         definitions[table] = {"description": definitions[table]["description"], "oneOf": branches}
-    term_keys = definitions["term"]["properties"]
+    options_of: dict[tuple[str, str], dict[str, Any]] = {}
+    for (kind, name), (component, _) in sorted(registry.components.items(), key=lambda item: item[0]):
+        options_of[kind, name] = _hoist(f"{kind}.{name}", recipe_options(component), definitions)
+
+    def branches_of(kind: str, run_keys: dict[str, Any]) -> list[dict[str, Any]]:
+        summaries = {name: registry.components[kind, name][0].summary for name in registry.names(kind)}
+        return [_branch(name, options_of[kind, name], run_keys, summary) for name, summary in summaries.items()]
+
+    loss, term_keys = definitions["loss"], definitions["term"]["properties"]
     for table, kind in _KINDS.items():
         base = definitions[table]
-        branches = []
-        for name in registry.names(kind):
-            component, _ = registry.components[kind, name]
-            branches.append(_branch(name, recipe_options(component), base["properties"], component.summary))
-        definitions[table] = {"description": base.get("description", ""), "oneOf": branches or [{"not": {}}]}
-    loss = definitions["loss"]
+        definitions[table] = {"oneOf": branches_of(kind, base["properties"]) or [{"not": {}}]}
+        if "description" in base:
+            definitions[table]["description"] = base["description"]
     several = {"type": "object", "additionalProperties": False, "properties": loss["properties"]}
     shared = {key: part for key, part in loss["properties"].items() if key != "terms"}
-    one = []
-    for name in registry.names("loss"):
-        component, _ = registry.components["loss", name]
-        one.append(_branch(name, recipe_options(component), {**term_keys, **shared}, component.summary))
+    one = branches_of("loss", {**term_keys, **shared})
     definitions["loss"] = {"description": loss["description"], "oneOf": [*one, several]}
     return schema
+
+
+def _hoist(label: str, options: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A component's options with the `$ref`s into themselves kept true: what they refer to moves to `definitions`."""
+
+    def rewritten(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: f"#/definitions/{label}{part[1:]}" if key == "$ref" and isinstance(part, str) else rewritten(part)
+                for key, part in value.items()
+            }
+        return [rewritten(part) for part in value] if isinstance(value, list) else value
+
+    options = copy.deepcopy(options)
+    hoisted = rewritten(options)
+    if hoisted != options:
+        definitions[label] = hoisted
+    return hoisted
 
 
 def _branch(name: str, options: dict[str, Any], run_keys: dict[str, Any], summary: str) -> dict[str, Any]:

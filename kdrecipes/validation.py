@@ -6,7 +6,7 @@ Speaks TOML (table, key), not JSON schema. Imports neither torch nor keras.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -14,18 +14,18 @@ from typing import Any
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
-from kdrecipes.errors import Problem
-from kdrecipes.positions import Path, Positions, show_path
-from kdrecipes.registry import PASSED_BY_RUN, RUN_KEYS, Registry, nearest, recipe_options, unknown_component
+from kdrecipes.errors import EnvironmentProblem, Problem
+from kdrecipes.positions import Path, Positions, printable, show_path
+from kdrecipes.registry import PASSED_BY_RUN, Registry, nearest, not_loaded, one_line, recipe_options
 
 Data = dict[str, Any]
-Report = Callable[..., None]
 
 _TYPES = {
     "integer": "a whole number", "number": "a number", "string": "a string", "boolean": "true or false",
     "object": "a table", "array": "an array", "null": "null",
 }  # fmt: skip
 _CLOSED = {"optimizer": "optimizers", "schedule": "schedules"}
+_TOPICS = {"dataset": "datasets", "teacher": "models", "student": "models", "loss": "losses", "callbacks": "callbacks"}
 
 
 @cache
@@ -41,9 +41,24 @@ def definition(name: str) -> Data:
 
 
 def show(value: Any) -> str:
-    """A received value as it stands in a recipe, shortened."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """A received value as it stands in a recipe, on one line, shortened."""
+    try:
+        text = printable(json.dumps(value, ensure_ascii=False, default=str))
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "…"
+
+
+def parse_requirement(text: Any) -> Any:
+    """The `packaging` requirement that an entry of `requires` states, or None: a distribution, perhaps its versions."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(text)
+    except (InvalidRequirement, TypeError):
+        return None
+    # A URL or a condition is nothing that a recipe should make people install by copying a line.
+    return None if requirement.url or requirement.marker else requirement
 
 
 def component_tables(data: Data) -> Iterator[tuple[Path, str, str, Data]]:
@@ -71,12 +86,51 @@ def run_keys(table: str) -> Data:
     return definition(table)["properties"]
 
 
+def one_of(choices: list[Any]) -> str:
+    """`"a"`, `"a" or "b"`, `one of "a", "b", "c"`."""
+    shown = [show(choice) for choice in choices]
+    return " or ".join(shown) if len(shown) < 3 else f"one of {', '.join(shown)}"
+
+
+def _words(schema: Data) -> str:
+    """What a value must be, in words: `a number`, `a string or null`, `"none" or a string`."""
+    if "enum" in schema or "const" in schema:
+        return one_of(schema.get("enum", [schema.get("const")]))
+    if "type" in schema:
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        return " or ".join(_TYPES[kind] for kind in kinds)
+    return " or ".join(_words(part) for part in schema.get("anyOf") or schema.get("oneOf") or ()) or "another value"
+
+
+def _home(path: Path) -> str:
+    """The table that a key of the run belongs in, for a key that stands elsewhere; empty where there is none."""
+    definitions = structure_schema()["definitions"]
+    parent, key = path[:-1], path[-1]
+    train = "teacher.train" if parent[:2] == ("teacher", "train") else "train"
+    tables = [("", structure_schema())]
+    tables += [(name, definitions[name]) for name in ("dataset", "teacher", "student", "loss", "train", "compare")]
+    tables += [("dataset.views", definitions["views"]), ("loss", definitions["term"])]
+    for group in _CLOSED:
+        tables += [(f"{train}.{group}", options) for options in definitions[_CLOSED[group]].values()]
+    for name, table in tables:
+        if key != "name" and key in table["properties"] and name.split(".") != [str(part) for part in parent]:
+            return f"[{name}]" if name else "the recipe's root"
+    return ""
+
+
 class Checker:
-    """Collects the problems of one recipe. `check` is the whole of it."""
+    """Collects the problems of one recipe. `check` is the whole of it.
+
+    One mistake gives one problem: each path is reported once, and a key that is missing because a neighbour misspells
+    it is not reported on top of the misspelling.
+    """
 
     def __init__(self, data: Data, positions: Positions, file: str, registry: Registry, overrides: dict[Path, str]):
         self.data, self.positions, self.file, self.registry, self.overrides = data, positions, file, registry, overrides
         self.problems: list[Problem] = []
+        self.missing: list[tuple[Path, Data]] = []
+        self.meant: set[Path] = set()  # what misspelled keys were meant to be
+        self.told: set[Path] = set()
 
     def check(self) -> list[Problem]:
         """All problems, in file order."""
@@ -86,8 +140,10 @@ class Checker:
         for path in (("train",), ("teacher", "train")):
             self.closed_lists(path, self.get(path))
         self.relations()
-        unique = dict.fromkeys(self.problems)
-        return sorted(unique, key=lambda p: (p.line or 10**9, p.column, p.path))
+        for path, schema in self.missing:
+            if path not in self.meant:
+                self.report(path, self.missing_rule(path, schema))
+        return sorted(self.problems, key=lambda p: (p.line or 10**9, p.column))
 
     def get(self, path: Path) -> Any:
         value: Any = self.data
@@ -95,19 +151,32 @@ class Checker:
             value = value.get(part) if isinstance(value, dict) and isinstance(part, str) else None
         return value
 
-    def report(self, path: Path, rule: str, received: str = "", suggestion: str = "") -> None:
-        """Add a problem at `path`; a path that is not in the file points at the nearest table that is."""
+    def has(self, *path: str) -> bool:
+        """Whether a key stands there, be it misspelled."""
+        parent = self.get(path[:-1])
+        return path in self.meant or (isinstance(parent, dict) and path[-1] in parent)
+
+    def place(self, path: Path) -> str:
+        """`file:line:column` of `path`, or the `--set` that wrote it; what is not there: of the table it belongs in."""
+        return str(self.problem(path, "")).partition("  ")[0]
+
+    def problem(self, path: Path, rule: str, received: str = "", suggestion: str = "") -> Problem:
         for depth in range(len(path), 0, -1):
             if path[:depth] in self.overrides:
                 option = f"--set {self.overrides[path[:depth]]}"
-                self.problems.append(Problem(option, 0, 0, show_path(path), rule, received, suggestion))
-                return
+                return Problem(printable(option), 0, 0, show_path(path), rule, received, suggestion)
         line, column = 1, 1
         for depth in range(len(path), 0, -1):
             if path[:depth] in self.positions:
                 line, column = self.positions[path[:depth]]
                 break
-        self.problems.append(Problem(self.file, line, column, show_path(path), rule, received, suggestion))
+        return Problem(self.file, line, column, show_path(path), rule, received, suggestion)
+
+    def report(self, path: Path, rule: str, received: str = "", suggestion: str = "") -> None:
+        """Add a problem at `path`, unless there is one; a path that is not in the file points at its table."""
+        if path not in self.told:
+            self.told.add(path)
+            self.problems.append(self.problem(path, rule, received, suggestion))
 
     def schema(self, base: Path, value: Any, schema: Data, extra: tuple[str, ...] = ()) -> None:
         """Check one value against one schema and translate what jsonschema finds."""
@@ -116,62 +185,120 @@ class Checker:
 
     def translate(self, base: Path, error: ValidationError, extra: tuple[str, ...]) -> None:
         path: Path = (*base, *error.absolute_path)
-        schema, limit, received = error.schema, error.validator_value, show(error.instance)
-        if error.validator == "additionalProperties":
+        schema, limit, value = error.schema, error.validator_value, error.instance
+        received = show(value)
+        if error.validator == "additionalProperties" and limit is False:
             known = [*schema.get("properties", {}), *extra]
-            for key in error.instance:
+            for key in value:
                 if key not in schema.get("properties", {}):
                     self.unknown_key((*path, key), known)
         elif error.validator == "required":
             for key in limit:
-                if key not in error.instance:
-                    self.report((*path, key), "missing key")
+                if key not in value:
+                    self.missing.append(((*path, key), schema.get("properties", {}).get(key, {})))
         elif "x-rule" in schema:
-            self.report(path, schema["x-rule"], received)
-        elif error.validator == "type":
-            kinds = [limit] if isinstance(limit, str) else limit
-            self.report(path, "must be " + " or ".join(_TYPES[kind] for kind in kinds), received)
+            self.report(path, schema["x-rule"], received, self.retyped(schema, value))
         elif error.validator in ("enum", "const"):
             choices = limit if error.validator == "enum" else [limit]
-            words = [choice for choice in choices if isinstance(choice, str)]
-            near = nearest(error.instance, words) if isinstance(error.instance, str) else ""
-            rule = f"must be {'one of ' if len(choices) > 1 else ''}{', '.join(map(show, choices))}"
-            self.report(path, rule, received, show(near) if near else "")
+            near = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
+            self.report(path, f"must be {one_of(choices)}", received, show(near) if near else "")
+        elif error.validator in ("type", "anyOf", "oneOf"):
+            self.report(path, f"must be {_words(schema)}", received, self.retyped(schema, value))
         else:
+            many = "entry" if limit == 1 else "entries"
             rules = {
                 "minimum": f"must be at least {limit}", "maximum": f"must be at most {limit}",
                 "exclusiveMinimum": f"must be greater than {limit}", "exclusiveMaximum": f"must be less than {limit}",
-                "minLength": "must not be empty", "pattern": f"must match {limit}",
-                "minItems": f"must have at least {limit} entr{'y' if limit == 1 else 'ies'}",
-                "maxItems": f"must have at most {limit} entr{'y' if limit == 1 else 'ies'}",
+                "multipleOf": f"must be a multiple of {limit}",
+                "minLength": "must not be empty" if limit == 1 else f"must have at least {limit} characters",
+                "maxLength": f"must have at most {limit} characters",
+                "pattern": f"must match the pattern {limit}",
+                "minItems": f"must have at least {limit} {many}", "maxItems": f"must have at most {limit} {many}",
                 "uniqueItems": "must not repeat an entry",
+                "minProperties": f"must have at least {limit} {many}",
+                "maxProperties": f"must have at most {limit} {many}",
             }  # fmt: skip
-            self.report(path, rules.get(str(error.validator), error.message), received)
+            fallback = f"does not fit the rule {printable(show(error.validator))} of this option"
+            self.report(path, rules.get(str(error.validator), fallback), received)
+
+    def retyped(self, schema: Data, value: Any) -> str:
+        """The value as it was probably meant, where only its type is wrong: `"5"` for 5, `"adamw"` for a table."""
+        kinds = schema.get("type", [part.get("type") for part in schema.get("anyOf", ())])
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        if isinstance(value, str):
+            if "object" in kinds and "name" in schema.get("required", ()) and value:
+                return f'{{"name": {show(value)}}}' if self.file.endswith(".json") else f"{{ name = {show(value)} }}"
+            try:
+                inner = json.loads(value, parse_constant=lambda _: None)
+            except (ValueError, RecursionError):
+                inner = None
+            if Draft7Validator({"type": [k for k in kinds if k in ("integer", "number", "boolean")]}).is_valid(inner):
+                # Whether the value is in range too is for its next check.
+                return value.strip()
+        elif "array" in kinds and value is not None and not isinstance(value, list | dict):
+            return f"[{show(value)}]"
+        return ""
+
+    def missing_rule(self, path: Path, schema: Data) -> str:
+        """What to say of a key that is not there."""
+        key = path[-1]
+        target = structure_schema()["definitions"].get(schema.get("$ref", "").removeprefix("#/definitions/"), schema)
+        if target.get("type") == "object":
+            return "missing table"
+        if path == ("loss", "name"):
+            return "missing key: which distillation term; `kdrecipes list losses` shows what it can be"
+        if key == "name" and len(path) > 1:
+            if path[-2] in _CLOSED:
+                return f"missing key; it is {one_of(list(definition(_CLOSED[str(path[-2])])))}"
+            if path[0] in _TOPICS:
+                return f"missing key; `kdrecipes list {_TOPICS[str(path[0])]}` shows what it can be"
+        return "missing key"
 
     def unknown_key(self, path: Path, known: list[str]) -> None:
         key = str(path[-1])
+        home = _home(path)
         near = nearest(key, known)
-        choices = "" if near else f" (known: {', '.join(sorted(known))})" if known else " (no keys are known here)"
-        self.report(path, f"unknown key{choices}", show(key), show(near) if near else "")
+        if near:
+            self.meant.add((*path[:-1], near))
+        if path[0] == "loss" and key == "alpha":
+            rule = "unknown key, since `alpha` weighs the labels in some papers and the teacher in others; " \
+                   "write label_weight for the labels and weight for the term"  # fmt: skip
+        elif home:
+            rule = f"unknown key here; it belongs in {home}"
+        elif near or not known:
+            rule = "unknown key" if near else "unknown key (no keys are known here)"
+        else:
+            rule = f"unknown key (known: {', '.join(sorted(known))})"
+        self.report(path, rule, show(key), show(near) if near else "")
 
     def component(self, path: Path, table: str, kind: str, value: Data) -> None:
+        keys = run_keys(table)
+        if "name" not in value and (near := nearest("name", [key for key in value if key not in keys])):
+            self.unknown_key((*path, near), ["name"])
         name = value.get("name")
         if not isinstance(name, str) or not name:
             return  # step one has said so
         component = self.registry.get(kind, name)
         if component is None:
             near = nearest(name, self.registry.names(kind))
-            others = "" if near else unknown_component(self.registry, kind, name).partition(". ")[2].rstrip(".")
-            rule = f"no installed plugin provides this {kind}" + (f" ({others})" if others else "")
+            details = [] if near else [f"installed: {', '.join(self.registry.names(kind)) or 'none'}"]
+            details += not_loaded(self.registry)
+            rule = f"no installed plugin provides this {kind}" + (f" ({'; '.join(details)})" if details else "")
             self.report((*path, "name"), rule, show(name), show(near) if near else "")
             return
-        keys = run_keys(table)
         options = {key: option for key, option in value.items() if key not in keys}
         for key in PASSED_BY_RUN[kind]:
             if key in options:
-                self.report((*path, key), "is set by the run, not by a recipe", show(options.pop(key)))
+                home = _home((*path, key)) if kind == "model" else ""
+                rule = "is set by the run, not by a recipe" + (f"; it belongs in {home}" if home else "")
+                self.report((*path, key), rule, show(options.pop(key)))
         # A reserved key whose work has not landed is refused as unknown, whatever the component would take.
-        self.schema(path, options, recipe_options(component), extra=tuple(keys))
+        try:
+            self.schema(path, options, recipe_options(component), extra=tuple(keys))
+        except Exception as error:  # a reference that leads nowhere, a pattern that is none
+            owner = self.registry.provider(kind, name)
+            text = f"The options schema of the {kind} {name!r} ({owner}) can't be used: {one_line(error)}"
+            raise EnvironmentProblem(text) from error
 
     def closed_lists(self, path: Path, train: Any) -> None:
         """Optimisers and schedules: short closed lists with options of their own."""
@@ -182,7 +309,7 @@ class Checker:
             choices = definition(group)
             if table["name"] not in choices:
                 near = nearest(table["name"], choices)
-                rule = f"must be one of {', '.join(map(show, choices))}"
+                rule = f"must be {one_of(list(choices))}"
                 self.report((*path, key, "name"), rule, show(table["name"]), show(near) if near else "")
                 continue
             # The definitions refer to each other, so they travel along.
@@ -191,35 +318,57 @@ class Checker:
 
     def relations(self) -> None:
         """Rules between keys, which no schema states in words a person would use."""
-        loss = self.data.get("loss")
-        loss = loss if isinstance(loss, dict) else {}
-        has_term = "name" in loss or "terms" in loss
-        if "name" in loss and "terms" in loss:
-            self.report(("loss", "terms"), "give either `name` or `[[loss.terms]]`, not both")
-        if "name" not in loss:
-            stray = [key for key in loss if key not in definition("loss")["properties"]]
-            for key in stray:
-                self.unknown_key(("loss", key), [*definition("loss")["properties"], "name"])
-        elif "terms" not in loss:
-            checked = {key: loss[key] for key in loss if key in definition("term")["properties"]}
-            self.schema(("loss",), checked, {**definition("term"), "definitions": structure_schema()["definitions"]})
-        if "teacher" in self.data and not has_term:
-            self.report(("loss",), "a recipe with a [teacher] needs a distillation term: `name` or [[loss.terms]]")
-        if "teacher" not in self.data and has_term:
-            self.report(("loss",), "a distillation term needs a [teacher]")
-        if "teacher" not in self.data and self.get(("compare", "baseline")) is False:
-            self.report(("compare", "baseline"), "without a [teacher] there is only the baseline to train", "false")
-        label_weight = loss.get("label_weight", 1.0)
-        weights = [loss.get("weight", 1.0)] if "name" in loss else []
-        for term in loss["terms"] if isinstance(loss.get("terms"), list) else []:
-            weights.append(term.get("weight", 1.0) if isinstance(term, dict) else 1.0)
-        if label_weight == 0 and not any(weight != 0 for weight in weights):
-            self.report(("loss", "label_weight"), "must be greater than 0 where no term has a weight", "0")
-        for path, _, kind, value in component_tables(self.data):
-            if kind == "loss" and "projector" in value and "student_layers" not in value:
-                self.report((*path, "projector"), "needs student_layers and teacher_layers to map between")
+        loss = self.data.get("loss", {})
+        if isinstance(loss, dict):
+            self.loss(loss)
+            has_term = self.has("loss", "name") or self.has("loss", "terms")
+            if not has_term and self.has("teacher") and not self.has("loss"):
+                self.report(("teacher",), 'needs a distillation term: add [loss] with, say, name = "kd"')
+            if not self.has("teacher") and has_term:
+                self.report(("loss",), "a distillation term needs a [teacher]")
+            if not self.has("teacher") and not has_term and self.get(("compare", "baseline")) is False:
+                self.report(("compare", "baseline"), "without a [teacher] there is only the baseline to train", "false")
+        for index, text in enumerate(self.data["requires"] if isinstance(self.data.get("requires"), list) else ()):
+            if isinstance(text, str) and text and parse_requirement(text) is None:
+                rule = 'must be a plugin\'s distribution, perhaps with versions, such as "kdrecipes-x>=1"'
+                self.report(("requires", index), rule, show(text))
         self.ranges()
         self.splits()
+
+    def loss(self, loss: Data) -> None:
+        own, term = definition("loss")["properties"], definition("term")["properties"]
+        if "name" in loss and "terms" in loss:
+            self.report(("loss", "terms"), "give either `name` or `[[loss.terms]]`, not both")
+        elif "name" in loss:
+            checked = {key: loss[key] for key in loss if key in term}
+            self.schema(("loss",), checked, {**definition("term"), "definitions": structure_schema()["definitions"]})
+        else:
+            strays = [key for key in loss if key not in own]
+            for key in list(strays):
+                if nearest(key, [*own, "name"]) and key not in term:
+                    self.unknown_key(("loss", key), [*own, "name"])
+                    strays.remove(key)
+                elif "terms" in loss:
+                    rule = "stands beside [[loss.terms]]; a term's keys belong in its own [[loss.terms]] table"
+                    self.report(("loss", key), rule, show(key))
+            if not self.has("loss", "terms") and (strays or (self.has("teacher") and self.has("loss"))):
+                self.missing.append((("loss", "name"), {}))
+        weights = [loss.get("weight", 1.0)] if "name" in loss else []
+        for table in loss["terms"] if isinstance(loss.get("terms"), list) else []:
+            weights.append(table.get("weight", 1.0) if isinstance(table, dict) else 1.0)
+        if loss.get("label_weight", 1.0) == 0 and not any(weight != 0 for weight in weights):
+            rule = "must be greater than 0 where no term has a weight"
+            self.report(("loss", "label_weight"), rule, show(loss["label_weight"]))
+        for path, _, kind, value in component_tables(self.data):
+            if kind != "loss" or "projector" not in value:
+                continue
+            pair = [value.get("student_layers"), value.get("teacher_layers")]
+            if None in pair:
+                self.report((*path, "projector"), "needs student_layers and teacher_layers to map between")
+            elif isinstance(pair[0], list) and isinstance(pair[1], list) and len(pair[0]) != len(pair[1]):
+                rule = f"needs as many teacher_layers as student_layers, to map each to its partner ({len(pair[1])} " \
+                       f"and {len(pair[0])} are given)"  # fmt: skip
+                self.report((*path, "projector"), rule)
 
     def ranges(self) -> None:
         views = self.get(("dataset", "views"))
@@ -244,10 +393,9 @@ class Checker:
                  (("train", "train"), ("validation", "validation"), ("test", "test"))}  # fmt: skip
         seen: dict[str, str] = {}
         for key, split in names.items():
-            if not isinstance(split, str):
-                continue
-            if split in seen:
-                self.report(("dataset", key), f"must not be the same images as dataset.{seen[split]}", show(split))
-            seen.setdefault(split, key)
-
-
+            if isinstance(split, str) and split in seen:
+                # Point at the one that is written; the other may be the default.
+                this, other = (key, seen[split]) if key in dataset else (seen[split], key)
+                self.report(("dataset", this), f"must not be the same images as dataset.{other}", show(split))
+            elif isinstance(split, str):
+                seen[split] = key

@@ -1,0 +1,72 @@
+"""Keras on PyTorch, checked once: import `keras` from here wherever the run needs it."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+
+from kdrecipes.errors import EnvironmentProblem, UsageError
+
+if "keras" not in sys.modules:
+    os.environ["KERAS_BACKEND"] = "torch"
+
+import keras
+import numpy as np
+import torch
+
+
+def check() -> None:
+    """Refuse a Keras that runs on another backend or expects channels first.
+
+    Raises:
+        EnvironmentProblem: naming what was found and how to mend it.
+    """
+    if keras.backend.backend() != "torch":
+        raise EnvironmentProblem(
+            f"kdrecipes trains with Keras on PyTorch, but Keras was already imported on {keras.backend.backend()}. "
+            "Import kdrecipes before keras, or set KERAS_BACKEND=torch before Python starts."
+        )
+    if keras.config.image_data_format() != "channels_last":
+        raise EnvironmentProblem(
+            "kdrecipes takes images channels last, but Keras is set to channels_first. Remove "
+            '"image_data_format" from ~/.keras/keras.json, or call keras.config.set_image_data_format("channels_last").'
+        )
+
+
+def without_tensorflow() -> None:
+    """Mark TensorFlow as unavailable to Keras.
+
+    Where it is installed, Keras imports it whenever it serialises an object or seeds: seconds and gigabytes for
+    nothing on the torch backend.
+    """
+    from keras.src.utils import module_utils
+
+    if "tensorflow" not in sys.modules:
+        module_utils.tensorflow._available = False
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy, torch and Keras' own generators: what builds after this is a pure function of the seed."""
+    keras.utils.set_random_seed(seed)
+
+
+
+def device_name(wanted: str) -> str:
+    """The device for `--device`: "auto" is a GPU where there is one, else the CPU.
+
+    Raises:
+        UsageError: for a device that is not here.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {wanted}: not available here ({reason}). Choose cpu, cuda, cuda:1 or mps.") from None
+    return wanted
+
+
+check()
+without_tensorflow()

@@ -1,0 +1,72 @@
+"""From the recipe's tables to built components: models checked against the pixel contract, terms, callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdrecipes.backend import keras
+from kdrecipes.data.prepare import Data
+from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.fast import accelerate
+from kdrecipes.losses.projected import Projected
+from kdrecipes.recipe import Recipe
+
+
+def _build(recipe: Recipe, kind: str, table: Mapping[str, Any], where: str, **passed: Any) -> Any:
+    """Call a component's builder; whatever a stranger's code raises names the place in the recipe and the provider."""
+    component, provider = recipe.registry.components[kind, table["name"]]
+    try:
+        return component.build(**recipe.options(table, kind, **passed))
+    except KDRecipesError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise RunError(f"{where}: {table['name']!r} ({provider}) could not be built: {text}") from error
+
+
+def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
+    """Build the model of `[teacher]` or `[student]`.
+
+    Raises:
+        RunError: when it can't be built or its output is not (batch, classes).
+    """
+    table = recipe.data[role]
+    model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.image_size)
+    if not isinstance(model, keras.Model):
+        raise RunError(f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model.")
+    width = model.output_shape[-1]
+    if role == "student" and width != len(data.classes):
+        raise RunError(f"student: {table['name']!r} has {width} outputs and the dataset {len(data.classes)} classes.")
+    return accelerate(model)
+
+
+def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
+    """The distillation terms of `[loss]` and their weights."""
+    loss = recipe.data["loss"]
+    if "terms" in loss:
+        tables = [(f"loss.terms[{i}]", table) for i, table in enumerate(loss["terms"])]
+    else:
+        tables = [("loss", loss)] if "name" in loss else []
+    terms = []
+    for where, table in tables:
+        term = _build(recipe, "loss", table, where, classes=len(data.classes), examples=len(data.train))
+        for key in ("student_layers", "teacher_layers"):
+            if key in table:
+                setattr(term, key, tuple(table[key]))
+        mine, theirs = (getattr(term, key, ()) for key in ("student_layers", "teacher_layers"))
+        if "projector" in table:
+            if len(mine) != len(theirs) or not mine:
+                raise RunError(f"{where}.projector: pairs layers, and there are {len(mine)} of the student and {len(theirs)} "
+                               "of the teacher.")  # fmt: skip
+            term = Projected(term)
+        terms.append(term)
+    return terms, [table["weight"] for _, table in tables]
+
+
+def build_callbacks(recipe: Recipe, **passed: Any) -> list[Any]:
+    """The recipe's `[[callbacks]]`, built afresh for one arm."""
+    return [
+        _build(recipe, "callback", table, f"callbacks[{i}]", **passed)
+        for i, table in enumerate(recipe.data.get("callbacks", []))
+    ]

@@ -1,0 +1,157 @@
+"""Images in folders named by class, and how any image file becomes RGB pixels (`decode`)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from kdrecipes.data.digits import SPLIT_OPTION, file_facts, missing_split
+from kdrecipes.errors import EnvironmentProblem, RunError
+from kdrecipes.home import digest
+from kdrecipes.hookspecs import Component
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def decode(file: str | Path | IO[bytes], upright: bool = True) -> np.ndarray:
+    """An image file as uint8 RGB (height, width, 3).
+
+    Transparent pixels are laid over black, 16-bit grey is scaled to 8 bits, of an animation the first frame counts.
+
+    Args:
+        file: path or binary stream.
+        upright: turn the image as its EXIF orientation says.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    with Image.open(file) as image:
+        pixels = image.width * image.height
+        # Pillow only warns up to twice its limit; the header is read by now, the pixels are not
+        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError(f"{pixels} pixels; at most {Image.MAX_IMAGE_PIXELS} are unpacked")
+        turned = ImageOps.exif_transpose(image) if upright else image
+        return np.asarray(_rgb(turned))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """The image in Pillow's mode RGB."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey, which convert() would clip at 255
+        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        image = Image.fromarray(np.round(grey / 257).astype(np.uint8))
+    elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("RGB")
+
+
+@dataclass
+class FolderSource:
+    """The images of one split; each is read when it is asked for.
+
+    Args:
+        root: the dataset's folder.
+        files: the image files, in the source's order.
+        labels: class of each file.
+        classes: name of each class.
+        fingerprint: changes when a file's name, size or modification time does.
+    """
+
+    root: Path
+    files: list[Path]
+    labels: list[int]
+    classes: list[str]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Example `index`: `image` uint8 RGB (height, width, 3) and `label`, an int."""
+        file = self.files[index]
+        try:
+            return {"image": decode(file), "label": self.labels[index]}
+        except Exception as error:  # Pillow's readers raise almost anything on damaged files
+            raise ValueError(f"{file}: {error}") from error  # no RunError: it is the store that decides what is fatal
+
+    def name_of(self, index: int) -> str:
+        """The file's name below the dataset's folder."""
+        return self.files[index].relative_to(self.root).as_posix()
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, by name; hidden ones are left out."""
+    return sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    """The image files directly in `folder`; hidden ones are left out."""
+    return [
+        Path(entry)
+        for entry in os.scandir(folder)
+        if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+    ]
+
+
+def build(split: str = "train", *, path: str) -> FolderSource:
+    """The source of `path/<split>/<class>/*`, or of `path/<class>/*`, which has the split `train` only."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise EnvironmentProblem(f"dataset.path: {path} is not a folder")
+    # a folder that holds folders and no image of its own is a split: a class may be called "train" too
+    splits = {folder.name: folder for folder in _folders(root) if _folders(folder) and not _images(folder)}
+    splits = splits or {"train": root}
+    if split not in splits:
+        raise missing_split(split, splits)
+
+    reference = [splits["train"]] if "train" in splits else list(splits.values())
+    classes = sorted({folder.name for part in reference for folder in _folders(part)})
+    of_class = {folder.name: _images(folder) for folder in _folders(splits[split])}
+    if extra := sorted(set(of_class) - set(classes)):
+        raise RunError(f"{splits[split]} holds classes that train does not have: {', '.join(extra)}")
+    if split == "train" and (empty := [name for name in classes if not of_class[name]]):
+        raise RunError(f"{splits[split]}: no image ({', '.join(SUFFIXES)}) in the folder {empty[0]}")
+    label_of = {name: label for label, name in enumerate(classes)}
+    pairs = [(file, label_of[name]) for name, files in of_class.items() for file in files]
+    if not pairs:
+        raise RunError(f"{splits[split]} holds no images; expected <class>/*{{{','.join(SUFFIXES)}}}")
+    # by hash, so that a slice of the split holds all classes; of the name, so that the order is the same everywhere
+    pairs.sort(
+        key=lambda pair: hashlib.sha256(
+            pair[0].relative_to(root).as_posix().encode("utf-8", "surrogateescape")
+        ).digest()
+    )
+    files = [file for file, _ in pairs]
+    facts = digest("folder", split, classes, file_facts(files, root))
+    return FolderSource(root, files, [label for _, label in pairs], classes, facts)
+
+
+COMPONENT = Component(
+    kind="dataset",
+    name="folder",
+    build=build,
+    options={
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["path"],
+        "properties": {
+            "split": SPLIT_OPTION,
+            "path": {
+                "type": "string",
+                "format": "path",
+                "description": "folder of <split>/<class>/images, or of <class>/images (then train is the only split)",
+            },
+        },
+    },
+    summary="images in folders named by class (jpg, png, webp, bmp)",
+)

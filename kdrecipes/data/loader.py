@@ -1,0 +1,125 @@
+"""The loader: batches of one split, any batch of any epoch at random access, vectorised over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from kdrecipes.backend import keras
+from kdrecipes.data import views as view_functions
+from kdrecipes.data.store import Store
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some examples of a store. `positions`: int64 rows of the store, in the split's order."""
+
+    store: Store
+    positions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (examples,)."""
+        return self.store.labels[self.positions]
+
+    @property
+    def index(self) -> np.ndarray:
+        """int64 (examples,): each example's index in its base split, which its views are drawn from."""
+        return self.store.index[self.positions]
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What `views.draw` needs besides the epoch and the examples."""
+
+    views: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+class Loader(keras.utils.PyDataset):
+    """Batches `(x, y)` or `(x, y, sample_weight)` for `fit`, `evaluate` and `predict`.
+
+    `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
+    split; `y` is int64 (batch,). `loader[i]` is batch `i` of epoch `loader.epoch`, which `EpochSetter` keeps in step
+    with `fit`. Nothing is drawn from a global generator.
+
+    Args:
+        split: the examples.
+        batch_size: examples per batch.
+        size: pixels per side.
+        settings: the views; None shows every image whole, as evaluation does.
+        order_seed: shuffles by (seed, epoch); None keeps the split's order.
+        drop_last: leave an incomplete last batch out.
+        class_weight: float (classes,), the weight of each class's examples.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        size: int,
+        *,
+        settings: ViewSettings | None = None,
+        order_seed: int | None = None,
+        drop_last: bool = False,
+        class_weight: np.ndarray | None = None,
+    ):
+        super().__init__()
+        self.split, self.batch_size, self.size = split, batch_size, size
+        self.settings, self.order_seed, self.drop_last, self.class_weight = (
+            settings,
+            order_seed,
+            drop_last,
+            class_weight,
+        )
+        self.epoch = 0
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        n = len(self.split)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def order(self) -> np.ndarray:
+        """Positions in the split, in this epoch's order: a pure function of (order seed, epoch)."""
+        if self.order_seed is None:
+            return np.arange(len(self.split))
+        if self._order is None or self._order[0] != self.epoch:
+            generator = np.random.default_rng([self.order_seed, self.epoch])
+            self._order = (self.epoch, generator.permutation(len(self.split)))
+        return self._order[1]
+
+    def __getitem__(self, batch: int) -> tuple:
+        chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
+        rows = self.split.positions[chosen]
+        images = self.split.store.images[rows]
+        parameters = None
+        if self.settings is not None and self.settings.views:
+            index = self.split.store.index[rows]
+            parameters = view_functions.draw(
+                self.settings.views, self.settings.seed, self.epoch, index, images.shape[1]
+            )
+        labels = self.split.store.labels[rows]
+        x = {"image": view_functions.apply(images, parameters, self.size), "index": torch.from_numpy(chosen)}
+        y = torch.from_numpy(labels)
+        if self.class_weight is None:
+            return x, y
+        return x, y, torch.from_numpy(self.class_weight[labels].astype(np.float32))
+
+
+class EpochSetter(keras.callbacks.Callback):
+    """Tells a loader which epoch `fit` has begun."""
+
+    def __init__(self, loader: Loader):
+        super().__init__()
+        self.loader = loader
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Called by `fit` before the epoch's first batch is asked for."""
+        self.loader.epoch = epoch

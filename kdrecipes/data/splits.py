@@ -1,0 +1,61 @@
+"""Which examples belong to which split: slices, the share held out of train, overlaps. Pure functions of indices."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from kdrecipes.data.hashing import uniform
+
+_SPLIT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<from>-?\d+%?)?:(?P<to>-?\d+%?)?\])?")
+_HELD_OUT = 0x686F6C64  # the stream of hashes that decides which training images are held out
+
+
+def parse_split(text: str) -> tuple[str, str | None, str | None]:
+    """`"train[:90%]"` → `("train", None, "90%")`.
+
+    Raises:
+        ValueError: when the text is no split.
+    """
+    match = _SPLIT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"a split is a name with an optional slice, such as train[:90%]. Received: {text!r}")
+    return match["name"], match["from"], match["to"]
+
+
+def cut(text: str, examples: int) -> np.ndarray:
+    """Positions (int64, ascending) of a split's examples among the `examples` of its base split.
+
+    A bound is a number of examples, or a percentage, rounded to the nearest example; negative ones count from the end.
+    Neighbouring slices (`[:90%]` and `[90%:]`) never overlap and leave nothing out.
+    """
+    _, start, stop = parse_split(text)
+
+    def bound(word: str | None) -> int | None:
+        if word is None:
+            return None
+        if word.endswith("%"):
+            return round(int(word[:-1]) / 100 * examples)
+        return int(word)
+
+    return np.arange(examples, dtype=np.int64)[bound(start) : bound(stop)]
+
+
+def held_out(index: np.ndarray, share: float) -> np.ndarray:
+    """Which of the examples (by their index in the base split) are held out of train: bool, same shape.
+
+    A fixed hash of the index decides: the same for every recipe and seed, and a smaller share is part of a larger one.
+    """
+    return uniform(index, _HELD_OUT) < share
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> int:
+    """How many examples two splits of one base split have in common."""
+    return int(np.intersect1d(first, second).size)
+
+
+def same_base(first: Any, second: Any) -> bool:
+    """Whether two split texts cut the same base split."""
+    return parse_split(first)[0] == parse_split(second)[0]

@@ -1,0 +1,87 @@
+"""Reading inner layers' outputs from the one forward pass that happens anyway, nested models included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from kdrecipes.backend import keras
+from kdrecipes.registry import nearest
+
+
+def layer_paths(model: Any) -> dict[str, Any]:
+    """Every layer of a model by its path: `"backbone/block_3"` for a layer of the nested model `backbone`."""
+    found: dict[str, Any] = {}
+
+    def walk(owner: Any, prefix: str) -> None:
+        layers = owner.layers if isinstance(owner, keras.Model) else owner._flatten_layers(False, recursive=False)
+        for layer in layers:
+            path = prefix + layer.name
+            found.setdefault(path, layer)
+            walk(layer, path + "/")
+
+    if isinstance(model, keras.layers.Layer):
+        walk(model, "")
+    else:
+        found = {name.replace(".", "/"): module for name, module in model.named_modules() if name}
+    return found
+
+
+def find_layer(model: Any, name: str) -> Any:
+    """The layer at a path, or the only one of that name at any depth.
+
+    Raises:
+        ValueError: when there is none, or several; the message names the nearest.
+    """
+    paths = layer_paths(model)
+    if name in paths:
+        return paths[name]
+    endings = [path for path in paths if path.endswith("/" + name)]
+    if len(endings) == 1:
+        return paths[endings[0]]
+    owner = getattr(model, "name", type(model).__name__)
+    if endings:
+        raise ValueError(f"{owner!r} has several layers called {name!r}: {', '.join(endings[:5])}. Give the whole path.")
+    near = nearest(name, paths)
+    hint = f"Did you mean {near!r}?" if near else f"It has: {', '.join(list(paths)[:12])} …"
+    raise ValueError(f"{owner!r} has no layer {name!r}. {hint}")
+
+
+@contextmanager
+def tapped(layers: Mapping[str, Any]) -> Iterator[dict[str, torch.Tensor]]:
+    """While the block runs, collect what each of `layers` returns, by name.
+
+    Keras' `Layer.__call__` goes past torch's forward hooks, so a Keras layer's `call` is wrapped on the instance; torch
+    modules get a hook. A layer called twice keeps its last output.
+    """
+    outputs: dict[str, torch.Tensor] = {}
+    hooks, wrapped = [], []
+
+    def wrap(name: str, layer: Any) -> None:
+        before, call = layer.__dict__.get("call"), layer.call
+
+        def recording(*args: Any, **kwargs: Any) -> Any:
+            outputs[name] = call(*args, **kwargs)
+            return outputs[name]
+
+        layer.__dict__["call"] = recording
+        wrapped.append((layer, before))
+
+    try:
+        for name, layer in layers.items():
+            if isinstance(layer, keras.layers.Layer):
+                wrap(name, layer)
+            else:
+                hooks.append(layer.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out)))
+        yield outputs
+    finally:
+        for layer, before in reversed(wrapped):
+            if before is None:
+                del layer.__dict__["call"]
+            else:
+                layer.__dict__["call"] = before
+        for hook in hooks:
+            hook.remove()

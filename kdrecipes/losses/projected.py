@@ -1,0 +1,40 @@
+"""`Projected`: a term whose student features are mapped to the teacher's widths by trainable linear layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from kdrecipes.backend import keras
+from kdrecipes.distiller import Outputs
+
+
+class Projected(keras.layers.Layer):
+    """Wrap a term; each student feature goes through a 1×1 linear map to the width of its teacher feature.
+
+    The maps are trained with the student and are no part of it (Romero et al., arXiv:1412.6550, section 2.2).
+
+    Args:
+        term: a term with `student_layers` and `teacher_layers`, equally many, paired in order.
+    """
+
+    def __init__(self, term: Any, name: str | None = None):
+        super().__init__(name=name or f"{type(term).__name__.lower()}_projected")
+        self.term = term
+        self.student_layers, self.teacher_layers = tuple(term.student_layers), tuple(term.teacher_layers)
+        self.maps: list[keras.layers.Dense] = []
+
+    def __call__(self, labels: Any, student: Outputs, teacher: Outputs) -> torch.Tensor:
+        """The wrapped term's values; the first call builds the maps."""
+        if not self.built:
+            for mine, theirs in zip(self.student_layers, self.teacher_layers, strict=True):
+                dense = keras.layers.Dense(teacher.features[theirs].shape[-1], use_bias=False)
+                dense.build(student.features[mine].shape)
+                self.maps.append(dense)
+            self.built = True
+        mapped = {
+            name: dense(student.features[name]) for name, dense in zip(self.student_layers, self.maps, strict=True)
+        }
+        return self.term(labels, replace(student, features={**student.features, **mapped}), teacher)

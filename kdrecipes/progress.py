@@ -1,0 +1,151 @@
+"""What a person sees while a run works, on stderr and in the run's log.txt: bars on a terminal, else a line per epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from kdrecipes.backend import keras
+
+ESTIMATE_AFTER = 20  # steps of the first fit
+
+
+@dataclass
+class PlannedFit:
+    """One fit that the run will do: `cost` is a step's relative duration, compared with the other fits'."""
+
+    label: str
+    steps: int
+    cost: float
+
+
+class Progress:
+    """Shows preparation, fits and notes.
+
+    Args:
+        log: a file that gets every line too; None for none.
+    """
+
+    def __init__(self, log: Path | None = None):
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.log = log
+        self.bars: Bars | None = None
+        self.plan: list[PlannedFit] = []
+        self.estimated = False
+        self._preparing: dict[str, Any] = {}
+
+    @contextmanager
+    def shown(self) -> Iterator[Progress]:
+        """While the block runs, bars are drawn, if stderr is a terminal."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
+                   TimeRemainingColumn())  # fmt: skip
+        with Bars(*columns, console=self.console, transient=True) as self.bars:
+            yield self
+        self.bars = None
+
+    def note(self, text: str) -> None:
+        """One line for the user."""
+        (self.bars.console if self.bars else self.console).print(text, markup=False)
+        if self.log:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+
+    def preparing(self, name: str, done: int, total: int) -> None:
+        """A store grows."""
+        if self.bars:
+            if name not in self._preparing:
+                self._preparing[name] = self.bars.add_task(f"preparing {name}", total=total, figures="")
+            self.bars.update(self._preparing[name], completed=done)
+        if done >= total:
+            self.note(f"prepared {name}: {total:,} images")
+            if self.bars and name in self._preparing:
+                self.bars.remove_task(self._preparing.pop(name))
+
+    def watch(self, label: str, epochs: int) -> Any:
+        """For `training.fit`: makes the callback that shows one fit."""
+        return lambda done, steps: _FitWatcher(self, label, epochs, done, steps)
+
+    def estimate(self, label: str, seconds_per_step: float) -> None:
+        """Tell, once, how long the planned fits will take in all, from the first one's measured step."""
+        known = next((fit for fit in self.plan if fit.label == label), None)
+        if self.estimated or known is None:
+            return
+        self.estimated = True
+        total = sum(fit.steps * fit.cost for fit in self.plan) / known.cost * seconds_per_step
+        self.note(f"training will take about {readable_seconds(total)} in all ({seconds_per_step:.2f} s a step here)")
+
+
+class _FitWatcher(keras.callbacks.Callback):
+    def __init__(self, progress: Progress, label: str, epochs: int, done: int, steps: int):
+        super().__init__()
+        self.progress, self.label, self.epochs, self.steps_per_epoch = progress, label, epochs, steps
+        self.seen, self.first, self.task = 0, 0.0, None
+        self.done = done
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self.progress.bars:
+            total = self.epochs * self.steps_per_epoch
+            self.task = self.progress.bars.add_task(
+                self.label, total=total, completed=self.done * self.steps_per_epoch, figures=""
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seen += 1
+        if self.seen == 2:  # the first step pays for what is built lazily
+            self.first = time.monotonic()
+        if self.seen == ESTIMATE_AFTER:
+            self.progress.estimate(self.label, (time.monotonic() - self.first) / (ESTIMATE_AFTER - 2))
+        if self.progress.bars and self.task is not None:
+            self.progress.bars.update(self.task, advance=1)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        figures = "  ".join(
+            f"{name} {float(value):.4f}" for name, value in (logs or {}).items()
+            if name in ("loss", "val_loss", "val_accuracy")
+        )  # fmt: skip
+        seconds = readable_seconds(time.monotonic() - self.started)
+        self.progress.note(f"{self.label}  epoch {epoch + 1}/{self.epochs}  {figures}  {seconds}")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.progress.bars and self.task is not None:
+            self.progress.bars.remove_task(self.task)
+
+
+def forward_cost(model: Any, images: Any, repeats: int = 3) -> float:
+    """Seconds of one forward pass in inference mode: the least of a few, after one to warm up."""
+    import torch
+
+    from kdrecipes.distiller import _inference
+
+    best = float("inf")
+    with torch.no_grad():
+        _inference(model, images)
+        for _ in range(repeats):
+            start = time.monotonic()
+            _inference(model, images)
+            best = min(best, time.monotonic() - start)
+    return best
+
+
+def readable_seconds(seconds: float) -> str:
+    """`3725` → `"1 h 2 min"`."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+

@@ -1,0 +1,151 @@
+"""One fit: optimiser and schedule from the recipe, epochs that can be resumed, the epochs' figures."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdrecipes.backend import keras
+from kdrecipes.data.loader import EpochSetter, Loader, ViewSettings
+from kdrecipes.data.prepare import Data
+from kdrecipes.distiller import Distiller
+from kdrecipes.errors import RunError
+from kdrecipes.state import StateFolder
+
+Row = dict[str, Any]
+EVALUATION_BATCH = 256
+
+
+def build_optimizer(train: Mapping[str, Any], steps: int) -> keras.optimizers.Optimizer:
+    """The recipe's optimiser for a fit of `steps` steps.
+
+    `warmup_cosine` rises linearly from 0 and falls to 0 along a cosine (Loshchilov & Hutter, arXiv:1608.03983, eq. 5).
+    """
+    options = dict(train["optimizer"])
+    schedule = train["schedule"]
+    rate = options["learning_rate"]
+    if schedule["name"] == "warmup_cosine":
+        warmup = round(schedule["warmup"] * steps)
+        decay = max(1, steps - warmup)
+        rate = (
+            keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=rate, warmup_steps=warmup)
+            if warmup
+            else keras.optimizers.schedules.CosineDecay(rate, decay)
+        )
+    kinds = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+    kind = kinds[options.pop("name")]
+    options["learning_rate"] = rate
+    if not options.get("weight_decay", 1):
+        options["weight_decay"] = None if kind is not keras.optimizers.AdamW else 0.0
+    return kind(global_clipnorm=train.get("clip_norm"), **options)
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """float64 (classes,): weights inverse to each class's frequency; the mean over examples is 1."""
+    counts = np.bincount(labels, minlength=classes)
+    present = np.count_nonzero(counts)
+    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0.0)
+
+
+def fit(
+    distiller: Distiller,
+    data: Data,
+    train: Mapping[str, Any],
+    *,
+    label: str,
+    order_seed: int,
+    settings: ViewSettings,
+    state: StateFolder,
+    callbacks: Sequence[Any] = (),
+    on_epoch: Callable[[list[Row]], None] = lambda rows: None,
+    watch: Callable[[int, int], Any] | None = None,
+) -> list[Row]:
+    """Train; continue after the last whole epoch where `state` holds one of this fit.
+
+    Args:
+        distiller: student, teacher and terms, freshly built.
+        data: the splits.
+        train: the resolved `[train]` or `[teacher.train]`.
+        label: names this fit in its state and messages, e.g. "kd-0".
+        order_seed: seeds the order of examples.
+        settings: the views.
+        state: where the state is kept after every epoch.
+        callbacks: more Keras callbacks.
+        on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
+        watch: called with (epochs done, steps per epoch); returns the callback that shows progress.
+
+    Returns:
+        One row per epoch: the epoch from 1, Keras' figures (training ones are running means), seconds and steps.
+
+    Raises:
+        RunError: when the loss is not finite.
+    """
+    size = data.image_size
+    weights = balanced_weights(data.train.labels, len(data.classes)) if train.get("class_weight") else None
+    loader = Loader(
+        data.train, train["batch_size"], size, settings=settings, order_seed=order_seed, drop_last=True,
+        class_weight=weights,
+    )  # fmt: skip
+    validation = Loader(data.validation, EVALUATION_BATCH, size)
+    optimizer = build_optimizer(train, train["epochs"] * len(loader))
+    distiller.compile(optimizer=optimizer, metrics=["accuracy"])
+    optimizer.build(distiller.trainable_variables)
+    rows: list[Row] = []
+    if (found := state.load()) and found[1]["label"] == label:
+        _assign([*distiller.variables, *optimizer.variables], found[0])
+        rows = found[1]["rows"]
+        on_epoch(rows)
+    if len(rows) < train["epochs"]:
+        keeper = _Keeper(distiller, state, label, rows, len(loader), on_epoch)
+        watcher = [watch(len(rows), len(loader))] if watch else []
+        distiller.fit(
+            loader, epochs=train["epochs"], initial_epoch=len(rows), validation_data=validation, verbose=0,
+            callbacks=[EpochSetter(loader), *callbacks, keeper, *watcher],
+        )  # fmt: skip
+    return rows
+
+
+class _Keeper(keras.callbacks.Callback):
+    """After each epoch: checks the loss, adds the row, saves the state."""
+
+    def __init__(self, distiller: Distiller, state: StateFolder, label: str, rows: list[Row], steps: int, on_epoch: Any):
+        super().__init__()
+        self.distiller, self.state, self.label, self.rows, self.on_epoch = distiller, state, label, rows, on_epoch
+        self.steps = steps
+        self.started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(figures.get("loss", math.nan)):
+            raise RunError(
+                f"{self.label}: the loss is {figures.get('loss')} after epoch {epoch + 1}. A lower learning_rate, or "
+                "clip_norm = 1.0 under [train], usually mends this. Nothing of this epoch was kept."
+            )
+        seconds = time.monotonic() - self.started
+        self.rows.append({"epoch": epoch + 1, **figures, "seconds": round(seconds, 3), "steps": self.steps})
+        variables = [*self.distiller.variables, *self.distiller.optimizer.variables]
+        arrays = [keras.ops.convert_to_numpy(v.value) for v in variables]
+        self.state.save(arrays, {"label": self.label, "rows": self.rows})
+        self.on_epoch(self.rows)
+
+
+def _assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+    if len(variables) != len(arrays) or any(
+        tuple(v.shape) != a.shape for v, a in zip(variables, arrays, strict=True)
+    ):
+        raise RunError("The saved state is of another network. Start again with --overwrite.")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def state_folder(folder: Path) -> StateFolder:
+    """The state kept in `folder`/state."""
+    return StateFolder(folder / "state")

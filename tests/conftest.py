@@ -1,0 +1,69 @@
+"""What every test stands on: a throw-away KDRECIPES_HOME, Keras on torch, no window, a registry that tests can change."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["KERAS_BACKEND"] = "torch"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["KDRECIPES_HOME"] = tempfile.mkdtemp(prefix="kdrecipes-tests-")
+
+from kdrecipes.registry import load_registry
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_sessionfinish() -> None:
+    import shutil
+
+    shutil.rmtree(os.environ["KDRECIPES_HOME"], ignore_errors=True)
+
+
+@pytest.fixture
+def built_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No installed plugin but the built-ins, so that what a message lists does not depend on the machine."""
+    real = importlib.metadata.entry_points
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda **select: () if select.get("group") == "kdrecipes" else real(**select)
+    )
+    load_registry.cache_clear()
+    yield
+    load_registry.cache_clear()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """`install("kdrecipes-x", code)` fakes an installed plugin distribution with one module; returns its folder.
+
+    `name` is the distribution's, `module` its module's (default: the name with underscores).
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    modules = []
+
+    def fake(name: str, code: str, module: str = "") -> Path:
+        module = module or name.replace("-", "_")
+        modules.append(module)
+        (site / f"{module}.py").write_text(code, encoding="utf-8")
+        info = site / f"{name.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[kdrecipes]\n{module} = {module}\n", encoding="utf-8")
+        importlib.invalidate_caches()
+        load_registry.cache_clear()
+        return site
+
+    load_registry.cache_clear()
+    yield fake
+    load_registry.cache_clear()
+    for module in modules:
+        sys.modules.pop(module, None)

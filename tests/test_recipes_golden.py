@@ -1,0 +1,93 @@
+"""Recipes as data: those in recipes/valid load; each in recipes/invalid fails with exactly the text beside it.
+
+After a change of a message: run `KDRECIPES_UPDATE_GOLDEN=1 pytest tests/test_recipes_golden.py`, then read the diff of
+every `.errors.txt` as somebody would who wrote that recipe: does it name the place, the rule and the way out?
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError
+from kdrecipes.recipe import load_recipe
+from kdrecipes.validation import structure_schema
+
+FOLDER = Path(__file__).parent / "recipes"
+VALID = sorted(str(p.relative_to(FOLDER)) for p in (FOLDER / "valid").iterdir())
+INVALID = sorted(str(p.relative_to(FOLDER)) for p in (FOLDER / "invalid").iterdir() if p.suffix != ".txt")
+
+pytestmark = pytest.mark.usefixtures("built_ins")
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_valid(name, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    recipe = load_recipe(name)
+    assert recipe.text == (FOLDER / name).read_bytes().decode()
+    assert recipe.folder == FOLDER / "valid"
+    assert len(recipe.fingerprint) == 64
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid(name, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    with pytest.raises(KDRecipesError) as caught:
+        load_recipe(name)
+    text = str(caught.value) + "\n"
+    golden = FOLDER / f"{name}.errors.txt"
+    if os.environ.get("KDRECIPES_UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+    assert type(caught.value) is (EnvironmentProblem if name == "invalid/requires_missing.toml" else RecipeError)
+    assert all(line.startswith(f"{name}:") for line in text.splitlines()), "one problem, one line, with its place"
+    assert text.isprintable() or text.replace("\n", "").isprintable()
+
+
+def test_every_error_text_has_its_recipe():
+    texts = {p.name.removesuffix(".errors.txt") for p in (FOLDER / "invalid").glob("*.errors.txt")}
+    assert texts == {Path(name).name for name in INVALID}
+
+
+def test_everything_uses_every_key(monkeypatch):
+    """A key that is added to the structure is added to recipes/valid too."""
+    monkeypatch.chdir(FOLDER)
+    used: dict[str, set[str]] = {}
+
+    def note(table: str, value) -> None:
+        used.setdefault(table, set()).update(value)
+
+    for name in VALID:
+        import json
+        import tomllib
+
+        text = (FOLDER / name).read_bytes().decode()
+        data = json.loads(text) if name.endswith("json") else tomllib.loads(text)
+        note("root", data)
+        for table in ("dataset", "teacher", "student", "loss", "train", "compare"):
+            note(table, data.get(table, {}))
+        note("views", data["dataset"].get("views", {}))
+        note("random_resized_crop", data["dataset"].get("views", {}).get("random_resized_crop", {}))
+        note("teacher_train", data.get("teacher", {}).get("train", {}))
+        for term in [*data.get("loss", {}).get("terms", []), data.get("loss", {})]:
+            note("term", term)
+        for callback in data.get("callbacks", []):
+            note("callback", callback)
+        for train in (data["train"], data.get("teacher", {}).get("train", {})):
+            for group in ("optimizer", "schedule"):
+                if group in train:
+                    note(train[group]["name"], train[group])
+    schema = structure_schema()
+    definitions = schema["definitions"]
+    tables = {
+        "root": schema,
+        **{name: definitions[name] for name in used if name in definitions},
+        "random_resized_crop": definitions["views"]["properties"]["random_resized_crop"],
+        **definitions["optimizers"],
+        **definitions["schedules"],
+    }
+    unused = {name: set(table["properties"]) - used.get(name, set()) for name, table in tables.items()}
+    unused["adam"] -= {"learning_rate", "beta_2"}  # as in adamw
+    assert not {name: keys for name, keys in unused.items() if keys}
