@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 
 from kdrecipes.errors import EnvironmentProblem, UsageError
@@ -12,7 +11,6 @@ if "keras" not in sys.modules:
     os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
-import numpy as np
 import torch
 
 
@@ -51,7 +49,6 @@ def seed_everything(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-
 def device_name(wanted: str) -> str:
     """The device for `--device`: "auto" is a GPU where there is one, else the CPU.
 
@@ -64,7 +61,9 @@ def device_name(wanted: str) -> str:
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {wanted}: not available here ({reason}). Choose cpu, cuda, cuda:1 or mps.") from None
+        raise UsageError(
+            f"--device {wanted}: not available here ({reason}). Choose cpu, cuda, cuda:1 or mps."
+        ) from None
     return wanted
 
 

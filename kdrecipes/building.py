@@ -7,6 +7,7 @@ from typing import Any
 
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data
+from kdrecipes.distiller import Distiller
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.fast import accelerate
 from kdrecipes.losses.projected import Projected
@@ -34,7 +35,9 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
     table = recipe.data[role]
     model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.image_size)
     if not isinstance(model, keras.Model):
-        raise RunError(f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model.")
+        raise RunError(
+            f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model."
+        )
     width = model.output_shape[-1]
     if role == "student" and width != len(data.classes):
         raise RunError(f"student: {table['name']!r} has {width} outputs and the dataset {len(data.classes)} classes.")
@@ -62,6 +65,32 @@ def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
             term = Projected(term)
         terms.append(term)
     return terms, [table["weight"] for _, table in tables]
+
+
+def build_distiller(
+    recipe: Recipe, data: Data, student: keras.Model, teacher: keras.Model | None, *, role: str = "student"
+) -> Distiller:
+    """The distiller of one fit: of the distilled arm where there is a teacher, else on labels only.
+
+    Args:
+        recipe, data: of the run.
+        student: the model that is trained.
+        teacher: the model that teaches it; None for the baseline and for the teacher's own fine-tuning.
+        role: "student", or "teacher" when the teacher itself is fine-tuned, which takes nothing from `[loss]`.
+
+    Raises:
+        RunError: when terms and networks do not fit together.
+    """
+    loss = recipe.data["loss"]
+    terms, weights = build_terms(recipe, data) if teacher is not None else ([], [])
+    try:
+        return Distiller(
+            student=student, teacher=teacher, loss=terms, weight=weights,
+            label_weight=loss["label_weight"] if terms else 1.0,
+            label_smoothing=loss["label_smoothing"] if role == "student" else 0.0,
+        )  # fmt: skip
+    except ValueError as error:
+        raise RunError(f"loss: {error}") from error
 
 
 def build_callbacks(recipe: Recipe, **passed: Any) -> list[Any]:

@@ -87,7 +87,11 @@ def run(
     loaded = load_recipe(recipe, overrides, plugins=plugin)
     from kdrecipes.runs import run as run_recipe  # torch and keras: only once the recipe is known to be valid
 
-    report = run_recipe(loaded, out, device=device, overwrite=overwrite)
+    try:
+        report = run_recipe(loaded, out, device=device, overwrite=overwrite)
+    except KeyboardInterrupt:  # here, since typer would end the process without a word
+        typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         _print_json(report)
     else:
@@ -228,5 +232,4 @@ def main() -> None:
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
         sys.exit(130)

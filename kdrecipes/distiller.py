@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from kdrecipes.backend import keras
-from kdrecipes.data.views import resize
+from kdrecipes.batches import images_of, index_of, labels_of, mean_over_examples, weights_of
 from kdrecipes.features import find_layer, tapped
+from kdrecipes.inference import Inference, at_input_size, refuse_softmax, wide
+from kdrecipes.inference import infer as _inference  # noqa: F401
 
 Term = Callable[[torch.Tensor, "Outputs", "Outputs"], torch.Tensor]
 
@@ -75,68 +77,77 @@ class Distiller(keras.Model):
         label_smoothing: float = 0.0,
         name: str = "distiller",
     ):
-        super().__init__(name=name)
+        # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
+        super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         terms = list(loss) if isinstance(loss, list | tuple) else [loss]
         weights = [weight] * len(terms) if isinstance(weight, int | float) else list(weight)
         if len(weights) != len(terms):
-            raise ValueError(f"`weight` must be a number or one for each term. Received: {len(weights)} for {len(terms)}")
+            raise ValueError(f"`weight`: a number, or one for each term. Received: {len(weights)} for {len(terms)}")
+        for term in terms:
+            if not callable(term):
+                raise ValueError(f"`loss`: a term is a callable, for example KD(temperature=4.0). Received: {term!r}")
         if not terms and label_weight == 0:
             raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
-        _refuse_softmax(student, "student")
+        refuse_softmax(student, "student")
         self.student = student
-        # Keras tracks every model and torch module among a layer's attributes; the teacher must stay out.
-        object.__setattr__(self, "teacher", teacher)
+        teacher_taps = _layers_of(terms, "teacher_layers", teacher)
         if teacher is not None:
-            _refuse_softmax(teacher, "teacher")
+            refuse_softmax(teacher, "teacher")
+        # Keras tracks every layer and torch module among a layer's attributes; the teacher's must stay out.
+        object.__setattr__(self, "teacher", teacher)
+        object.__setattr__(self, "_teacher_taps", teacher_taps)
+        object.__setattr__(self, "_teacher_inference", None if teacher is None else Inference(teacher))
+        object.__setattr__(self, "_student_taps", _layers_of(terms, "student_layers", student))
         self.terms = terms  # terms that are layers are tracked: their variables train with the student
         self.term_weights = [float(w) for w in weights]
         self.label_weight, self.label_smoothing = float(label_weight), float(label_smoothing)
-        self._student_taps = _layers_of(terms, "student_layers", student)
-        self._teacher_taps = _layers_of(terms, "teacher_layers", teacher)
         self._label_tracker = keras.metrics.Mean(name="label_loss")
         self._term_trackers = [keras.metrics.Mean(name=term_name) for term_name in _names(terms)]
         self._build_terms()
 
-    def compile(self, optimizer: Any = "adamw", metrics: Any = None, weighted_metrics: Any = None, **options: Any) -> None:
-        """As `keras.Model.compile`, without `loss`: the distiller has its own.
+    def compile(self, optimizer: Any = "adamw", loss: Any = None, loss_weights: Any = None, **options: Any) -> None:
+        """As `keras.Model.compile`, without `loss` and `loss_weights`: the distiller has its own.
 
         Raises:
             ValueError: when a loss is given.
         """
-        if options.get("loss") is not None:
+        if loss is not None or loss_weights is not None:
             raise ValueError(
-                "Give the distillation term to Distiller(loss=…); the label loss is the cross-entropy. "
-                f"Received: compile(loss={options['loss']!r})"
+                "Give the distillation term to Distiller(loss=…) and its weight to Distiller(weight=…); the label loss "
+                f"is the cross-entropy. Received: compile(loss={loss!r}, loss_weights={loss_weights!r})"
             )
         options.setdefault("jit_compile", False)
-        super().compile(optimizer=optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **options)
+        super().compile(optimizer=optimizer, **options)
 
     def fit(self, *args: Any, callbacks: Any = None, **options: Any) -> Any:
-        """As `keras.Model.fit`. Terms with a method `at(progress)` are told the progress, in epochs, before each step."""
-        if any(hasattr(term, "at") for term in self.terms) and not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []),
-                         _Progress(self.terms)]  # fmt: skip
+        """As `keras.Model.fit`; terms with a method `at(progress)` are told the progress in epochs before each step."""
+        scheduled = [term for term in self.terms if hasattr(term, "at")]
+        if scheduled and isinstance(callbacks, keras.callbacks.CallbackList):
+            progress = _Progress(scheduled)
+            progress.set_params(callbacks.params)
+            callbacks.append(progress)
+        elif scheduled:
+            given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
+            callbacks = [*given, _Progress(scheduled)]
         return super().fit(*args, callbacks=callbacks, **options)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """The student's logits. `inputs` is a tensor of images or a dict that holds them under `"image"`."""
-        return self.student(_image(inputs), training=training)
+        return self.student(images_of(inputs), training=training)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: one forward pass of each network, one update of the student and of terms with weights."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self.zero_grad()
-        image, index = _image(x), x.get("index") if isinstance(x, dict) else None
+        sample_weight = weights_of(sample_weight)
+        image, index = images_of(x), index_of(x)
         with tapped(self._student_taps) as features:
             logits = self.student(image, training=True)
-        student = Outputs(_wide(logits), features, index)
+        student = Outputs(wide(logits), features, index)
         n = student.logits.shape[0]
-        labels = _labels(y, student.logits)
+        labels = labels_of(y, student.logits)
         total = torch.zeros((), device=student.logits.device)
-        if sample_weight is not None:
-            sample_weight = keras.ops.convert_to_tensor(sample_weight, dtype="float32").reshape(-1)
         if labels is not None:
-            value = _mean(self._cross_entropy(labels, student.logits, self.label_smoothing), sample_weight)
+            value = mean_over_examples(self._cross_entropy(labels, student.logits, self.label_smoothing), sample_weight)
             self._label_tracker.update_state(value.detach(), sample_weight=n)
             total = total + self.label_weight * value
         elif self.label_weight:
@@ -144,33 +155,46 @@ class Distiller(keras.Model):
         if self.terms:
             taught = self._teach(x, image, index)
             for term, weight, tracker in zip(self.terms, self.term_weights, self._term_trackers, strict=True):
-                value = _mean(term(labels, student, taught), sample_weight)
+                value = mean_over_examples(term(labels, student, taught), sample_weight)
                 tracker.update_state(value.detach(), sample_weight=n)
                 total = total + weight * value
         for extra in self.losses:
-            total = total + extra
+            total = total + self._aggregate_additional_loss(extra)
         self._loss_tracker.update_state(total.detach(), sample_weight=n)
-        self.optimizer.scale_loss(total).backward()
         variables = self.trainable_weights[:]
-        gradients = [v.value.grad for v in variables]
+        for variable in variables:  # Keras' zero_grad misses variables that share a path with another
+            variable.value.grad = None
+        self.optimizer.scale_loss(total).backward()
+        gradients = [variable.value.grad for variable in variables]
         with torch.no_grad():
             self.optimizer.apply(gradients, variables)
-        return self.compute_metrics(x, y, logits, sample_weight=sample_weight)
+        results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
+        return results if labels is not None else {name: v for name, v in results.items() if name != "label_loss"}
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The student on labels: `loss` is the cross-entropy, without smoothing or terms."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        logits = self.student(_image(x), training=False)
-        labels = _labels(y, logits)
+        sample_weight = weights_of(sample_weight)
+        logits = self.student(images_of(x), training=False)
+        labels = labels_of(y, logits)
         if labels is None:
             raise ValueError("evaluate needs labels.")
-        values = self._cross_entropy(labels, _wide(logits))
-        if sample_weight is not None:
-            sample_weight = keras.ops.convert_to_tensor(sample_weight, dtype="float32").reshape(-1)
-        self._loss_tracker.update_state(_mean(values, sample_weight), sample_weight=values.shape[0])
+        values = self._cross_entropy(labels, wide(logits))
+        self._loss_tracker.update_state(mean_over_examples(values, sample_weight), sample_weight=values.shape[0])
         results = self.compute_metrics(x, y, logits, sample_weight=sample_weight)
         training_only = {"label_loss", *(tracker.name for tracker in self._term_trackers)}
         return {name: value for name, value in results.items() if name not in training_only}
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """As `keras.Model.compute_metrics`; without labels the compiled metrics are left out."""
+        return self.get_metrics_result() if y is None else super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The metrics' values by name; compiled metrics have none before they met a label."""
+        compiled = self._compile_metrics
+        if compiled is None or compiled.built:
+            return super().get_metrics_result()
+        return {metric.name: metric.result() for metric in self.metrics if metric is not compiled}
 
     def get_config(self) -> dict[str, Any]:
         """A distiller holds a teacher and is no thing to save.
@@ -185,104 +209,75 @@ class Distiller(keras.Model):
         """(batch,) cross-entropy, in nats; `labels` are int64 (batch,) or float (batch, classes)."""
         return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
-    def _teach(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> Outputs | None:
-        """The teacher's outputs, from the batch where they came with it, else from the teacher itself."""
-        if isinstance(x, dict) and "teacher" in x:
-            return Outputs(_wide(keras.ops.convert_to_tensor(x["teacher"])), {}, index)
+    def _teach(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> Outputs:
+        """The teacher's outputs: the logits that came with the batch, else, or where features are read, its own."""
+        if isinstance(x, dict) and "teacher" in x and not self._teacher_taps:
+            return Outputs(wide(keras.ops.convert_to_tensor(x["teacher"])), {}, index)
         if self.teacher is None:
-            return None
+            return _NO_TEACHER
         with torch.no_grad(), tapped(self._teacher_taps) as features:
-            logits = _inference(self.teacher, _resized(image, self.teacher))
-        return Outputs(_wide(logits), features, index)
+            logits = self._teacher_inference(at_input_size(image, self.teacher))
+        return Outputs(wide(logits), features, index)
 
     def _build_terms(self) -> None:
         """Build terms that are layers, by one call on a batch of black images, before the optimiser is built."""
-        unbuilt = [term for term in self.terms if isinstance(term, keras.layers.Layer) and not term.built]
+        layers = [term for term in self.terms if isinstance(term, keras.layers.Layer)]
+        for term in layers:
+            term._allow_non_tensor_positional_args = True  # `Outputs` are none
+        unbuilt = [term for term in layers if not term.built]
         if not unbuilt:
             return
-        shape = self.student.input_shape[1:]
+        shape = getattr(self.student, "input_shape", (None, None))[1:]
         if None in shape:
-            raise ValueError(f"The student takes images of any size {shape}: build the terms that are layers yourself.")
+            raise ValueError("The student takes images of any size: call the terms that are layers once yourself.")
         with torch.no_grad():
             image = keras.ops.zeros((2, *shape))
             with tapped(self._student_taps) as features:
-                student = Outputs(_wide(self.student(image, training=False)), features)
-            taught = self._teach(image, image, None)
+                student = Outputs(wide(self.student(image, training=False)), features)
+            # A batch may bring the teacher's logits along; where there is no teacher they are as wide as the student's.
+            logits = torch.zeros_like(student.logits)
+            taught = self._teach({"teacher": logits} if self.teacher is None else image, image, None)
             labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
             for term in unbuilt:
                 term(labels, student, taught)
 
 
-class _Progress(keras.callbacks.Callback):
-    """Tells terms how far training is, in epochs."""
+class _NoTeacher(Outputs):
+    """Stands where a term is given a teacher's outputs and there is none."""
 
-    def __init__(self, terms: Sequence[Any]):
+    def __init__(self) -> None:
+        pass
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("logits", "features", "index"):
+            raise ValueError(f"A term reads the teacher's {name}, but there is no teacher, nor logits in the batch.")
+        return super().__getattribute__(name)
+
+
+_NO_TEACHER = _NoTeacher()
+
+
+class _Progress(keras.callbacks.Callback):
+    """Tells terms how far training is, in epochs. Data of unknown length are as long as in the epoch before."""
+
+    def __init__(self, scheduled: Sequence[Any]):
         super().__init__()
-        self.scheduled = [term for term in terms if hasattr(term, "at")]
-        self.epoch = 0
+        self.scheduled = scheduled
+        self.epoch = self.seen = self.steps = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        steps = self.params.get("steps") or self.steps
         for term in self.scheduled:
-            term.at(self.epoch + batch / (self.params.get("steps") or 1))
+            term.at(self.epoch + (min(batch / steps, 1.0) if steps else 0.0))
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seen = batch + 1
 
-def _image(x: Any) -> Any:
-    image = x["image"] if isinstance(x, dict) else x
-    return image if isinstance(image, keras.KerasTensor) else keras.ops.convert_to_tensor(image)
-
-
-def _labels(y: Any, logits: torch.Tensor) -> torch.Tensor | None:
-    """int64 (batch,), or float (batch, classes) of the logits' dtype."""
-    if y is None:
-        return None
-    labels = keras.ops.convert_to_tensor(y)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    return labels.to(torch.int64) if labels.ndim == 1 else labels.to(_wide(logits).dtype)
-
-
-def _wide(logits: torch.Tensor) -> torch.Tensor:
-    """At least float32."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-
-def _mean(values: torch.Tensor, sample_weight: torch.Tensor | None) -> torch.Tensor:
-    """Mean over examples; a scalar term is its own mean and has no examples to weigh."""
-    if values.ndim == 0:
-        return values
-    return values.mean() if sample_weight is None else (values * sample_weight).mean()
-
-
-def _inference(model: Any, image: torch.Tensor) -> torch.Tensor:
-    """Logits in inference mode; a torch module gets its own mode back afterwards."""
-    if isinstance(model, keras.layers.Layer):
-        # Torch modules inside a Keras model listen to the module's mode, not to the argument.
-        modes = [(m, m.training) for m in model.modules()] if _wraps_torch(model) else []
-        for module, _ in modes:
-            module.training = False
-        logits = model(image, training=False)
-    else:
-        modes = [(m, m.training) for m in model.modules()]
-        model.eval()
-        logits = model(image)
-    for module, mode in modes:
-        module.training = mode
-    return logits
-
-
-def _wraps_torch(model: Any) -> bool:
-    return any(isinstance(layer, keras.layers.TorchModuleWrapper) for layer in model._flatten_layers())
-
-
-def _resized(image: torch.Tensor, model: Any) -> torch.Tensor:
-    """The images at the model's input size, where that is fixed and another."""
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4 or shape[1] is None or shape[1:3] == tuple(image.shape[1:3]):
-        return image
-    return resize(image.float(), shape[1])
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.steps = self.seen
 
 
 def _layers_of(terms: Sequence[Any], attribute: str, model: Any) -> dict[str, Any]:
@@ -303,13 +298,3 @@ def _names(terms: Sequence[Any]) -> list[str]:
             name, count = f"{base}_{count}", count + 1
         names.append(name)
     return names
-
-
-def _refuse_softmax(model: Any, role: str) -> None:
-    """A softmax where logits are due would be softened twice, silently."""
-    last = model.layers[-1] if isinstance(model, keras.Model) and model.layers else None
-    if getattr(last, "activation", None) is keras.activations.softmax or isinstance(last, keras.layers.Softmax):
-        raise ValueError(
-            f"The {role} ends in a softmax ({last.name!r}); distillation needs logits. Build it with "
-            "classifier_activation=None, or without its last activation."
-        )

@@ -86,7 +86,9 @@ def figures(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None =
     return result
 
 
-def compare(firsts: list[np.ndarray], seconds: list[np.ndarray], seeds: list[int], labels: np.ndarray) -> dict[str, Any]:
+def compare(
+    firsts: list[np.ndarray], seconds: list[np.ndarray], seeds: list[int], labels: np.ndarray
+) -> dict[str, Any]:
     """Accuracy of the first minus the second network, paired by image and seed.
 
     Args:

@@ -37,15 +37,18 @@ def find_layer(model: Any, name: str) -> Any:
         ValueError: when there is none, or several; the message names the nearest.
     """
     paths = layer_paths(model)
-    if name in paths:
-        return paths[name]
-    endings = [path for path in paths if path.endswith("/" + name)]
+    path = name if isinstance(model, keras.layers.Layer) else name.replace(".", "/")
+    if path in paths:
+        return paths[path]
+    endings = {id(layer): ending for ending, layer in paths.items() if ending.endswith("/" + path)}
     if len(endings) == 1:
-        return paths[endings[0]]
+        return paths[next(iter(endings.values()))]
     owner = getattr(model, "name", type(model).__name__)
     if endings:
-        raise ValueError(f"{owner!r} has several layers called {name!r}: {', '.join(endings[:5])}. Give the whole path.")
-    near = nearest(name, paths)
+        several = ", ".join(list(endings.values())[:5])
+        raise ValueError(f"{owner!r} has several layers called {name!r}: {several}. Give the whole path.")
+    bare = {ending.rsplit("/", 1)[-1]: ending for ending in paths}
+    near = nearest(path, paths) or bare.get(nearest(path, bare), "")
     hint = f"Did you mean {near!r}?" if near else f"It has: {', '.join(list(paths)[:12])} …"
     raise ValueError(f"{owner!r} has no layer {name!r}. {hint}")
 
@@ -56,6 +59,9 @@ def tapped(layers: Mapping[str, Any]) -> Iterator[dict[str, torch.Tensor]]:
 
     Keras' `Layer.__call__` goes past torch's forward hooks, so a Keras layer's `call` is wrapped on the instance; torch
     modules get a hook. A layer called twice keeps its last output.
+
+    Raises:
+        ValueError: at the block's end, when a layer was not called.
     """
     outputs: dict[str, torch.Tensor] = {}
     hooks, wrapped = [], []
@@ -77,6 +83,9 @@ def tapped(layers: Mapping[str, Any]) -> Iterator[dict[str, torch.Tensor]]:
             else:
                 hooks.append(layer.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out)))
         yield outputs
+        if len(outputs) < len(layers):
+            silent = next(name for name in layers if name not in outputs)
+            raise ValueError(f"Layer {silent!r} was not called in the forward pass: it has no output to read.")
     finally:
         for layer, before in reversed(wrapped):
             if before is None:

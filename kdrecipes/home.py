@@ -7,14 +7,20 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.errors import EnvironmentProblem
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_WRITABLE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 def home() -> Path:
@@ -42,12 +48,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in _FULL:
             free = readable_bytes(shutil.disk_usage(_existing(folder)).free)
             raise EnvironmentProblem(
                 f"The disk that holds {folder} is full ({free} free). Make room and run the same command again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if error.errno in _NOT_WRITABLE:
             raise EnvironmentProblem(f"{folder} can't be written: {error.strerror}.") from error
         raise
 
@@ -63,20 +69,42 @@ def new_file(path: Path, mode: str = "wb") -> Iterator[Any]:
     """Write a file that appears under its name, whole and synced, only when the block ends without an error."""
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = _temporary_name(path)
         try:
-            with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            with temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, path)
+            temporary.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder that appears under its name only when the block ends without an error; yields where to write.
+
+    What the block writes there it syncs itself. A folder that is already there is an error.
+    """
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary_name(path)
+        temporary.mkdir()
+        try:
+            yield temporary
+            sync_folder(temporary)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _temporary_name(path: Path) -> Path:
+    # Made by open() or mkdir(), not by tempfile, so that its permissions follow the umask.
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 
 
 def write_json(path: Path, value: Any) -> None:

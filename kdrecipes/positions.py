@@ -29,7 +29,9 @@ _JSON_SCALAR = re.compile(r"[^,\]}\s]+")
 
 def printable(text: str) -> str:
     """`text` on one line and safe for any terminal: what can't be printed is escaped."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return "".join(
+        c if c.isprintable() else f"\\u{ord(c):04x}" if c < "\U00010000" else f"\\U{ord(c):08x}" for c in text
+    )
 
 
 def show_path(path: Path) -> str:

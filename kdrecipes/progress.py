@@ -20,7 +20,7 @@ ESTIMATE_AFTER = 20  # steps of the first fit
 
 @dataclass
 class PlannedFit:
-    """One fit that the run will do: `cost` is a step's relative duration, compared with the other fits'."""
+    """One fit that the run will do: `cost`: seconds of one rehearsed step."""
 
     label: str
     steps: int
@@ -78,11 +78,12 @@ class Progress:
 
     def estimate(self, label: str, seconds_per_step: float) -> None:
         """Tell, once, how long the planned fits will take in all, from the first one's measured step."""
-        known = next((fit for fit in self.plan if fit.label == label), None)
-        if self.estimated or known is None:
+        first = next((i for i, fit in enumerate(self.plan) if fit.label == label), None)
+        if self.estimated or first is None:
             return
         self.estimated = True
-        total = sum(fit.steps * fit.cost for fit in self.plan) / known.cost * seconds_per_step
+        # Fits before the first one that runs were done by an earlier run.
+        total = sum(fit.steps * fit.cost for fit in self.plan[first:]) / self.plan[first].cost * seconds_per_step
         self.note(f"training will take about {readable_seconds(total)} in all ({seconds_per_step:.2f} s a step here)")
 
 
@@ -125,27 +126,9 @@ class _FitWatcher(keras.callbacks.Callback):
             self.progress.bars.remove_task(self.task)
 
 
-def forward_cost(model: Any, images: Any, repeats: int = 3) -> float:
-    """Seconds of one forward pass in inference mode: the least of a few, after one to warm up."""
-    import torch
-
-    from kdrecipes.distiller import _inference
-
-    best = float("inf")
-    with torch.no_grad():
-        _inference(model, images)
-        for _ in range(repeats):
-            start = time.monotonic()
-            _inference(model, images)
-            best = min(best, time.monotonic() - start)
-    return best
-
-
 def readable_seconds(seconds: float) -> str:
     """`3725` → `"1 h 2 min"`."""
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
-
-

@@ -119,11 +119,11 @@ def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """Fill every default of a valid recipe in; numbers declared "number" become floats."""
     data: dict[str, Any] = copy.deepcopy(dict(recipe))
     data.pop("$schema", None)
-    train = data["train"]
+    root, train = structure_schema(), data["train"]
+    _fill(train, definition("train"), root)  # before the teacher inherits from it
     teacher_train = data.get("teacher", {}).get("train")
     if teacher_train is not None:
         data["teacher"]["train"] = _inherit(train, teacher_train)
-    root = structure_schema()
     _fill(data, root, root)
     for _, table, kind, value in component_tables(data):
         component = registry.components[kind, value["name"]][0]
@@ -236,7 +236,7 @@ def _read(path: str) -> tuple[str, Path, str]:
 _TOML_WORDS = {
     "Invalid value": "a value is expected here: a number, true, false, an array, a table, or text in double quotes",
     "Illegal character '\\n'": "this string is not closed on its line",
-    "Unescaped '\\\\'": "a backslash in double quotes starts an escape; write two, or use single quotes",
+    "Unescaped '\\'": "a backslash in double quotes starts an escape; write two, or use single quotes",
     "Expected '='": "a key is followed by = and its value",
     "Invalid statement": "a key, a [table] or a # comment is expected here",
     "Expected newline or end of document": "one `key = value` stands on a line, and nothing after it but a # comment",
@@ -272,7 +272,10 @@ def _parse(text: str, file: str) -> tuple[dict[str, Any], Positions]:
             raise RecipeError(again) from None
         line, column, message = _toml_error_place(str(error), text)
         words = next((ours for theirs, ours in _TOML_WORDS.items() if message.startswith(theirs)), message)
-        raise refuse(line, column, f"is not TOML: {words}") from None
+        bare = re.match(r"[^\W\d]\w*", text.split("\n")[line - 1][column - 1 :]) if message == "Invalid value" else None
+        received = bare[0] if bare else ""
+        meant = received.lower() if received in ("True", "False") else show(received) if received else ""
+        raise RecipeError([Problem(file, line, column, "", f"is not TOML: {words}", received, meant)]) from None
     except ValueError:  # int() refuses more than 4300 digits
         digits = re.search(r"[0-9][0-9_]{4300}", text)
         raise refuse(*place(text, digits.start() if digits else 0), "has a number of thousands of digits") from None

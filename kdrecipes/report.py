@@ -147,7 +147,9 @@ def summary_text(report: Report) -> str:
         rows.append((row["who"], f"{100 * row['accuracy']:.2f} %{spread}", f"{row['params']:,}", seconds))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in rows
     ]
     lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]

@@ -13,10 +13,9 @@ import numpy as np
 
 from kdrecipes import state as state_files
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.building import build_model
+from kdrecipes.building import build_distiller, build_model
 from kdrecipes.data.loader import Split, ViewSettings
 from kdrecipes.data.prepare import Data
-from kdrecipes.distiller import Distiller
 from kdrecipes.errors import RunError
 from kdrecipes.evaluation import accuracy, predict
 from kdrecipes.home import digest, home, locked
@@ -78,10 +77,12 @@ def prepare_teacher(
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
         state = state_folder(folder)
         rows = fit(
-            Distiller(student=model, name="teacher_training"), data, train, label="teacher", order_seed=seed,
+            build_distiller(recipe, data, model, None, role="teacher"), data, train, label="teacher", order_seed=seed,
             settings=view_settings(recipe), state=state, watch=watch,
         )  # fmt: skip
-        state_files.save(folder / "weights", [keras.ops.convert_to_numpy(v.value) for v in model.variables], {"rows": rows})
+        state_files.save(
+            folder / "weights", [keras.ops.convert_to_numpy(v.value) for v in model.variables], {"rows": rows}
+        )
         state.clear()
     return Teacher(model, weights_fingerprint(model), rows)
 

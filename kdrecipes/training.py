@@ -110,10 +110,32 @@ def fit(
     return rows
 
 
+def rehearse(distiller: Distiller, data: Data, train: Mapping[str, Any]) -> float:
+    """Two steps of a throw-away distiller on one batch of black images; returns the second's seconds.
+
+    Raises:
+        RunError: what a first step would have raised, such as features whose shapes do not fit.
+    """
+    distiller.compile(optimizer=build_optimizer(train, 10), metrics=["accuracy"])
+    distiller.optimizer.build(distiller.trainable_variables)
+    n, size = train["batch_size"], data.image_size
+    batch = {"image": keras.ops.zeros((n, size, size, 3))}, np.zeros(n, np.int64)
+    try:
+        for _ in range(2):
+            started = time.monotonic()
+            distiller.train_step(batch)
+    except (ValueError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise RunError(f"A first training step on black images failed: {text}") from error
+    return time.monotonic() - started
+
+
 class _Keeper(keras.callbacks.Callback):
     """After each epoch: checks the loss, adds the row, saves the state."""
 
-    def __init__(self, distiller: Distiller, state: StateFolder, label: str, rows: list[Row], steps: int, on_epoch: Any):
+    def __init__(
+        self, distiller: Distiller, state: StateFolder, label: str, rows: list[Row], steps: int, on_epoch: Any
+    ):
         super().__init__()
         self.distiller, self.state, self.label, self.rows, self.on_epoch = distiller, state, label, rows, on_epoch
         self.steps = steps
@@ -138,9 +160,7 @@ class _Keeper(keras.callbacks.Callback):
 
 
 def _assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
-    if len(variables) != len(arrays) or any(
-        tuple(v.shape) != a.shape for v, a in zip(variables, arrays, strict=True)
-    ):
+    if len(variables) != len(arrays) or any(tuple(v.shape) != a.shape for v, a in zip(variables, arrays, strict=True)):
         raise RunError("The saved state is of another network. Start again with --overwrite.")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

@@ -131,6 +131,7 @@ class Checker:
         self.missing: list[tuple[Path, Data]] = []
         self.meant: set[Path] = set()  # what misspelled keys were meant to be
         self.told: set[Path] = set()
+        self.is_json = file.endswith(".json")
 
     def check(self) -> list[Problem]:
         """All problems, in file order."""
@@ -197,14 +198,16 @@ class Checker:
                 if key not in value:
                     self.missing.append(((*path, key), schema.get("properties", {}).get(key, {})))
         elif "x-rule" in schema:
-            self.report(path, schema["x-rule"], received, self.retyped(schema, value))
+            self.report(path, schema["x-rule"], received, self.retyped(path, schema, value))
         elif error.validator in ("enum", "const"):
             choices = limit if error.validator == "enum" else [limit]
             near = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
             self.report(path, f"must be {one_of(choices)}", received, show(near) if near else "")
         elif error.validator in ("type", "anyOf", "oneOf"):
-            self.report(path, f"must be {_words(schema)}", received, self.retyped(schema, value))
+            words = _words(schema).replace("a table", "an object" if self.is_json else "a table")
+            self.report(path, f"must be {words}", received, self.retyped(path, schema, value))
         else:
+            exactly = error.validator in ("minItems", "maxItems") and schema.get("minItems") == schema.get("maxItems")
             many = "entry" if limit == 1 else "entries"
             rules = {
                 "minimum": f"must be at least {limit}", "maximum": f"must be at most {limit}",
@@ -219,15 +222,16 @@ class Checker:
                 "maxProperties": f"must have at most {limit} {many}",
             }  # fmt: skip
             fallback = f"does not fit the rule {printable(show(error.validator))} of this option"
-            self.report(path, rules.get(str(error.validator), fallback), received)
+            rule = rules.get(str(error.validator), fallback)
+            self.report(path, f"must have {limit} {many}" if exactly else rule, received)
 
-    def retyped(self, schema: Data, value: Any) -> str:
+    def retyped(self, path: Path, schema: Data, value: Any) -> str:
         """The value as it was probably meant, where only its type is wrong: `"5"` for 5, `"adamw"` for a table."""
         kinds = schema.get("type", [part.get("type") for part in schema.get("anyOf", ())])
         kinds = kinds if isinstance(kinds, list) else [kinds]
         if isinstance(value, str):
             if "object" in kinds and "name" in schema.get("required", ()) and value:
-                return f'{{"name": {show(value)}}}' if self.file.endswith(".json") else f"{{ name = {show(value)} }}"
+                return f'{{"name": {show(value)}}}' if self.is_json else f"{{ name = {show(value)} }}"
             try:
                 inner = json.loads(value, parse_constant=lambda _: None)
             except (ValueError, RecursionError):
@@ -235,7 +239,9 @@ class Checker:
             if Draft7Validator({"type": [k for k in kinds if k in ("integer", "number", "boolean")]}).is_valid(inner):
                 # Whether the value is in range too is for its next check.
                 return value.strip()
-        elif "array" in kinds and value is not None and not isinstance(value, list | dict):
+        elif "array" in kinds and isinstance(value, dict) and not self.is_json:
+            return f"[[{show_path(path)}]]"
+        elif "array" in kinds and value is not None and not isinstance(value, list):
             return f"[{show(value)}]"
         return ""
 
@@ -244,7 +250,7 @@ class Checker:
         key = path[-1]
         target = structure_schema()["definitions"].get(schema.get("$ref", "").removeprefix("#/definitions/"), schema)
         if target.get("type") == "object":
-            return "missing table"
+            return "missing object" if self.is_json else "missing table"
         if path == ("loss", "name"):
             return "missing key: which distillation term; `kdrecipes list losses` shows what it can be"
         if key == "name" and len(path) > 1:

@@ -1,4 +1,4 @@
-"""What every test stands on: a throw-away KDRECIPES_HOME, Keras on torch, no window, a registry that tests can change."""
+"""What every test stands on: a throw-away KDRECIPES_HOME, Keras on torch, no windows, fake plugin distributions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 os.environ["KERAS_BACKEND"] = "torch"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: a second thread costs more than it gives
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["KDRECIPES_HOME"] = tempfile.mkdtemp(prefix="kdrecipes-tests-")
 
@@ -32,7 +33,9 @@ def built_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No installed plugin but the built-ins, so that what a message lists does not depend on the machine."""
     real = importlib.metadata.entry_points
     monkeypatch.setattr(
-        importlib.metadata, "entry_points", lambda **select: () if select.get("group") == "kdrecipes" else real(**select)
+        importlib.metadata,
+        "entry_points",
+        lambda **select: () if select.get("group") == "kdrecipes" else real(**select),
     )
     load_registry.cache_clear()
     yield

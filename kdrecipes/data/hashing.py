@@ -19,10 +19,10 @@ def splitmix64(values: np.ndarray) -> np.ndarray:
 
 def hash64(index: np.ndarray, *keys: int) -> np.ndarray:
     """uint64 hash of each index under the given integer keys; keys in another order give another hash."""
-    state = np.uint64(0)
+    state = 0
     for key in keys:
-        state = splitmix64(np.uint64((int(state) ^ int(key)) & _MASK))
-    return splitmix64(splitmix64(np.asarray(index).astype(np.uint64)) ^ state)
+        state = int(splitmix64(np.asarray((state ^ int(key)) & _MASK, np.uint64)))
+    return splitmix64(splitmix64(index) ^ np.uint64(state))
 
 
 def uniform(index: np.ndarray, *keys: int) -> np.ndarray:

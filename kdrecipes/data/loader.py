@@ -48,7 +48,8 @@ class Loader(keras.utils.PyDataset):
 
     `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
     split; `y` is int64 (batch,). `loader[i]` is batch `i` of epoch `loader.epoch`, which `EpochSetter` keeps in step
-    with `fit`. Nothing is drawn from a global generator.
+    with `fit`. Nothing is drawn from a global generator; so `fit` must be told `shuffle=False`, without which Keras
+    orders the batches by Python's.
 
     Args:
         split: the examples.
@@ -73,12 +74,8 @@ class Loader(keras.utils.PyDataset):
     ):
         super().__init__()
         self.split, self.batch_size, self.size = split, batch_size, size
-        self.settings, self.order_seed, self.drop_last, self.class_weight = (
-            settings,
-            order_seed,
-            drop_last,
-            class_weight,
-        )
+        self.settings, self.order_seed = settings, order_seed
+        self.drop_last, self.class_weight = drop_last, class_weight
         self.epoch = 0
         self._order: tuple[int, np.ndarray] | None = None
 
@@ -89,24 +86,25 @@ class Loader(keras.utils.PyDataset):
     def order(self) -> np.ndarray:
         """Positions in the split, in this epoch's order: a pure function of (order seed, epoch)."""
         if self.order_seed is None:
-            return np.arange(len(self.split))
+            return np.arange(len(self.split), dtype=np.int64)
         if self._order is None or self._order[0] != self.epoch:
             generator = np.random.default_rng([self.order_seed, self.epoch])
             self._order = (self.epoch, generator.permutation(len(self.split)))
         return self._order[1]
 
     def __getitem__(self, batch: int) -> tuple:
+        if not 0 <= batch < len(self):
+            raise IndexError(f"batch {batch} of {len(self)}")
         chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
         rows = self.split.positions[chosen]
         images = self.split.store.images[rows]
         parameters = None
         if self.settings is not None and self.settings.views:
             index = self.split.store.index[rows]
-            parameters = view_functions.draw(
-                self.settings.views, self.settings.seed, self.epoch, index, images.shape[1]
-            )
+            settings = self.settings
+            parameters = view_functions.draw(settings.views, settings.seed, self.epoch, index, images.shape[1])
         labels = self.split.store.labels[rows]
-        x = {"image": view_functions.apply(images, parameters, self.size), "index": torch.from_numpy(chosen)}
+        x = {"image": view_functions.apply(images, parameters, self.size), "index": torch.from_numpy(chosen.copy())}
         y = torch.from_numpy(labels)
         if self.class_weight is None:
             return x, y

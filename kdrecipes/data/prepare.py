@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations, zip_longest
 from typing import Any
 
 import numpy as np
 
 from kdrecipes.data.loader import Split
-from kdrecipes.data.splits import cut, held_out, parse_split
+from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe import Recipe
 
 Progress = Callable[[str, int, int], None]
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -52,51 +55,31 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         EnvironmentProblem: data that are nowhere to be had, a full disk.
     """
     table = recipe.data["dataset"]
-    stores: dict[str, Store] = {}
-
-    def base(name: str, key: str) -> Store:
-        if name not in stores:
-            stores[name] = _open_base(recipe, name, key, progress)
-        return stores[name]
-
-    def split(key: str) -> Split:
-        name = parse_split(table[key])[0]
-        store = base(name, key)
-        positions = cut(table[key], len(store))
-        if len(positions) == 0:
-            raise RunError(f"dataset.{key} = {table[key]!r} holds no image: {name!r} has {len(store)}.")
-        return Split(store, positions)
-
-    train, test = split("train"), split("test")
-    if isinstance(table["validation"], str):
-        validation = split("validation")
-    else:
-        apart = held_out(train.index, table["validation"])
-        validation = Split(train.store, train.positions[apart])
-        train = Split(train.store, train.positions[~apart])
-        if not len(validation) or not len(train):
-            raise RunError(
-                f"dataset.validation = {table['validation']:g} of {len(apart)} training images leaves a split empty."
-            )
-    _refuse_overlap(table, {"train": train, "validation": validation, "test": test})
-    classes = train.store.classes
-    for key, part in (("validation", validation), ("test", test)):
-        if part.store.classes != classes:
-            raise RunError(
-                f"dataset.{key} has other classes than dataset.train: {part.store.classes[:5]} and {classes[:5]} …"
-            )
+    written = {key: table[key] for key in SPLITS if isinstance(table[key], str)}
+    bases: dict[str, str] = {}  # base split: the first key that names it
+    for key, text in written.items():
+        bases.setdefault(parse_split(text)[0], key)
+    # every source before any pixel: a misspelt split is told in seconds
+    sources = {name: _build_source(recipe, name, key) for name, key in bases.items()}
+    stores = {name: _open_store(recipe, name, key, sources[name], progress) for name, key in bases.items()}
+    parts = {key: _cut(stores[parse_split(text)[0]], key, text) for key, text in written.items()}
+    if "validation" not in parts:
+        parts["train"], parts["validation"] = _hold_out(parts["train"], table["validation"])
+    _refuse_overlap(table, parts)
+    _refuse_other_classes(parts)
+    train, validation, test = (parts[key] for key in SPLITS)
     batch = recipe.data["train"]["batch_size"]
     if len(train) < batch:
         raise RunError(
-            f"dataset.train holds {len(train)} images, fewer than one batch of train.batch_size = {batch}, and the last "
-            "incomplete batch is dropped. Lower train.batch_size."
+            f"dataset.train holds {len(train)} images, fewer than one batch of train.batch_size = {batch}, and the "
+            "last incomplete batch is dropped. Lower train.batch_size."
         )
     content = hashlib.sha256()
     for part in (train, validation, test):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())
     used = stores.values()
     return Data(
-        train, validation, test, classes,
+        train, validation, test, train.store.classes,
         table.get("image_size") or train.store.images.shape[1],
         content.hexdigest(),
         sum(store.converted for store in used),
@@ -104,16 +87,20 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     )  # fmt: skip
 
 
-def _open_base(recipe: Recipe, name: str, key: str, progress: Progress | None) -> Store:
+def _build_source(recipe: Recipe, name: str, key: str) -> Any:
+    component, _ = recipe.registry.components["dataset", recipe.data["dataset"]["name"]]
+    with _named(recipe, key):
+        return component.build(split=name, **recipe.options(recipe.data["dataset"], "dataset"))
+
+
+def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Progress | None) -> Store:
     table = recipe.data["dataset"]
-    component, provider = recipe.registry.components["dataset", table["name"]]
-    options = recipe.options(table, "dataset")
-    try:
-        source = component.build(split=name, **options)
-        label = f"{table['name']} {name}"
+    provider = recipe.registry.provider("dataset", table["name"])
+    label = f"{table['name']} {name}"
+    with _named(recipe, key):
         return open_store(
             source,
-            [table["name"], provider.distribution, options, name],
+            [table["name"], provider.distribution, provider.version, recipe.options(table, "dataset"), name],
             name=label,
             image_size=table.get("image_size"),
             store_size=table.get("store_size"),
@@ -121,26 +108,60 @@ def _open_base(recipe: Recipe, name: str, key: str, progress: Progress | None) -
             corrupt_limit=table["corrupt_limit"],
             progress=(lambda done, total: progress(label, done, total)) if progress else None,
         )
+
+
+@contextmanager
+def _named(recipe: Recipe, key: str) -> Iterator[None]:
+    """Let an error of the dataset name the recipe's key, and one that is not meant for people the component."""
+    table = recipe.data["dataset"]
+    place = f"dataset.{key} = {table[key]!r}"
+    try:
+        yield
     except KDRecipesError as error:
-        text = str(error)
-        raise type(error)(text if text.startswith("dataset.") else f"dataset.{key} = {table[key]!r}: {text}") from error
+        if not str(error).startswith("dataset."):
+            error.args = (f"{place}: {error}",)
+        raise
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(
-            f"dataset.{key} = {table[key]!r}: the dataset {table['name']!r} ({provider}) failed: {text}"
-        ) from error
+        provider = recipe.registry.provider("dataset", table["name"])
+        text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise RunError(f"{place}: the dataset {table['name']!r} ({provider}) failed: {text}") from error
+
+
+def _cut(store: Store, key: str, text: str) -> Split:
+    positions = cut(text, len(store))
+    if len(positions) == 0:
+        name = parse_split(text)[0]
+        raise RunError(f"dataset.{key} = {text!r} holds no image: {name!r} has {len(store)}.")
+    return Split(store, positions)
+
+
+def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
+    """What is left of train, and the share held out of it."""
+    apart = held_out(train.index, share)
+    if apart.all() or not apart.any():
+        raise RunError(f"dataset.validation = {share:g} of {len(train)} training images leaves a split empty.")
+    return Split(train.store, train.positions[~apart]), Split(train.store, train.positions[apart])
 
 
 def _refuse_overlap(table: Any, parts: dict[str, Split]) -> None:
-    names = list(parts)
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            a, b = parts[first], parts[second]
-            if a.store is not b.store:
-                continue
-            shared = int(np.intersect1d(a.positions, b.positions).size)
-            if shared:
-                raise RunError(
-                    f"dataset.{first} = {table[first]!r} and dataset.{second} = {table[second]!r} share {shared} images; "
-                    "splits must not overlap."
-                )
+    for first, second in combinations(SPLITS, 2):
+        a, b = parts[first], parts[second]
+        shared = overlap(a.positions, b.positions) if a.store is b.store else 0
+        if shared:
+            raise RunError(
+                f"dataset.{first} = {table[first]!r} and dataset.{second} = {table[second]!r} share {shared} images; "
+                "splits must not overlap."
+            )
+
+
+def _refuse_other_classes(parts: dict[str, Split]) -> None:
+    classes = parts["train"].store.classes
+    for key in ("validation", "test"):
+        other = parts[key].store.classes
+        if other != classes:
+            pairs = zip_longest(classes, other)
+            label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+            raise RunError(
+                f"dataset.{key} has other classes than dataset.train ({len(other)} and {len(classes)}): label {label} "
+                f"is {theirs!r} there and {ours!r} in train."
+            )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 
 from kdrecipes.data.hashing import uniform
 
-_SPLIT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<from>-?\d+%?)?:(?P<to>-?\d+%?)?\])?")
+_SPLIT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<from>-?[0-9]+%?)?:(?P<to>-?[0-9]+%?)?\])?")
 _HELD_OUT = 0x686F6C64  # the stream of hashes that decides which training images are held out
 
 
@@ -33,14 +32,12 @@ def cut(text: str, examples: int) -> np.ndarray:
     """
     _, start, stop = parse_split(text)
 
-    def bound(word: str | None) -> int | None:
-        if word is None:
-            return None
-        if word.endswith("%"):
-            return round(int(word[:-1]) / 100 * examples)
-        return int(word)
+    def bound(word: str) -> int:
+        percent = word.endswith("%")
+        count = round(int(word[:-1]) * examples / 100) if percent else int(word)
+        return max(0, examples + count) if word.startswith("-") else count
 
-    return np.arange(examples, dtype=np.int64)[bound(start) : bound(stop)]
+    return np.arange(examples, dtype=np.int64)[bound(start or "0") : bound(stop or "100%")]
 
 
 def held_out(index: np.ndarray, share: float) -> np.ndarray:
@@ -52,10 +49,5 @@ def held_out(index: np.ndarray, share: float) -> np.ndarray:
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> int:
-    """How many examples two splits of one base split have in common."""
+    """How many positions two splits of one base split have in common."""
     return int(np.intersect1d(first, second).size)
-
-
-def same_base(first: Any, second: Any) -> bool:
-    """Whether two split texts cut the same base split."""
-    return parse_split(first)[0] == parse_split(second)[0]

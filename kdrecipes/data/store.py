@@ -1,30 +1,30 @@
-"""The store: every image of a base split once, as uint8 RGB in one memory-mapped file, with labels and a fingerprint."""
+"""The store: every image of a base split once, uint8 RGB in one memory-mapped file, with labels and a fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import shutil
-import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
-from kdrecipes.home import digest, disk_errors, home, locked, readable_bytes, sync_folder, write_json
+from kdrecipes.data.reader import MixedSizes, Reader
+from kdrecipes.errors import EnvironmentProblem, RunError
+from kdrecipes.home import digest, disk_errors, home, locked, new_folder, readable_bytes, write_json
 
-STORE_VERSION = 1
-_PROBE = 64  # images looked at before a dataset's images are believed to share one size
-_CHUNK = 1024
+STORE_VERSION = 2
+_CHUNK = 1024  # images read, hashed and written at once: at most so many, and
+_CHUNK_BYTES = 64_000_000  # at most so many bytes of them
 
 Progress = Callable[[int, int], None]
-
-
-class _MixedSizes(Exception):
-    """An image differs from the size that the first ones share."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def open_store(
     corrupt_limit: float,
     progress: Progress | None = None,
 ) -> Store:
-    """The store of a source: opened where it is already there, else built; a damaged one is rebuilt.
+    """The store of a source: opened where it is already there, else built; a damaged one is rebuilt with a warning.
 
     Args:
-        source: a dataset component's source.
+        source: a dataset component's source; `arrays()`, where it has it, gives all images and labels at once.
         identity: JSON-able; whatever decides what the source holds besides its own `fingerprint`.
         name: for messages and the folder's name, e.g. "fashion_mnist train".
         image_size: the size the networks see; the stored size where images differ. None: native only.
@@ -78,212 +78,125 @@ def open_store(
 
     Raises:
         RunError: unreadable images beyond the limit, a label out of range, an image of an unknown form.
-        EnvironmentProblem: no room on the disk, or the store can't be written.
+        EnvironmentProblem: no room on the disk, or the store can't be read or written.
     """
     if len(source) == 0:
         raise RunError(f"{name}: the split is empty.")
-    facts = [STORE_VERSION, identity, getattr(source, "fingerprint", ""), len(source), store_size, resize]
-    key = digest(*facts, image_size if store_size is None else None, corrupt_limit)[:20]
-    folder = home() / "stores" / f"{name.replace(' ', '-').replace('/', '-')}-{key}"
-    with locked(home() / "stores" / ".locks" / key):
-        opened = _open(folder) if folder.is_dir() else None
-        if opened is None:
-            with disk_errors(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                sizes = [store_size] if store_size else [None, image_size]
-                _build(source, folder, name, sizes, resize, corrupt_limit, progress)
-            opened = _open(folder)
-        if opened is None:
-            raise EnvironmentProblem(f"The store {folder} can't be read back just after it was written.")
-    return opened
+    facts = [STORE_VERSION, identity, getattr(source, "fingerprint", ""), len(source), resize, corrupt_limit]
+    stores, plain = home() / "stores", name.replace(" ", "-").replace("/", "-")
+    # None is the native size; a recipe's image_size counts only for a dataset that has none
+    sizes = [store_size] if store_size else [None] if image_size is None else [None, image_size]
+    folders = {size: stores / f"{plain}-{digest(facts, size)[:20]}" for size in sizes}
+    with locked(stores / ".locks" / digest(facts)[:20]):
+        for folder in folders.values():
+            if (store := _open(folder)) is not None:
+                return store
+        return _build(source, folders, name, resize, corrupt_limit, progress)
 
 
 def _open(folder: Path) -> Store | None:
-    """Read a store; None where it is damaged in a way that shows without reading every pixel."""
+    """Read a store; None where there is none, or one with damage that shows without reading every pixel."""
     try:
+        if not folder.is_dir():
+            return None
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         index = np.load(folder / "index.npy", allow_pickle=False)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        small = hashlib.sha256(labels.tobytes() + index.tobytes()).hexdigest()
         shape = (meta["examples"], meta["side"], meta["side"], 3)
-        if images.shape != shape or images.dtype != np.uint8 or small != meta["labels_sha256"]:
-            return None
-    except PermissionError as error:
-        raise EnvironmentProblem(f"The store {folder} can't be read: {error.strerror}.") from error
-    except (OSError, ValueError, KeyError):
-        return None
-    return Store(images, labels, index, meta["classes"], meta["fingerprint"], meta["converted"], meta["skipped"])
+        sums = (meta.pop("sha256"), meta["labels_sha256"])
+        if sums == (digest(meta), _sha256(labels, index)) and images.shape == shape and images.dtype == np.uint8:
+            return Store(
+                images, labels, index, meta["classes"], meta["fingerprint"], meta["converted"], meta["skipped"]
+            )
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise EnvironmentProblem(f"The store {folder} can't be read: {error.strerror or error}.") from error
+    except Exception:  # whatever json and NumPy make of damaged files
+        pass
+    warnings.warn(f"The store {folder} is damaged; it is built again.", stacklevel=3)
+    return None
+
+
+def _sha256(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def _build(
     source: Any,
-    folder: Path,
+    folders: dict[int | None, Path],
     name: str,
-    sizes: list[int | None],
     resize: str,
     corrupt_limit: float,
     progress: Progress | None,
-) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for size in sizes:  # None stands for the native size, given up as soon as an image differs
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+) -> Store:
+    """Build the first of `folders`, by stored size, that the images allow."""
+    arrays = source.arrays() if hasattr(source, "arrays") else None
+    if arrays is not None and not len(arrays[0]) == len(arrays[1]) == len(source):
+        counts = f"{len(arrays[0])} images and {len(arrays[1])} labels"
+        raise RunError(f"{name}: its arrays hold {counts}, and it says that it has {len(source)} examples.")
+    for size, folder in folders.items():
         try:
-            _fill(source, temporary, name, size, resize, corrupt_limit, progress)
-            temporary.chmod(0o755)
-            temporary.rename(folder)
-            sync_folder(folder.parent)
-            return
-        except _MixedSizes:
+            reader = Reader(source, arrays, name, size, resize, corrupt_limit)
+            with disk_errors(folder):
+                # the damaged one, and what a killed process left: the lock is ours
+                for old in [folder, *folder.parent.glob(f".{escape(folder.name)}.*")]:
+                    if old.exists():
+                        shutil.rmtree(old)
+                with new_folder(folder) as temporary:
+                    _fill(reader, temporary, progress)
+        except MixedSizes:
             continue
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        if (store := _open(folder)) is None:
+            raise EnvironmentProblem(f"The store {folder} can't be read back just after it was written.")
+        return store
     raise RunError(f"{name}: the images do not share one square size. Set dataset.image_size.")
 
 
-def _fill(
-    source: Any, folder: Path, name: str, size: int | None, resize: str, corrupt_limit: float, progress: Progress | None
-) -> None:
-    n, classes = len(source), [str(c) for c in source.classes]
-    reader = _Reader(source, name, size, resize, corrupt_limit)
-    side = reader.native_side() if size is None else size
-    needed = n * side * side * 3
-    if shutil.disk_usage(folder).free < 1.1 * needed:
-        free = readable_bytes(shutil.disk_usage(folder).free)
+def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
+    n, side = len(reader.source), reader.side
+    needed, free = n * side * side * 3, shutil.disk_usage(folder).free
+    if free < 1.1 * needed:
         raise EnvironmentProblem(
-            f"{name}: its store needs {readable_bytes(needed)} under {home()} and {free} is free. Make room, or point "
-            "KDRECIPES_HOME at another disk."
+            f"{reader.name}: its store needs {readable_bytes(needed)} under {home()} and {readable_bytes(free)} is "
+            "free. Make room, or point KDRECIPES_HOME at another disk."
         )
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (n, side, side, 3))
-    labels, index = np.empty(n, np.int64), np.empty(n, np.int64)
+    chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (side * side * 3)))
     content = hashlib.sha256()
-    kept = 0
-    for start in range(0, n, _CHUNK):
-        first = kept
-        for i, image, label in reader.read(start, min(start + _CHUNK, n)):
-            if not 0 <= label < len(classes):
-                raise RunError(
-                    f"{name}: {reader.name_of(i)} has label {label}; with {len(classes)} classes labels go from 0 to "
-                    f"{len(classes) - 1}."
-                )
-            images[kept], labels[kept], index[kept] = image, label, i
-            kept += 1
-        content.update(images[first:kept].tobytes())
-        if progress:
-            progress(min(start + _CHUNK, n), n)
-    if kept == 0:
-        raise RunError(f"{name}: not one image could be read.")
-    images.flush()
-    del images
-    if kept < n:
-        _shorten(folder / "images.npy", (kept, side, side, 3))
-    labels, index = labels[:kept], index[:kept]
-    np.save(folder / "labels.npy", labels)
-    np.save(folder / "index.npy", index)
+    columns = []
+    # Written, not mapped: on a full disk a write is an error that can be told, a mapped page kills the process.
+    with (folder / "images.npy").open("wb") as file:
+        _write_header(file, n, side)
+        for start in range(0, n, chunk):
+            stop = min(start + chunk, n)
+            images, *numbers = reader.read(start, stop)
+            columns.append(numbers)
+            file.write(images.data)
+            content.update(images.data)
+            if progress:
+                progress(stop, n)
+        labels, index = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+        if len(labels) == 0:
+            raise RunError(f"{reader.name}: not one image could be read.")
+        file.seek(0)
+        _write_header(file, len(labels), side)
+        file.flush()
+        os.fsync(file.fileno())
+    for key, array in (("labels", labels), ("index", index)):
+        buffer = io.BytesIO()  # np.save to a file on a full disk raises an OSError that does not say so
+        np.save(buffer, array)
+        (folder / f"{key}.npy").write_bytes(buffer.getvalue())
     content.update(labels.tobytes() + index.tobytes())
     meta = {
-        "name": name, "examples": kept, "side": side, "classes": classes, "fingerprint": content.hexdigest(),
-        "labels_sha256": hashlib.sha256(labels.tobytes() + index.tobytes()).hexdigest(),
+        "name": reader.name, "examples": len(labels), "side": side, "classes": reader.classes,
+        "fingerprint": content.hexdigest(), "labels_sha256": _sha256(labels, index),
         "converted": reader.converted, "skipped": reader.skipped,
     }  # fmt: skip
-    write_json(folder / "meta.json", meta)
+    write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
 
 
-def _shorten(path: Path, shape: tuple[int, ...]) -> None:
-    """Drop the rows that unreadable images left unused."""
-    whole = np.load(path, mmap_mode="r", allow_pickle=False)
-    shorter = np.lib.format.open_memmap(path.with_suffix(".short"), "w+", np.uint8, shape)
-    for start in range(0, shape[0], _CHUNK):
-        shorter[start : start + _CHUNK] = whole[start : min(start + _CHUNK, shape[0])]
-    shorter.flush()
-    path.with_suffix(".short").replace(path)
-
-
-class _Reader:
-    """Reads a source example by example into square RGB of one size, counting what was converted or skipped."""
-
-    def __init__(self, source: Any, name: str, size: int | None, resize: str, corrupt_limit: float):
-        self.source, self.name, self.size, self.resize = source, name, size, resize
-        self.limit = int(corrupt_limit * len(source))
-        self.side: int | None = size
-        self.converted = 0
-        self.skipped: list[str] = []
-        self.arrays = source.arrays() if hasattr(source, "arrays") else None
-
-    def name_of(self, i: int) -> str:
-        return self.source.name_of(i) if hasattr(self.source, "name_of") else f"example {i}"
-
-    def native_side(self) -> int:
-        """The size that the first images share; their square side."""
-        if self.arrays is not None:
-            shapes = {self.arrays[0].shape[1:3]}
-        else:
-            shapes = set()
-            for i in range(min(_PROBE, len(self.source))):
-                try:
-                    shapes.add(np.shape(self.source[i]["image"])[:2])
-                except Exception:  # whatever it is, `read` meets it again and counts it
-                    continue
-        if len(shapes) != 1 or len(set(next(iter(shapes)))) != 1:
-            raise _MixedSizes
-        self.side = int(next(iter(shapes))[0])
-        return self.side
-
-    def read(self, start: int, stop: int):
-        """Yield (index in the source, uint8 (side, side, 3), label) for each readable example."""
-        for i in range(start, stop):
-            try:
-                if self.arrays is not None:
-                    image, label = self.arrays[0][i], self.arrays[1][i]
-                else:
-                    example = self.source[i]
-                    image, label = example["image"], example["label"]
-            except KDRecipesError:
-                raise
-            except Exception as error:
-                self.skip(i, error)
-                continue
-            yield i, self.square(self.rgb(np.asarray(image), i)), int(label)
-
-    def skip(self, i: int, error: Exception) -> None:
-        self.skipped.append(self.name_of(i))
-        if len(self.skipped) > self.limit:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise RunError(
-                f"{self.name}: {self.name_of(i)} can't be read ({reason}); that is unreadable image "
-                f"{len(self.skipped)} of {len(self.source)}, and dataset.corrupt_limit allows {self.limit}."
-            ) from error
-
-    def rgb(self, image: np.ndarray, i: int) -> np.ndarray:
-        """uint8 (height, width, 3): one channel is repeated, an alpha channel dropped and counted."""
-        if (
-            image.dtype != np.uint8
-            or image.ndim not in (2, 3)
-            or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4))
-        ):
-            raise RunError(
-                f"{self.name}: {self.name_of(i)} is {image.dtype} of shape {image.shape}; an image is uint8 "
-                "(height, width, channels) with 1 to 4 channels."
-            )
-        if image.ndim == 2:
-            image = image[..., None]
-        if image.shape[2] in (2, 4):
-            self.converted += 1
-            image = image[..., :-1]
-        return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-
-    def square(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        if self.size is None and (height, width) != (self.side, self.side):
-            raise _MixedSizes
-        if (height, width) == (self.side, self.side):
-            return image
-        from PIL import Image
-
-        picture = Image.fromarray(image)
-        if self.resize == "crop":
-            side = min(height, width)
-            left, top = (width - side) // 2, (height - side) // 2
-            picture = picture.crop((left, top, left + side, top + side))
-        side = int(self.side or 0)
-        return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+def _write_header(file: IO[bytes], examples: int, side: int) -> None:
+    """The .npy header; NumPy pads it, so it is as long for fewer examples."""
+    facts = {"descr": "|u1", "fortran_order": False, "shape": (examples, side, side, 3)}
+    np.lib.format.write_array_header_1_0(file, facts)

@@ -24,13 +24,14 @@ class Hint:
 
     Raises:
         ValueError: when the two are not equally long, or a pair's shapes differ at the first step
-            (widths that differ need a projector: `projector = "linear"` in a recipe, `projectors` in `Distiller`).
+            (widths that differ need a projector: `projector = "linear"` in a recipe, `Projected(Hint(…))` in Python).
     """
 
     def __init__(self, student_layers: tuple[str, ...] = (), teacher_layers: tuple[str, ...] = ()):
         if len(student_layers) != len(teacher_layers):
             raise ValueError(
-                f"`student_layers` and `teacher_layers` pair up. Received: {len(student_layers)} and {len(teacher_layers)}"
+                "`student_layers` and `teacher_layers` pair up. "
+                f"Received: {len(student_layers)} and {len(teacher_layers)}"
             )
         self.student_layers, self.teacher_layers = tuple(student_layers), tuple(teacher_layers)
 
@@ -42,8 +43,9 @@ class Hint:
             if a.shape != b.shape:
                 raise ValueError(
                     f"student layer {mine!r} gives {tuple(a.shape)} and teacher layer {theirs!r} {tuple(b.shape)}: "
-                    f"shapes must be equal. A projector maps widths; sizes must agree."
+                    'shapes must be equal. `projector = "linear"` (Python: `Projected`) maps widths; sizes must agree.'
                 )
+            a, b = (x.float() if x.element_size() < 4 else x for x in (a, b))  # half precision overflows when squared
             value = (a - b).square().flatten(1).mean(1)
             total = value if total is None else total + value
         if total is None:

@@ -17,13 +17,26 @@ class Projected(keras.layers.Layer):
     The maps are trained with the student and are no part of it (Romero et al., arXiv:1412.6550, section 2.2).
 
     Args:
-        term: a term with `student_layers` and `teacher_layers`, equally many, paired in order.
+        term: a term with `student_layers` and `teacher_layers`, equally many, paired in order, no student layer twice.
+
+    Raises:
+        ValueError: when the layers do not pair up, or a student layer occurs twice.
     """
 
     def __init__(self, term: Any, name: str | None = None):
         super().__init__(name=name or f"{type(term).__name__.lower()}_projected")
         self.term = term
         self.student_layers, self.teacher_layers = tuple(term.student_layers), tuple(term.teacher_layers)
+        if not self.student_layers or len(self.student_layers) != len(self.teacher_layers):
+            raise ValueError(
+                f"A projector pairs student_layers {self.student_layers} with teacher_layers {self.teacher_layers}: "
+                "equally many, and at least one."
+            )
+        if len(set(self.student_layers)) < len(self.student_layers):
+            raise ValueError(f"A projector maps each student layer once. Received: {self.student_layers}")
+        for name in ("at", "relational", "mixed_labels"):  # what a term may say of itself
+            if hasattr(term, name):
+                setattr(self, name, getattr(term, name))
         self.maps: list[keras.layers.Dense] = []
 
     def __call__(self, labels: Any, student: Outputs, teacher: Outputs) -> torch.Tensor:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.hookspecs import Component
@@ -22,68 +27,70 @@ _ARCHITECTURES = {
     "efficientnet_b3": ("EfficientNetB3", "EfficientNet-B3, 10.7 M parameters at 10 classes"),
 }
 
+# Keras loads a whole ImageNet network at its own image size only.
+_IMAGENET_SIZE = {"EfficientNetB3": 300}
+
 
 def _build(architecture: str, classes: int, image_size: int, weights: str, dropout: float) -> keras.Model:
+    """One network whatever its first weights, so that a file saved from any of them fits all of them."""
     import keras
 
-    function = getattr(keras.applications, architecture)
-    mobile = architecture.startswith("MobileNetV3")
-    options: dict[str, Any] = {"include_preprocessing": True, "dropout_rate": dropout} if mobile else {}
-    if weights == "imagenet" and classes != 1000:
-        model = _imagenet_with_new_head(function, architecture, classes, image_size, dropout, options)
-    else:
-        if not mobile:
-            options["name"] = architecture.lower()
-        initial = "imagenet" if weights == "imagenet" else None
-        model = _fetch(
-            lambda: function(
-                input_shape=(image_size, image_size, 3), weights=initial, classes=classes,
-                classifier_activation=None, **options,
-            ),
-            architecture,
-        )  # fmt: skip
+    model = _stock(architecture, classes, image_size, None, dropout)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _BATCH_NORM_MOMENTUM
-        if isinstance(layer, keras.layers.Dropout) and layer.name in ("top_dropout",):
+        if layer.name == "top_dropout":  # EfficientNet's, which its builder takes no rate for
             layer.rate = dropout
-    if weights not in ("none", "imagenet"):
+    if weights == "imagenet":
+        _transfer(_fetch_imagenet(architecture), model)
+    elif weights != "none":
         _load_weights(model, Path(weights))
     return model
 
 
-def _imagenet_with_new_head(
-    function: Any, architecture: str, classes: int, image_size: int, dropout: float, options: dict[str, Any]
-) -> keras.Model:
-    """The 1000-class network with its last layer replaced, so that MobileNetV3 keeps its 1×1 expansion before it."""
+def _stock(architecture: str, classes: int, image_size: int, weights: str | None, dropout: float) -> keras.Model:
+    """The network as `keras.applications` builds it, with logits."""
     import keras
 
-    whole = _fetch(
-        lambda: function(
-            input_shape=(image_size, image_size, 3), weights="imagenet", classifier_activation=None, **options
-        ),
-        architecture,
-    )
+    options: dict[str, Any] = {"name": architecture.lower()}  # EfficientNet names the file it fetches after it
     if architecture.startswith("MobileNetV3"):
-        # … conv_2 → activation → dropout → 1×1 convolution to the classes → flatten
-        last = next(i for i, layer in enumerate(whole.layers) if layer.name == "conv_2")
-        features = keras.layers.Flatten(name="features")(whole.layers[last + 1].output)
-    else:
-        features = whole.get_layer("avg_pool").output
-    features = keras.layers.Dropout(dropout, name="head_dropout")(features)
-    return keras.Model(whole.input, keras.layers.Dense(classes, name="logits")(features), name=architecture.lower())
+        options |= {"include_preprocessing": True, "dropout_rate": dropout}
+    return getattr(keras.applications, architecture)(
+        input_shape=(image_size, image_size, 3), weights=weights, classes=classes, classifier_activation=None, **options
+    )
 
 
-def _fetch(build: Any, architecture: str) -> keras.Model:
-    """Build; a download that fails becomes one message instead of a traceback."""
+def _transfer(source: keras.Model, model: keras.Model) -> None:
+    """Copy all weights of the 1000-class ImageNet network; a head for other classes keeps its own."""
+    import keras
+
+    pairs = list(zip(*([la for la in m.layers if la.weights] for m in (source, model)), strict=True))
+    if source.output_shape != model.output_shape:
+        del pairs[-1]
+    for theirs, mine in pairs:
+        mine.set_weights(theirs.get_weights())
+        if isinstance(theirs, keras.layers.Normalization):
+            # Keras' ImageNet EfficientNet divides by √std twice, in two layers; here one layer divides by std.
+            after = source.layers[source.layers.index(theirs) + 1]
+            mean, variance, count = theirs.get_weights()
+            mine.set_weights([mean, variance / np.square(after.scale), count])
+            mine.finalize_state()
+
+
+def _fetch_imagenet(architecture: str) -> keras.Model:
+    """The 1000-class network; a download that fails becomes one message instead of a traceback."""
     try:
-        return build()
+        return _stock(architecture, 1000, _IMAGENET_SIZE.get(architecture, 224), "imagenet", 0.2)
     except Exception as error:
-        if "URL fetch failure" not in str(error):
+        text = " ".join(str(error).split())
+        if not isinstance(error, OSError) and "URL fetch failure" not in text and "corrupted file" not in text:
             raise
+        url = re.search(r"https?://\S+(?=:)", text)
+        folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "models")
         raise EnvironmentProblem(
-            f"The ImageNet weights of {architecture} could not be downloaded: {error}. Fetch that file elsewhere and "
-            f'place it in ~/.keras/models, or use weights = "none".'
+            f"The ImageNet weights of {architecture} could not be downloaded ({text}). "
+            f"Fetch {url[0] if url else 'them'} on a machine that can and put the file into {folder}, "
+            'or use weights = "none".'
         ) from error
 
 
@@ -93,7 +100,9 @@ def _load_weights(model: keras.Model, path: Path) -> None:
     if not path.name.endswith(".weights.h5"):
         raise EnvironmentProblem(f"weights = {str(path)!r}: must be a Keras weights file, named *.weights.h5.")
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():  # a part that the file lacks would keep its random weights
+            warnings.filterwarnings("error", message="Skipping nested container")
+            model.load_weights(path)
     except Exception as error:
         text = " ".join(str(error).split())
         raise EnvironmentProblem(f"weights = {str(path)!r}: does not fit {model.name}: {text}") from error

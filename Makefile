@@ -1,0 +1,45 @@
+# make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
+# make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
+# Each creates or refreshes .venv first, when pyproject.toml, constraints.txt or a plugin's pyproject.toml changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+RUN_ARGS ?=
+
+.PHONY: run test test-fast lint schema clean
+
+run: .venv/ready
+	@if $(BIN)/python -m kdrecipes.data.fashion_mnist; then \
+	  $(BIN)/kdrecipes run recipes/quickstart.toml $(RUN_ARGS); \
+	else \
+	  echo "FashionMNIST could not be obtained; running recipes/digits.toml instead." >&2; \
+	  $(BIN)/kdrecipes run recipes/digits.toml $(RUN_ARGS); \
+	fi
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+test-fast: .venv/ready
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The editor's schema of the built-ins and of every package under plugins/.
+schema: .venv/ready
+	$(BIN)/kdrecipes schema --out schemas/recipe.schema.json
+
+# torch first: its CPU build is enough, and a plain resolve could pick a build with gigabytes of GPU libraries.
+.venv/ready: pyproject.toml constraints.txt $(PLUGINS)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]' \
+	  $(addprefix -e ./,$(dir $(PLUGINS)))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps geffnet
+	touch $@
+
+clean:
+	rm -rf .venv runs build dist *.egg-info

@@ -1,0 +1,163 @@
+"""The run folder: one process at a time, one recipe, status and history always whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdrecipes.environment import command, versions
+from kdrecipes.errors import KDRecipesError, UsageError
+from kdrecipes.home import disk_errors, locked, new_file, write_json
+from kdrecipes.recipe import Recipe
+from kdrecipes.training import Row
+
+
+class Preempted(KDRecipesError):
+    """SIGTERM came; the last whole epoch is saved (exit code 143)."""
+
+    exit_code = 143
+
+
+@dataclass
+class RunFolder:
+    """The files of one run. `status` and `rows` mirror status.json and history.jsonl."""
+
+    path: Path
+    status: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+
+    def set_status(self, status: str, **more: Any) -> None:
+        """Write status.json: running, done, failed or preempted."""
+        self.status = {**self.status, **more, "status": status}
+        write_json(self.path / "status.json", self.status)
+
+    def keep_rows(self, arm: str, seed: int, rows: list[Row]) -> None:
+        """Put one arm's epochs into history.jsonl, in place of what it held of them."""
+        others = [row for row in self.rows if (row["arm"], row["seed"]) != (arm, seed)]
+        self.rows = others + [{"arm": arm, "seed": seed, **row} for row in rows]
+        with new_file(self.path / "history.jsonl", "w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in self.rows)
+
+    def student(self, label: str) -> Path:
+        """Where an arm's student is saved."""
+        return self.path / "students" / f"{label}.keras"
+
+
+@contextmanager
+def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]:
+    """The run folder, locked against other processes, with lock.json, recipe and status written.
+
+    Raises:
+        UsageError: when the folder holds another recipe's run, or files that are no run.
+        EnvironmentProblem: when it can't be written, or another process runs in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file. Choose another folder with --out.")
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    with locked(
+        path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
+    ):
+        _make_ready(recipe, path, overwrite)
+        folder = _read_folder(path)
+        if folder.status.get("status") != "done":
+            folder.set_status("running")
+        try:
+            with _sigterm_raises():
+                yield folder
+        except BaseException as error:
+            if folder.status.get("status") != "done":
+                stopped = isinstance(error, KeyboardInterrupt | Preempted)
+                folder.set_status("preempted" if stopped else "failed", error=str(error) or type(error).__name__)
+            raise
+
+
+def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
+    lock_file = path / "lock.json"
+    earlier = json.loads(lock_file.read_text(encoding="utf-8")) if lock_file.is_file() else None
+    others = [item.name for item in path.iterdir() if item.name != ".lock"]
+    if earlier is None and others:
+        raise UsageError(
+            f"{path} holds files that are no run ({', '.join(sorted(others)[:3])} …). Choose another folder with --out."
+        )
+    if earlier is not None and earlier["recipe_sha256"] != recipe.fingerprint:
+        if not overwrite:
+            raise UsageError(
+                f"{path} holds the run of another recipe: {_difference(earlier['recipe'], recipe.data)}. "
+                "Choose another folder with --out, or replace that run with --overwrite."
+            )
+        for item in path.iterdir():
+            if item.name == ".lock":
+                continue
+            if item.is_dir():
+                shutil.rmtree(item)
+            else:
+                item.unlink()
+        earlier = None
+    if earlier is None:
+        suffix = Path(recipe.source).suffix or ".toml"
+        with new_file(path / f"recipe{suffix}", "w") as file:
+            file.write(recipe.text)
+        write_json(lock_file, {
+            "recipe_sha256": recipe.fingerprint, "recipe": recipe.data, "overrides": list(recipe.overrides),
+            "command": command(), "versions": versions(recipe),
+        })  # fmt: skip
+
+
+def _read_folder(path: Path) -> RunFolder:
+    status, rows = {}, []
+    if (path / "status.json").is_file():
+        status = json.loads((path / "status.json").read_text(encoding="utf-8"))
+        status.pop("error", None)
+    if (path / "history.jsonl").is_file():
+        rows = [json.loads(line) for line in (path / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    return RunFolder(path, status, rows)
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The first keys whose values differ between two resolved recipes."""
+
+    def leaves(value: Any, path: str = "") -> dict[str, Any]:
+        if isinstance(value, Mapping):
+            return {k: v for key, part in value.items() for k, v in leaves(part, f"{path}.{key}".lstrip(".")).items()}
+        return {path: value}
+
+    a, b = leaves(old), leaves(new)
+    ignored = ("name", "description", "callbacks")
+    keys = [key for key in {**a, **b} if a.get(key) != b.get(key) and key not in ignored]
+    shown = [f"{key} was {a.get(key, 'absent')} and is {b.get(key, 'absent')}" for key in keys[:3]]
+    return ", ".join(shown) + (" …" if len(keys) > 3 else "")
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM end the run like Ctrl-C does, where signals can be handled (the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        raise Preempted("Stopped by SIGTERM. The same command continues from the last whole epoch.")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def same_data(folder: RunFolder, fingerprint: str) -> None:
+    """Note the data's fingerprint in lock.json, or refuse data that are not those the run began with."""
+    lock = json.loads((folder.path / "lock.json").read_text(encoding="utf-8"))
+    if lock.setdefault("dataset_sha256", fingerprint) != fingerprint:
+        raise UsageError(
+            f"The data changed since the run in {folder.path} began. Start it afresh in another folder with --out."
+        )
+    write_json(folder.path / "lock.json", lock)

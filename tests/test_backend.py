@@ -1,0 +1,63 @@
+"""Keras on torch or a clear refusal; no TensorFlow; devices."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kdrecipes.backend import device_name
+from kdrecipes.errors import UsageError
+
+
+def python(code, tmp_path, **environment):
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("KERAS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=keep | {"KERAS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_keras_on_another_backend_is_refused(tmp_path):
+    # Keras' other backends need jax or tensorflow, which this project does without: Keras is made to say one.
+    code, text = python(
+        "import keras\nkeras.backend.backend = lambda: 'numpy'\nimport kdrecipes\nkdrecipes.Distiller",
+        tmp_path, KERAS_BACKEND="torch",
+    )  # fmt: skip
+    assert code
+    assert "Keras was already imported on numpy. Import kdrecipes before keras, or set KERAS_BACKEND=torch" in text
+
+
+def test_channels_first_is_refused(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "torch", "image_data_format": "channels_first"}')
+    code, text = python("import kdrecipes\nkdrecipes.Distiller", tmp_path)
+    assert code
+    assert "kdrecipes takes images channels last, but Keras is set to channels_first. Remove" in text
+
+
+def test_kdrecipes_first_needs_no_setting_and_tensorflow_stays_out(tmp_path):
+    code, text = python(
+        """
+import sys, kdrecipes, numpy as np
+from kdrecipes.backend import seed_everything
+seed_everything(0)
+make = lambda: kdrecipes.component("model", "cnn").build(classes=3, image_size=8, width=2, depth=1)
+distiller = kdrecipes.Distiller(student=make(), teacher=make(), loss=kdrecipes.KD())
+distiller.compile("adam", metrics=["accuracy"])
+distiller.fit(np.zeros((4, 8, 8, 3)), np.zeros(4), verbose=0)
+distiller.student.save("m.keras")
+import keras
+keras.models.clone_model(keras.models.load_model("m.keras"))
+print(keras.backend.backend(), "tensorflow" in sys.modules)
+""".replace("m.keras", str(tmp_path / "m.keras")), tmp_path, KERAS_BACKEND="jax",
+    )  # fmt: skip
+    assert code == 0, text
+    assert text.strip().endswith("torch False")
+
+
+def test_devices():
+    assert device_name("cpu") == "cpu"
+    assert device_name("auto") in ("cpu", "cuda", "mps")
+    with pytest.raises(UsageError, match=r"--device tpu: not available here \(.*\)\. Choose cpu, cuda, cuda:1 or mps"):
+        device_name("tpu")

@@ -1,0 +1,362 @@
+"""The command line: verbs, flags, exit codes, what stands on stdout and stderr, `--json`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft7Validator
+
+import kdrecipes
+from kdrecipes import cli
+from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
+from kdrecipes.recipe import load_recipe, packaged_recipes
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path(__file__).parent / "recipes"
+
+pytestmark = pytest.mark.usefixtures("built_ins")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """`call("list", "models")` → exit code, stdout, stderr, through the entry point that the script uses."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["kdrecipes", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        return caught.value.code or 0, captured.out, captured.err  # type: ignore[return-value]
+
+    return call
+
+
+def test_the_verbs_and_flags_are_frozen():
+    """Whoever adds a verb or a flag adds it here, on purpose."""
+    import typer.main
+
+    command = typer.main.get_command(cli.app)
+    surface = {
+        name: sorted(text for parameter in verb.params for text in (*parameter.opts, *parameter.secondary_opts))
+        for name, verb in command.commands.items()  # type: ignore[attr-defined]
+    }
+    assert surface == {
+        "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
+        "validate": ["--json", "--plugin", "paths"],
+        "list": ["--json", "--plugin", "topic"],
+        "schema": ["--json", "--out", "--plugin"],
+    }
+    assert [p.opts for p in command.params] == [["--version"]]
+    assert [topic.value for topic in cli.Topic] == ["models", "datasets", "losses", "callbacks", "recipes", "plugins"]
+
+
+def test_version(call):
+    assert call("--version") == (0, f"kdrecipes {kdrecipes.__version__}\n", "")
+
+
+def test_help_names_every_verb_and_the_first_step(call):
+    code, out, _ = call("--help")
+    assert code == 0
+    assert "kdrecipes run digits" in out
+    for verb in ("run", "validate", "list", "schema"):
+        assert re.search(rf"^\W*{verb} ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["validate"], ["list", "nonsense"], ["validate", "digits", "--nonsense"], ["run"], ["--nonsense"]],
+)
+def test_usage_errors_leave_with_2_and_nothing_on_stdout(call, arguments):
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "") and "Usage:" in err
+
+
+# ---- validate
+
+
+def test_validate_a_good_and_a_bad_file(call, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    assert call("validate", "valid/minimal.toml", "digits") == (0, "valid/minimal.toml  ok\ndigits  ok\n", "")
+    code, out, err = call("validate", "valid/minimal.toml", "invalid/several.toml")
+    assert (code, out) == (2, "valid/minimal.toml  ok\n")
+    assert err == (FOLDER / "invalid" / "several.toml.errors.txt").read_text()
+
+
+def test_validate_a_folder(call, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    code, out, err = call("validate", "valid")
+    assert (code, err) == (0, "")
+    names = sorted(p.name for p in Path("valid").iterdir())
+    assert out == "".join(f"valid/{name}  ok\n" for name in names)
+
+
+def test_validate_a_folder_without_recipes(call, tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    assert call("validate", tmp_path) == (2, "", f"{tmp_path}: no .toml or .json file in this folder.\n")
+
+
+def test_validate_exit_codes(call, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    missing = "invalid/requires_missing.toml"
+    code, out, err = call("validate", missing)
+    assert (code, out) == (3, "") and err == Path(f"{missing}.errors.txt").read_text()
+    assert call("validate", missing, "invalid/several.toml")[0] == 2, "a faulty recipe counts before the environment"
+    assert call("validate", "invalid/several.toml", missing)[0] == 2
+    assert call("validate", "nowhere.toml")[0] == 2
+    assert call("validate", "digits", "--plugin", "nowhere.py")[0] == 3
+
+
+def test_validate_json(call, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    files = ["valid/minimal.toml", "invalid/range_epochs.toml", "invalid/requires_missing.toml"]
+    code, out, err = call("validate", "--json", *files)
+    result = json.loads(out)
+    assert (code, err) == (2, "")
+    assert list(result) == ["ok", "files"] and result["ok"] is False
+    assert [set(entry) for entry in result["files"]] == [{"file", "ok", "recipe_sha256", "problems"}] * 3
+    good, bad, missing = result["files"]
+    assert good == {
+        "file": files[0], "ok": True, "recipe_sha256": load_recipe(files[0]).fingerprint, "problems": [],
+    }  # fmt: skip
+    assert bad["recipe_sha256"] is None and bad["problems"] == [
+        {"file": files[1], "line": 11, "column": 1, "path": "train.epochs", "rule": "must be at least 1",
+         "received": "0", "suggestion": ""},
+    ]  # fmt: skip
+    assert set(missing["problems"][0]) == set(bad["problems"][0])
+    assert "pip install 'kdrecipes-nowhere>=2'" in missing["problems"][0]["rule"]
+    assert json.loads(call("validate", "--json", files[0])[1])["ok"] is True
+
+
+# ---- list
+
+
+@pytest.mark.parametrize("topic", [topic.value for topic in cli.Topic])
+def test_list(call, topic):
+    code, out, err = call("list", topic)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == topic and all(line.startswith("  ") for line in lines[1:])
+    code, text, err = call("list", topic, "--json")
+    rows = json.loads(text)
+    assert list(rows) == [topic] and rows[topic]
+    keys = {"name", "summary"} if topic == "recipes" else {"name", "summary", "provider"}
+    if topic == "plugins":
+        keys = {"name", "provider", "components", "state", "error", "notes"}
+    assert all(set(row) == keys for row in rows[topic])
+    for row, line in zip(rows[topic], lines[1:], strict=True):
+        assert line.split()[0] == row["name"]
+        assert row.get("summary", "") in line
+        assert topic == "plugins" or row["summary"], f"{row['name']} says what it is"
+
+
+def test_list_everything(call):
+    code, out, _ = call("list", "--json")
+    listing = json.loads(out)
+    assert code == 0 and list(listing) == [topic.value for topic in cli.Topic]
+    assert [row["name"] for row in listing["recipes"]] == packaged_recipes()
+    assert {row["provider"] for row in listing["models"]} == {"built-in"}
+    headings = [line for line in call("list")[1].splitlines() if not line.startswith(" ")]
+    assert headings == list(listing)
+
+
+def test_list_shows_broken_conflicting_and_undescribed(call, install, monkeypatch):
+    install("kdrecipes-bad", "import nowhere_at_all")
+    twin = """
+import kdrecipes
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    options = {"type": "object", "additionalProperties": False, "properties": {"x": {"type": "integer"}}}
+    yield kdrecipes.Component("loss", "twin", print, options, "SUMMARY")
+"""
+    install("kdrecipes-one", twin)
+    install("kdrecipes-two", twin)
+    fakes = [
+        next(iter(d.entry_points))
+        for d in importlib.metadata.distributions()
+        if d.name in ("kdrecipes-bad", "kdrecipes-one", "kdrecipes-two")
+    ]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **select: fakes)
+    code, out, err = call("list", "plugins")
+    assert (code, err) == (0, "")
+    assert re.search(r"^  kdrecipes_bad +broken: ModuleNotFoundError: .* \[kdrecipes-bad 1\.0\]$", out, re.MULTILINE)
+    assert re.search(r"^ +note: loss twin: option 'x' has no description$", out, re.MULTILINE)
+    assert "conflict: two plugins provide the loss 'twin': kdrecipes-one 1.0 and kdrecipes-two 1.0" in out
+    states = {row["name"]: row["state"] for row in json.loads(call("list", "plugins", "--json")[1])["plugins"]}
+    assert states["kdrecipes_bad"] == "broken" and states["twin"] == "conflict" and states["kdrecipes.losses"] == "ok"
+
+
+def test_list_with_a_single_file_plugin(call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n"
+        "    yield kdrecipes.Component('loss', 'mine', print, summary='of my own')\n"
+    )
+    assert re.search(
+        r"^  mine +of my own  \[.*mine\.py sha256:", call("list", "losses", "--plugin", file)[1], re.MULTILINE
+    )
+    file.write_text("1 / 0")
+    from kdrecipes.registry import load_registry
+
+    load_registry.cache_clear()
+    code, out, err = call("list", "losses", "--plugin", file)
+    assert (code, out, err) == (3, "", f"--plugin {file}: ZeroDivisionError: division by zero\n")
+
+
+# ---- schema
+
+# Invalid recipes that the one schema of an editor can't refuse, and why.
+BEYOND_SCHEMA = {
+    "loss_baseline_only.toml": "a relation between [teacher] and [compare]",
+    "loss_no_weight_at_all.toml": "a relation between weights",
+    "loss_projector_unpaired.toml": "a relation between two lengths",
+    "loss_projector_without_layers.toml": "a relation between keys",
+    "loss_teacher_without_loss.toml": "a relation between [teacher] and [loss]",
+    "loss_teacher_without_term.toml": "a relation between [teacher] and [loss]",
+    "loss_term_without_teacher.toml": "a relation between [teacher] and [loss]",
+    "number_nan.toml": "JSON has no NaN, so no schema forbids it",
+    "split_twice.toml": "a relation between splits",
+    "split_twice_by_default.toml": "a relation between splits",
+    "twice_key.json": "the parser keeps the last of the two",
+    "value_half_character.json": "any text is a string to a schema",
+    "views_two_crops.toml": "a relation between views",
+}
+
+
+@pytest.fixture
+def editor_schema(call):
+    code, out, err = call("schema")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def parsed(file: Path):
+    import tomllib
+
+    text = file.read_bytes().decode()
+    return json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+
+
+def test_schema_is_draft_07_and_accepts_every_valid_recipe(editor_schema):
+    Draft7Validator.check_schema(editor_schema)
+    assert editor_schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+    validator = Draft7Validator(editor_schema)
+    for file in [*(FOLDER / "valid").iterdir(), ROOT / "recipes" / "digits.toml", ROOT / "recipes" / "digits.json"]:
+        assert [error.message for error in validator.iter_errors(parsed(file))] == [], file.name
+
+
+def test_schema_refuses_every_invalid_recipe_that_a_schema_can(editor_schema):
+    validator = Draft7Validator(editor_schema)
+    accepted = set()
+    for file in (FOLDER / "invalid").iterdir():
+        if file.suffix == ".txt":
+            continue
+        try:
+            data = parsed(file)
+        except ValueError:
+            continue  # an editor underlines what its parser refuses
+        if validator.is_valid(data):
+            accepted.add(file.name)
+    assert accepted == set(BEYOND_SCHEMA)
+
+
+def test_schema_to_a_file(call, tmp_path, editor_schema):
+    target = tmp_path / "s.json"
+    assert call("schema", "--out", target) == (0, "", "")
+    assert target.read_text().endswith("}\n") and json.loads(target.read_text()) == editor_schema
+    code, out, err = call("schema", "--out", tmp_path / "nowhere" / "s.json")
+    assert (code, out) == (2, "") and err.endswith("can't be written: No such file or directory.\n")
+
+
+# ---- run: what the command line does with each outcome (the run itself is replaced)
+
+
+@pytest.fixture
+def fake_run(monkeypatch):
+    def fake(outcome):
+        calls = []
+
+        def run(recipe, out, **options):
+            calls.append((recipe, out, options))
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        module = types.ModuleType("kdrecipes.runs")
+        module.run = run  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "kdrecipes.runs", module)
+        return calls
+
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "message"),
+    [
+        (RunError("the loss became NaN"), 1, "the loss became NaN\n"),
+        (UsageError("another recipe's folder"), 2, "another recipe's folder\n"),
+        (EnvironmentProblem("no disk"), 3, "no disk\n"),
+        (KeyboardInterrupt(), 130, "Interrupted. The same command continues from the last whole epoch.\n"),
+    ],
+)
+def test_run_exit_codes(call, fake_run, outcome, code, message):
+    fake_run(outcome)
+    assert call("run", "digits") == (code, "", message)
+
+
+def test_run_passes_its_flags_on(call, fake_run, tmp_path):
+    calls = fake_run({"status": "done"})
+    code, out, err = call(
+        "run",
+        "digits",
+        "--json",
+        "--out",
+        tmp_path,
+        "--set",
+        "seed=3",
+        "--set",
+        "seed=4",
+        "--device",
+        "cpu",
+        "--overwrite",
+    )
+    assert (code, json.loads(out), err) == (0, {"status": "done"}, "")
+    ((recipe, out_folder, options),) = calls
+    assert recipe.data["seed"] == 4 and out_folder == tmp_path
+    assert options == {"device": "cpu", "overwrite": True}
+
+
+def test_run_checks_the_recipe_before_anything_heavy(call, fake_run):
+    calls = fake_run({})
+    code, out, err = call("run", "digits", "--set", "train.epochs=0")
+    assert (code, out, calls) == (2, "", [])
+    assert err == "--set train.epochs=0  train.epochs  must be at least 1. Received: 0\n"
+
+
+# ---- as a process
+
+
+def test_validate_loads_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "kdrecipes", "validate", "recipes/digits.toml"],
+        capture_output=True, text=True, cwd=ROOT, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "recipes/digits.toml  ok\n")
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "kdrecipes" in loaded
+    assert not loaded & {"torch", "keras", "tensorflow", "sklearn", "matplotlib"}
+
+
+def test_a_reader_that_leaves_early_is_no_traceback():
+    script = shutil.which("kdrecipes", path=os.path.dirname(sys.executable)) or "kdrecipes"
+    done = subprocess.run(f"{script} schema | true", shell=True, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,140 @@
+"""Caches: files and folders that appear whole or not at all, locks, and what a full disk is called."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.home import digest, disk_errors, home, locked, new_file, new_folder, readable_bytes, write_json
+
+
+@pytest.fixture(params=[0o022, 0o077])
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_home_follows_the_variable(monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", "~/caches")
+    assert home() == Path.home() / "caches"
+    monkeypatch.setenv("KDRECIPES_HOME", "")
+    assert home() == Path.home() / ".cache" / "kdrecipes"
+
+
+def test_a_new_file_replaces_the_old_one_whole(tmp_path):
+    path = tmp_path / "deep" / "file"
+    with new_file(path) as file:
+        file.write(b"old")
+    with new_file(path) as file:
+        file.write(b"n")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        file.write(b"ew")
+    assert path.read_bytes() == b"new" and os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(error), new_file(path) as file:
+        file.write(b"half")
+        raise error
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "folder"
+    with pytest.raises(ValueError), new_folder(path) as temporary:
+        (temporary / "a").write_text("half")
+        raise ValueError
+    assert os.listdir(path.parent) == []
+    with new_folder(path) as temporary:
+        (temporary / "a").write_text("whole")
+        assert not path.exists()
+    assert (path / "a").read_text() == "whole" and os.listdir(path.parent) == ["folder"]
+    with pytest.raises(EnvironmentProblem, match="not empty"), new_folder(path) as temporary:
+        (temporary / "a").write_text("another")
+    assert (path / "a").read_text() == "whole" and os.listdir(path.parent) == ["folder"]
+
+
+def test_permissions_follow_the_umask(tmp_path, umask):
+    write_json(tmp_path / "file", {})
+    with new_folder(tmp_path / "folder"):
+        pass
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_json_keeps_every_letter(tmp_path):
+    write_json(tmp_path / "file", {"name": "Çelik ✓"})
+    assert (tmp_path / "file").read_bytes() == '{\n  "name": "Çelik ✓"\n}\n'.encode()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_message_with_the_folder(tmp_path, code):
+    folder = tmp_path / "not" / "there" / "yet"
+    with pytest.raises(EnvironmentProblem, match=r"is full \(.* free\). Make room") as caught, disk_errors(folder):
+        raise OSError(code, os.strerror(code))
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG])
+def test_what_cannot_be_written_is_one_message_with_the_folder(tmp_path, code):
+    with pytest.raises(EnvironmentProblem) as caught, disk_errors(tmp_path):
+        raise OSError(code, os.strerror(code))
+    assert str(caught.value) == f"{tmp_path} can't be written: {os.strerror(code)}."
+
+
+def test_other_errors_pass_unchanged(tmp_path):
+    with pytest.raises(InterruptedError), disk_errors(tmp_path):
+        raise InterruptedError(errno.EINTR, "interrupted")
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "stores").write_text("a file")
+    for path in (tmp_path / "stores" / "x", tmp_path / "stores" / "y" / "x"):
+        with pytest.raises(EnvironmentProblem, match=r"stores.* can't be written: "), new_file(path):
+            pass
+        with pytest.raises(EnvironmentProblem, match=r"stores.* can't be written: "), locked(path):
+            pass
+
+
+def test_a_lock_excludes_other_processes_and_dies_with_its_owner(tmp_path):
+    path = tmp_path / "deep" / "lock"
+    code = "import sys; from pathlib import Path; from kdrecipes.home import locked\n"
+    code += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with owner:
+        assert owner.stdout and owner.stdout.readline() == "held\n"
+        with pytest.raises(EnvironmentProblem, match="somebody is in there"), locked(path, "somebody is in there"):
+            pass
+        owner.kill()
+    with locked(path, "somebody is in there"):
+        assert path.is_file()
+
+
+def test_a_lock_is_free_again_after_an_error(tmp_path):
+    with pytest.raises(ValueError), locked(tmp_path / "lock"):
+        raise ValueError
+    with locked(tmp_path / "lock", "busy"):
+        pass
+
+
+def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [None, "x"]}) == digest({"b": [None, "x"], "a": 1})
+    assert len({digest(1), digest(1, 1), digest([1]), digest("1"), digest(1.0)}) == 5
+
+
+@pytest.mark.parametrize("size, text", [(0, "0 B"), (999, "999 B"), (141_557_760, "142 MB"), (2.5e9, "2.5 GB")])
+def test_readable_bytes(size, text):
+    assert readable_bytes(size) == text

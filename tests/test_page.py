@@ -1,0 +1,248 @@
+"""report.html: complete, harmless, the same for the same run."""
+
+from __future__ import annotations
+
+import copy
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kdrecipes import page
+from kdrecipes.report import check_report, table_rows, verdict
+
+HOSTILE = [
+    '<script>alert("a")</script>',
+    "$x_1$ & $\\frac{1}{2}$",
+    "'\"><img src=x onerror=y>",
+    "🐈 猫\n\udcff",
+    "{{ 7 * 7 }}",
+]
+
+
+class Page(HTMLParser):
+    """Tags, attributes, texts and the cells of each table."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.text, self.tags, self.attributes, self.open = "", [], [], []
+        self.tables: list[list[list[str]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "img", "br", "path", "use", "rect"):
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("th", "td"):
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        data = data.replace("\u00a0", " ")
+        if self.open and self.open[-1] != "style":
+            self.text += data
+        if "td" in self.open or "th" in self.open:
+            self.tables[-1][-1][-1] += data
+
+    def table(self, heading: str) -> list[list[str]]:
+        """The lines under the heading line that holds `heading`."""
+        return next(table[1:] for table in self.tables if heading in table[0])
+
+
+def difference(seeds: int, other: str) -> dict[str, Any]:
+    tests = [{"seed": s, "only_kd_right": 12, f"only_{other}_right": 1034, "p": 0.25} for s in range(seeds)]
+    interval = None if seeds == 2 else [-0.01, 0.0425]
+    return {"mean": -0.0125, "ci95": interval, "ci95_over": "seeds" if seeds > 1 else "test images", "seeds": seeds,
+            "mcnemar": tests}  # fmt: skip
+
+
+def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dict[str, Any]:
+    """What `render` takes, of an invented run."""
+    classes = [f"class {i}" for i in range(names)] if isinstance(names, int) else names
+    random = np.random.default_rng(0)
+    labels = random.integers(0, len(classes), 300)
+    arms = ("baseline", "kd") if teacher else ("baseline",)
+
+    def network() -> np.ndarray:
+        right = 2.0 * np.eye(len(classes))[labels]
+        return (right + random.normal(size=right.shape)).astype(np.float32)
+
+    figures = {"params": 12345, "test_accuracy": 0.5, "test_loss": 1.2345, "ece": 0.0678, "macro_f1": 0.4321}
+    report: dict[str, Any] = {
+        "schema_version": 1, "name": "sample", "status": "done", "command": "kdrecipes run sample.toml",
+        "recipe_sha256": "a" * 64, "teacher": None, "comparison": None, "warnings": [],
+        "dataset": {"name": "digits", "fingerprint": "b" * 64, "classes": len(classes), "train": 9000,
+                    "validation": 700, "test": 300, "converted": 0, "skipped": 0},
+        "environment": {"versions": {"keras": "3.15.1"}, "device": "cpu", "threads": 2, "git": None},
+    }  # fmt: skip
+    if teacher:
+        report["teacher"] = {**figures, "component": "cnn", "test_accuracy": 0.875, "sha256": "c" * 64, "reused": True,
+                             "seconds": {"fit": 7380.0, "outputs": None}}  # fmt: skip
+        report["comparison"] = {"kd_minus_baseline": difference(seeds, "baseline"),
+                                "kd_minus_teacher": difference(seeds, "teacher")}  # fmt: skip
+    report["arms"] = [
+        {**figures, "arm": arm, "seed": seed, "epochs": 3, "steps": 30, "seconds": 5.0,
+         "test_accuracy": 0.5 + 0.01 * seed,
+         "validation_accuracy": [0.2, 0.4444, 0.3333], "best_epoch": 2, "student": f"students/{arm}-{seed}.keras",
+         **({"agreement": 0.6789} if teacher else {})}
+        for seed in range(seeds) for arm in arms
+    ]  # fmt: skip
+    rows = [
+        {"arm": arm, "seed": seed, "epoch": epoch, "label_loss": 2 / epoch, "loss": 9 / epoch,
+         "val_accuracy": epoch / 4}
+        for seed in range(seeds) for arm in arms for epoch in (1, 2, 3)
+    ]  # fmt: skip
+    logits = {f"{arm}-{seed}": network() for seed in range(seeds) for arm in arms}
+    if teacher:
+        logits["teacher"] = network()
+        rows += [
+            {"arm": "teacher", "seed": 0, "epoch": epoch, "loss": 1 / epoch, "val_accuracy": 0.9} for epoch in (1, 2)
+        ]
+    recipe = SimpleNamespace(
+        data={"student": {"name": "cnn"}, "description": "An invented run."}, text='name = "sample"\n', overrides=(),
+        source="sample.toml", name="sample",
+    )  # fmt: skip
+    check_report(report)
+    return {"report": report, "recipe": recipe, "classes": classes, "rows": rows, "logits": logits, "labels": labels}
+
+
+def rendered(given: dict[str, Any]) -> Page:
+    text = page.render(**given)
+    seen = Page(text)
+    assert seen.open == []
+    assert not {"script", "img", "link", "iframe", "object", "foreignobject"} & set(seen.tags)
+    for name, value in seen.attributes:
+        assert not name.startswith("on")
+        assert name not in ("src", "href", "xlink:href") or str(value).startswith("#")
+    assert "http" not in text.replace("http-equiv", "")
+    ids = [value for name, value in seen.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert verdict(given["report"]) in seen.text
+    return seen
+
+
+def test_one_seed():
+    seen = rendered(run())
+    assert [line[0] for line in seen.table("Macro F1, %")] == [
+        "teacher (cnn)",
+        "student, labels only",
+        "student, distilled",
+    ]
+    assert seen.table("Macro F1, %")[0][1:] == ["87.50", "43.21", "6.78", "1.234", "–", "12,345", "2 h 3 min"]
+    assert seen.table("Macro F1, %")[2][1:] == ["50.00", "43.21", "6.78", "1.234", "67.89", "12,345", "5.0 s"]
+    assert seen.table("95% interval over test images")[0] == ["distilled − labels only", "−1.25", "−1.00 to +4.25"]
+    assert seen.table("p")[1] == ["distilled, teacher", "0", "12", "1,034", "0.25"]
+    assert seen.table("Best epoch")[1] == ["student, distilled", "0", "3", "33.33", "2", "44.44"]
+    assert seen.tags.count("svg") == 2
+    assert "An invented run." in seen.text and 'name = "sample"\n' in seen.text
+    assert "Warnings" not in seen.text
+
+
+def test_three_seeds():
+    given = run(seeds=3)
+    seen = rendered(given)
+    accuracies = [line[1] for line in seen.table("Macro F1, %")]
+    assert accuracies == ["87.50", "51.00 ± 1.00", "51.00 ± 1.00"]
+    assert [line[0] for line in seen.table("Macro F1, %")] == [row["who"] for row in table_rows(given["report"])]
+    assert len(seen.table("p")) == len(seen.table("Best epoch")) == 6
+    assert "Strong lines: means over 3 seeds." in seen.text
+
+
+def test_two_seeds_have_no_interval():
+    assert rendered(run(seeds=2)).table("95% interval")[0][1:] == ["−1.25", "–"]
+
+
+def test_without_a_teacher():
+    seen = rendered(run(teacher=False))
+    assert [line[0] for line in seen.table("Macro F1, %")] == ["student, labels only"]
+    assert "McNemar" not in seen.text and "taught by" not in seen.text and "Agreement" not in seen.text
+    assert "What the student confuses" in seen.text
+
+
+def test_the_matrix_holds_shares_of_each_true_class():
+    given = run(names=["a", "b"])
+    given["labels"] = np.array([0, 0, 0, 1])
+    given["logits"] = {label: np.eye(2)[[0, 1, 0, 1]] for label in given["logits"]}
+    seen = rendered(given)
+    assert seen.table("named →true ↓") == [["a", "67", "33"], ["b", "", "100"]]
+    assert seen.table("Named") == [["a", "b", "1", "33.3", "33.3", "33.3"]]
+
+
+def test_many_classes_have_a_table_of_confusions_instead_of_the_matrix():
+    seen = rendered(run(names=101))
+    assert "named →true ↓" not in seen.text
+    pairs = seen.table("Named")
+    assert len(pairs) == 15
+    assert [int(line[2]) for line in pairs] == sorted((int(line[2]) for line in pairs), reverse=True)
+
+
+def test_no_confusion_and_no_history():
+    given = run()
+    given["logits"] = {label: np.eye(4)[given["labels"]] for label in given["logits"]}
+    given["rows"] = []
+    seen = rendered(given)
+    assert "It named every test image right." in seen.text
+    assert "svg" not in seen.tags
+
+
+def test_text_from_outside_stays_text():
+    given = run(names=HOSTILE)
+    words = "".join(HOSTILE)
+    given["recipe"].text = f"\n{words}"
+    given["recipe"].source = given["recipe"].data["description"] = given["recipe"].data["student"]["name"] = words
+    given["recipe"].overrides = (words, words)
+    report = given["report"]
+    report["warnings"] = [words, "Second."]
+    report["command"] = report["name"] = report["dataset"]["name"] = report["teacher"]["component"] = words
+    report["environment"].update(git={"commit": words, "dirty": True}, device_name=words, cpus=2, added=[words])
+    report["arms"][0]["student"] = words
+    seen = rendered(given)
+    shown = words.replace("\udcff", "?")
+    assert seen.text.count(shown) >= 13
+    assert [line[0] for line in seen.table("named →true ↓")] == [name.replace("\udcff", "?") for name in HOSTILE]
+    assert "Warnings" in seen.text and "Second." in seen.text
+
+
+def test_the_same_run_gives_the_same_page_whatever_matplotlib_is_set_to():
+    import matplotlib
+
+    given = run(seeds=3)
+    kept = copy.deepcopy(given["report"])
+    first = page.render(**given)
+    with matplotlib.rc_context({"svg.fonttype": "path", "axes.facecolor": "red", "font.size": 30}):
+        assert page.render(**given) == first
+        assert matplotlib.rcParams["font.size"] == 30
+    assert given["report"] == kept
+
+
+@pytest.mark.parametrize("epochs", [1, 40])
+def test_epochs_are_whole_numbers(epochs):
+    rows = [{"arm": "kd", "seed": 0, "epoch": e, "label_loss": 1.0, "val_accuracy": 0.5} for e in range(1, epochs + 1)]
+    figure = page.validation_accuracy(rows)
+    assert figure is not None
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert ticks and all(tick == int(tick) >= 1 for tick in ticks)
+
+
+def test_the_loss_of_a_distilled_student_is_the_labels():
+    distilled = {"arm": "kd", "seed": 0, "epoch": 1, "label_loss": 0.5, "loss": 4.0}
+    figure = page.training_loss([distilled, {"arm": "baseline", "seed": 0, "epoch": 1, "loss": 0.75}])
+    assert figure is not None
+    assert [float(line.get_ydata()[0]) for line in figure.axes[0].get_lines()] == [0.75, 0.5]
+    assert page.training_loss([{"arm": "kd", "seed": 0, "epoch": 1, "loss": 4.0}]) is None

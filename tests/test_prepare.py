@@ -1,0 +1,283 @@
+"""From the recipe's `[dataset]` to three disjoint splits, and what it says when they can't be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdrecipes.data import digits
+from kdrecipes.data.prepare import Data, prepare
+from kdrecipes.errors import EnvironmentProblem, RunError
+from kdrecipes.home import home
+from kdrecipes.recipe import Recipe, load_recipe
+
+RECIPE = """
+schema_version = 1
+name = "r"
+[dataset]
+name = "digits"
+{dataset}
+[student]
+name = "cnn"
+[train]
+epochs = 1
+batch_size = 16
+[train.optimizer]
+name = "adamw"
+learning_rate = 1e-3
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    def prepared(dataset: str, *overrides: str, progress: Any = None) -> Data:
+        return prepare(recipe(tmp_path, dataset, *overrides), progress)
+
+    return prepared
+
+
+def recipe(folder: Path, dataset: str, *overrides: str) -> Recipe:
+    file = folder / "r.toml"
+    file.write_text(RECIPE.format(dataset=dataset), encoding="utf-8")
+    return load_recipe(file, overrides)
+
+
+def stored() -> list[str]:
+    folder = home() / "stores"
+    return [path.name for path in folder.iterdir() if path.name != ".locks"] if folder.exists() else []
+
+
+# --- what is prepared -------------------------------------------------------------------------------------------------
+
+
+def test_a_share_of_train_is_held_out(prepared):
+    data = prepared("validation = 0.15")
+    train, test = digits.build("train"), digits.build("test")
+    assert len(data.train) + len(data.validation) == 1437 and len(data.test) == 360
+    assert abs(len(data.validation) / 1437 - 0.15) < 0.03
+    both = np.sort(np.concatenate([data.train.positions, data.validation.positions]))
+    assert both.tolist() == list(range(1437))
+    assert data.train.store is data.validation.store is not data.test.store
+    assert np.array_equal(data.validation.labels, train.labels[data.validation.index])
+    assert np.array_equal(data.test.store.images, np.repeat(test.images, 3, -1))
+    assert data.classes == [str(digit) for digit in range(10)]
+    assert (data.image_size, data.converted, data.skipped) == (8, 0, [])
+
+
+def test_slices_are_cut(prepared):
+    data = prepared('train = "train[:90%]"\nvalidation = "train[90%:]"\ntest = "test[-60:]"\nimage_size = 12')
+    assert data.train.positions.tolist() == list(range(1293))
+    assert data.validation.positions.tolist() == list(range(1293, 1437))
+    assert data.test.positions.tolist() == list(range(300, 360))
+    assert data.image_size == 12 and data.train.store.images.shape[1] == 8
+
+
+def test_what_is_held_out_does_not_depend_on_the_slice(prepared):
+    whole, half = prepared("validation = 0.2"), prepared('validation = 0.2\ntrain = "train[50%:]"')
+    assert set(half.validation.index) == {i for i in whole.validation.index if i >= 718}
+    assert set(half.train.index) == {i for i in whole.train.index if i >= 718}
+
+
+def test_progress_names_the_splits(prepared):
+    steps: list[tuple] = []
+    prepared("validation = 0.1", progress=lambda *step: steps.append(step))
+    assert steps[-1] == ("digits test", 360, 360) and ("digits train", 1437, 1437) in steps
+    steps.clear()
+    prepared("validation = 0.1", progress=lambda *step: steps.append(step))
+    assert steps == []  # opened, not built
+
+
+def test_the_fingerprint_follows_the_pixels_and_the_splits(prepared):
+    texts = ["validation = 0.1", "validation = 0.2", 'validation = 0.1\ntest = "test[:300]"',
+             "validation = 0.1\nstore_size = 4"]  # fmt: skip
+    prints = [prepared(text).fingerprint for text in texts]
+    assert len(set(prints)) == 4 and prepared(texts[0]).fingerprint == prints[0]
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def refused(prepared, dataset: str, *overrides: str, error: type[Exception] = RunError) -> str:
+    with pytest.raises(error) as caught:
+        prepared(dataset, *overrides)
+    return str(caught.value)
+
+
+def test_a_missing_validation_split_suggests_a_share_before_anything_is_decoded(prepared):
+    assert refused(prepared, "") == (
+        "dataset.validation = 'validation': the dataset has no split 'validation'; it has 'train', 'test'. "
+        "`validation = 0.1` holds a tenth of train out for validation"
+    )
+    assert stored() == []
+
+
+def test_a_missing_split_is_told_with_those_that_are_there(prepared):
+    text = refused(prepared, 'validation = 0.1\ntest = "tset[:10]"')
+    assert text == "dataset.test = 'tset[:10]': the dataset has no split 'tset'; it has 'train', 'test'"
+
+
+@pytest.mark.parametrize(
+    "dataset, said",
+    [
+        (
+            'train = "train[:90%]"\nvalidation = "train[80%:]"',
+            "dataset.train = 'train[:90%]' and dataset.validation = 'train[80%:]' share 143 images",
+        ),
+        (
+            'validation = "train[:10]"\ntrain = "train[10:]"\ntest = "train[:4]"',
+            "dataset.validation = 'train[:10]' and dataset.test = 'train[:4]' share 4 images",
+        ),
+        (
+            'train = "train[100:]"\nvalidation = 0.1\ntest = "train[:101]"',
+            "dataset.train = 'train[100:]' and dataset.test = 'train[:101]' share 1 images",
+        ),
+    ],
+)
+def test_splits_that_overlap_are_named_with_the_count(prepared, dataset, said):
+    assert refused(prepared, dataset) == f"{said}; splits must not overlap."
+
+
+def test_an_empty_slice_is_named(prepared):
+    text = refused(prepared, 'validation = 0.1\ntest = "test[360:]"')
+    assert text == "dataset.test = 'test[360:]' holds no image: 'test' has 360."
+
+
+@pytest.mark.parametrize("share", [1e-9, 1 - 1e-9])
+def test_a_share_that_leaves_a_split_empty_is_named(prepared, share):
+    text = refused(prepared, f'validation = {share}\ntrain = "train[:20]"')
+    assert text == f"dataset.validation = {share:g} of 20 training images leaves a split empty."
+
+
+def test_a_batch_larger_than_train_is_named(prepared):
+    text = refused(prepared, 'validation = "train[15:]"\ntrain = "train[:15]"')
+    assert text.startswith("dataset.train holds 15 images, fewer than one batch of train.batch_size = 16")
+    assert len(prepared('validation = "train[16:]"\ntrain = "train[:16]"').train) == 16
+
+
+# --- other people's datasets ------------------------------------------------------------------------------------------
+
+STRANGE = """
+import numpy as np
+from kdrecipes import Component, hookimpl
+from kdrecipes.errors import EnvironmentProblem
+
+class Source:
+    classes, fingerprint = ["a", "b", "c"], "f"
+    def __len__(self): return 40
+    def __getitem__(self, i): return {"image": np.full((4, 4, 3), i, np.uint8), "label": i % 2}
+
+def build(split, how):
+    source = Source()
+    if how == "raises":
+        raise LookupError("no\\n such  thing")
+    if how == "silent":
+        raise AssertionError
+    if how == "length":
+        source.__class__ = type("Broken", (Source,), {"__len__": lambda self: 1 // 0})
+    if how == "offline":
+        raise EnvironmentProblem("the server is gone")
+    if how == "classes" and split == "test":
+        source.classes = ["a", "c", "b"]
+    if how == "more" and split == "test":
+        source.classes = ["a", "b", "c", "d"]
+    return source
+
+@hookimpl
+def kdrecipes_components():
+    yield Component(kind="dataset", name="strange", build=build, summary="s", options={
+        "type": "object", "additionalProperties": False, "properties": {
+            "split": {"type": "string", "description": "d"}, "how": {"type": "string", "description": "d"}}})
+"""
+
+
+@pytest.fixture
+def strange(prepared, install):
+    install("kdrecipes-strange", STRANGE)
+    return lambda how, **kinds: refused(prepared, f'how = "{how}"\nvalidation = 0.2', 'dataset.name="strange"', **kinds)
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("raises", "LookupError: no such thing"),
+        ("silent", "AssertionError"),
+        ("length", "ZeroDivisionError: integer division or modulo by zero"),
+    ],
+)
+def test_a_strange_error_names_the_component_and_its_provider(strange, how, said):
+    assert strange(how) == f"dataset.train = 'train': the dataset 'strange' (kdrecipes-strange 1.0) failed: {said}"
+
+
+def test_an_error_meant_for_people_keeps_its_kind(strange):
+    assert strange("offline", error=EnvironmentProblem) == "dataset.train = 'train': the server is gone"
+
+
+def test_other_classes_are_named(strange):
+    start = "dataset.test has other classes than dataset.train"
+    assert strange("classes") == f"{start} (3 and 3): label 1 is 'c' there and 'b' in train."
+    assert strange("more") == f"{start} (4 and 3): label 3 is 'd' there and None in train."
+
+
+def test_another_version_of_a_plugin_has_another_store(prepared, install):
+    site = install("kdrecipes-strange", STRANGE)
+    prepared('how = "fine"\nvalidation = 0.2', 'dataset.name="strange"')
+    before = stored()
+    metadata = site / "kdrecipes_strange-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
+    from kdrecipes.registry import load_registry
+
+    load_registry.cache_clear()
+    prepared('how = "fine"\nvalidation = 0.2', 'dataset.name="strange"')
+    assert len(before) == 2 and len(stored()) == 4
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def pets(root: Path, **counts: dict[str, int]) -> None:
+    for split, kinds in counts.items():
+        for kind, count in kinds.items():
+            (root / split / kind).mkdir(parents=True)
+            for number in range(count):
+                size = (6 + number % 3, 7)
+                Image.new("RGB", size, (number, 0, 0)).save(root / split / kind / f"{number}.png")
+
+
+def test_a_folder_of_images(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3, "dog": 2})
+    data = prepared('path = "pets"\nvalidation = 0.2\nimage_size = 5', 'dataset.name="folder"')
+    assert (len(data.train) + len(data.validation), len(data.test)) == (40, 5)
+    assert data.classes == ["cat", "dog"] and data.train.store.images.shape[1:] == (5, 5, 3)
+    assert sorted(data.test.labels.tolist()) == [0, 0, 0, 1, 1]
+
+
+def test_a_folder_with_another_class_in_test(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3, "eel": 2})
+    text = refused(prepared, 'path = "pets"\nvalidation = 0.2\nimage_size = 5', 'dataset.name="folder"')
+    assert text.startswith("dataset.test = 'test': ") and text.endswith("holds classes that train does not have: eel")
+
+
+def test_images_of_several_sizes_need_an_image_size(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3})
+    text = refused(prepared, 'path = "pets"\nvalidation = 0.2', 'dataset.name="folder"')
+    assert text.startswith("dataset.train = 'train': folder train: the images do not share one square size")
+
+
+def test_a_damaged_file_is_named_and_can_be_allowed_for(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3})
+    (tmp_path / "pets" / "train" / "dog" / "7.png").write_bytes(b"no picture")
+    dataset = 'path = "pets"\nvalidation = 0.2\nimage_size = 5'
+    text = refused(prepared, dataset, 'dataset.name="folder"')
+    assert text.startswith("dataset.train = 'train': folder train: train/dog/7.png can't be read (")
+    assert "unreadable image 1 of 40, and dataset.corrupt_limit allows 0" in text
+    data = prepared(dataset, 'dataset.name="folder"', "dataset.corrupt_limit=0.05")
+    assert data.skipped == ["train/dog/7.png"] and len(data.train) + len(data.validation) == 39

@@ -1,0 +1,344 @@
+"""Plugins: loaded one by one, the broken kept apart with their error, and who provides what."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kdrecipes
+from kdrecipes.errors import EnvironmentProblem, RecipeError
+from kdrecipes.recipe import load_recipe
+from kdrecipes.registry import (
+    KINDS,
+    PASSED_BY_RUN,
+    RUN_KEYS,
+    Component,
+    Provider,
+    Registry,
+    check_component,
+    component,
+    load_registry,
+    nearest,
+    recipe_options,
+    unknown_component,
+)
+from kdrecipes.validation import structure_schema
+
+ROOT = Path(__file__).resolve().parent.parent
+DIGITS = str(ROOT / "recipes" / "digits.toml")
+
+GOOD = """
+import kdrecipes
+
+def build(classes, image_size, depth=1):
+    raise AssertionError("built while it is only looked at")
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    yield kdrecipes.Component("model", "{name}", build, {options}, summary="a test's")
+"""
+OPTIONS = """{"type": "object", "additionalProperties": False, "properties": {
+    "classes": {"type": "integer"}, "image_size": {"type": "integer"},
+    "depth": {"type": "integer", "minimum": 1, "default": 3, "description": "how deep"}}}"""
+
+
+def good(name: str = "vit", options: str = OPTIONS) -> str:
+    return GOOD.replace("{name}", name).replace("{options}", options)
+
+
+def plugin(name: str):
+    (found,) = [p for p in load_registry().plugins if p.provider.plugin == name]
+    return found
+
+
+def test_built_ins(built_ins):
+    registry = load_registry()
+    assert not registry.broken and not registry.conflicts
+    assert {"digits", "fashion_mnist", "folder", "tfds"} <= set(registry.names("dataset"))
+    assert {"kd", "hint"} <= set(registry.names("loss"))
+    assert {"cnn", "mobilenet_v3_small"} <= set(registry.names("model"))
+    assert "csv_log" in registry.names("callback")
+    assert str(registry.provider("model", "cnn")) == "built-in"
+    assert [note for p in registry.plugins for note in p.notes] == [], "every built-in option is described"
+
+
+def test_reserved_keys_are_those_of_the_structure():
+    """A key that the structure gains is reserved in the registry, or a plugin could claim it."""
+    definitions = structure_schema()["definitions"]
+    for table, keys in RUN_KEYS.items():
+        assert set(definitions[table]["properties"]) <= set(keys), table
+    assert set(definitions["term"]["properties"]) <= set(RUN_KEYS["loss"])
+    assert set(PASSED_BY_RUN) == set(KINDS)
+
+
+def test_an_installed_plugin_is_used(install):
+    install("kdrecipes-vit", good())
+    assert plugin("kdrecipes_vit").components == ["model vit"]
+    assert component("model", "vit").summary == "a test's"
+    assert str(load_registry().provider("model", "vit")) == "kdrecipes-vit 1.0"
+    recipe = load_recipe(DIGITS, ['student={name="vit"}'])
+    assert recipe.data["student"] == {"name": "vit", "depth": 3}
+    assert recipe.options(recipe.data["student"], "model", classes=2, image_size=8) == {
+        "depth": 3, "classes": 2, "image_size": 8,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("def (", "SyntaxError: invalid syntax (kdrecipes_bad.py, line 1)"),
+        ("raise SystemExit(7)", "SystemExit: 7"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+        ("x = 1", "it has no function kdrecipes_components marked with @kdrecipes.hookimpl"),
+        (
+            "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_component():\n    return []",
+            "unknown hook 'kdrecipes_component'",
+        ),
+        (
+            "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components(registry):\n    return []",
+            "Argument(s) {'registry'} are declared in the hookimpl but can not be found in the hookspec",
+        ),
+        (
+            "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n    yield 1 / 0",
+            "ZeroDivisionError: division by zero",
+        ),
+        (
+            "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n    yield {'name': 'x'}",
+            "yielded dict, not a kdrecipes.Component",
+        ),
+        (
+            "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n"
+            "    return kdrecipes.Component('model', 'x', print)",
+            "'Component' object is not iterable",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_kept_apart(install, code, error):
+    install("kdrecipes-bad", code)
+    install("kdrecipes-vit", good())
+    broken = plugin("kdrecipes_bad")
+    assert error in broken.error and "\n" not in broken.error
+    assert str(broken.provider) == "kdrecipes-bad 1.0"
+    assert plugin("kdrecipes_vit").error == "", "one broken plugin stops no other"
+    assert load_recipe(DIGITS).name == "digits"
+
+
+def test_a_recipe_that_may_need_the_broken_plugin_hears_of_it(install):
+    install("kdrecipes-bad", "import nowhere_at_all")
+    hint = "the plugin kdrecipes_bad (kdrecipes-bad 1.0) could not be loaded: ModuleNotFoundError: No module named"
+    for name in ("zzz", "cnnn"):  # also where another name is near
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(DIGITS, [f'student={{name="{name}"}}'])
+        (problem,) = caught.value.problems
+        assert hint in problem.rule
+    assert problem.suggestion == '"cnn"'
+    with pytest.raises(EnvironmentProblem, match=r"No model is called 'zzz'\. Installed: .*cnn.* T" + hint[1:9]):
+        component("model", "zzz")
+
+
+def test_good_components_of_a_partly_bad_plugin_stay(install):
+    install("kdrecipes-half", good() + "    yield kdrecipes.Component('model', 'bad name', build)\n")
+    assert plugin("kdrecipes_half").components == ["model vit"]
+    assert plugin("kdrecipes_half").error == (
+        "model 'bad name': its name must consist of letters, digits, '.', '_' and '-'"
+    )
+    assert component("model", "vit")
+
+
+OBJECT = {"type": "object", "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("faulty", "error"),
+    [
+        ("text", "yielded str, not a kdrecipes.Component"),
+        (Component("models", "x", print), "kind must be one of model, dataset, loss, callback. Received: 'models'"),
+        (Component("model", "", print), "its name must consist of"),
+        (Component("model", 3, print), "its name must consist of"),  # type: ignore[arg-type]
+        (Component("model", "../x", print), "its name must consist of"),
+        (Component("model", "x", None), "build must be callable. Received: None"),  # type: ignore[arg-type]
+        (Component("model", "x", print, summary=None), "its summary must be a string"),  # type: ignore[arg-type]
+        (Component("model", "x", print, None), "its options must be a dict"),  # type: ignore[arg-type]
+        (Component("model", "x", print, True), "its options must be a dict"),  # type: ignore[arg-type]
+        (Component("model", "x", print, {"type": "objet"}), "its options are no draft-07 schema: 'objet'"),
+        (Component("model", "x", print, {"type": "object"}), 'its options need "additionalProperties": false'),
+        (Component("model", "x", print, {**OBJECT, "default": {1, 2}}), "its options can't be written as JSON"),
+        (Component("model", "x", print, {**OBJECT, "default": float("nan")}), "its options can't be written as JSON"),
+        (Component("model", "x", print, {**OBJECT, "properties": {"a": True}}), "its option 'a' needs a schema"),
+        (Component("model", "x", print, {**OBJECT, "properties": {"train": {}}}), "'train' is one of the run's own"),
+        (Component("loss", "x", print, {**OBJECT, "properties": {"weight": {}}}), "'weight' is one of the run's own"),
+        (
+            Component("dataset", "x", print, {**OBJECT, "properties": {"a": {"$ref": "https://example.org/a"}}}),
+            "'https://example.org/a' in its options points to nothing in them",
+        ),
+        (
+            Component("dataset", "x", print, {**OBJECT, "properties": {"a": {"$ref": "#/definitions/nope"}}}),
+            "'#/definitions/nope' in its options points to nothing in them",
+        ),
+        (
+            Component("dataset", "x", print, {**OBJECT, "properties": {"a": {"$ref": "#/properties/a"}}}),
+            "'#/properties/a' in its options points to nothing in them",
+        ),
+    ],
+)
+def test_check_component(faulty, error):
+    (problem,) = check_component(faulty)
+    assert error in problem and "\n" not in problem
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_run_passes_may_be_declared_and_is_hidden_from_recipes(kind):
+    passed = {name: {"type": "integer"} for name in PASSED_BY_RUN[kind]}
+    made = Component(kind, "x", print, {**OBJECT, "properties": {**passed, "mine": {}}, "required": [*passed, "mine"]})
+    assert check_component(made) == []
+    options = recipe_options(made)
+    assert set(options["properties"]) == {"mine"} and options["required"] == ["mine"]
+    assert "required" not in recipe_options(Component(kind, "x", print, {**OBJECT, "required": list(passed)}))
+
+
+def test_references_inside_the_options_work(install):
+    definitions = '"definitions": {"width": {"type": "number", "maximum": 4}}, "type": "object"'
+    options = OPTIONS.replace('"type": "object"', definitions)
+    options = options.replace('"depth": {', '"wide": {"$ref": "#/definitions/width"}, "depth": {')
+    install("kdrecipes-vit", good(options=options))
+    assert plugin("kdrecipes_vit").error == ""
+    assert load_recipe(DIGITS, ['student={name="vit", wide=3}']).data["student"]["wide"] == 3.0
+    with pytest.raises(RecipeError, match=r"student\.wide  must be at most 4\. Received: 5"):
+        load_recipe(DIGITS, ['student={name="vit", wide=5}'])
+
+
+def test_a_schema_that_fails_in_use_blames_its_plugin(install):
+    elsewhere = '"$id": "https://example.org/x", "allOf": [{"$ref": "#/properties/classes"}]'
+    install("kdrecipes-vit", good(options=OPTIONS.replace('"minimum": 1', elsewhere)))
+    with pytest.raises(
+        EnvironmentProblem, match=r"options schema of the model 'vit' \(kdrecipes-vit 1.0\) can't be used"
+    ):
+        load_recipe(DIGITS, ['student={name="vit", depth="x"}'])
+
+
+def test_options_without_a_description_are_noted_never_fatal(install):
+    install("kdrecipes-vit", good(options=OPTIONS.replace(', "description": "how deep"', "")))
+    assert plugin("kdrecipes_vit").notes == ["model vit: option 'depth' has no description"]
+    assert plugin("kdrecipes_vit").error == ""
+    assert load_recipe(DIGITS, ['student={name="vit"}'])
+
+
+def test_two_plugins_with_one_name_stop_only_who_needs_it(install):
+    install("kdrecipes-one", good("vit"))
+    install("kdrecipes-two", good("vit"))
+    with pytest.raises(EnvironmentProblem) as caught:
+        load_recipe(DIGITS, ['student={name="vit"}'])
+    assert str(caught.value) == (
+        "Two plugins provide the model 'vit': kdrecipes-one 1.0 and kdrecipes-two 1.0. Uninstall one of them."
+    )
+    with pytest.raises(EnvironmentProblem, match=r"kdrecipes-one 1\.0 and kdrecipes-two 1\.0"):
+        component("model", "vit")
+    assert load_recipe(DIGITS).name == "digits"
+
+
+def test_a_plugin_can_not_replace_a_built_in(install):
+    install("kdrecipes-cnn", good("cnn"))
+    with pytest.raises(EnvironmentProblem, match=r"the model 'cnn': built-in and kdrecipes-cnn 1\.0"):
+        load_recipe(DIGITS)
+
+
+def test_the_same_name_in_two_kinds_is_no_conflict():
+    registry = Registry()
+    for kind in KINDS:
+        registry.add(Component(kind, "x", print), Provider("p", "d", "1"))
+    assert not registry.conflicts and len(registry.components) == 4
+
+
+# ---- single-file plugins
+
+
+def test_single_file(tmp_path, built_ins):
+    file = tmp_path / "mine.py"
+    file.write_text(good("mine"))
+    recipe = load_recipe(DIGITS, ['student={name="mine"}'], plugins=[file])
+    assert recipe.data["student"]["depth"] == 3
+    provider = recipe.registry.provider("model", "mine")
+    assert provider == Provider("mine.py", str(file), "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest())
+    assert "mine" not in load_registry().names("model"), "only where it was asked for"
+    assert not load_registry((file, file)).conflicts, "twice the same file is once the same file"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (None, "no such file."),
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("def (", "SyntaxError: invalid syntax"),
+        ("raise SystemExit('bye')", "SystemExit: bye"),
+        ("x = 1", "it has no function kdrecipes_components"),
+        (good("m", "{'type': 'object'}"), 'its options need "additionalProperties": false'),
+    ],
+)
+def test_single_file_errors_are_one_line(tmp_path, built_ins, code, error):
+    file = tmp_path / "mine.py"
+    if code is not None:
+        file.write_text(code)
+    with pytest.raises(EnvironmentProblem) as caught:
+        load_recipe(DIGITS, plugins=[file])
+    message = str(caught.value)
+    assert message.startswith(f"--plugin {file}: ") and error in message and "\n" not in message
+
+
+def test_a_single_file_that_fails_leaves_no_module(tmp_path, built_ins):
+    before = set(sys.modules)
+    (tmp_path / "mine.py").write_text("raise ValueError(__name__)")
+    with pytest.raises(EnvironmentProblem, match="ValueError: kdrecipes_plugin_"):
+        load_registry((tmp_path / "mine.py",))
+    assert not [name for name in set(sys.modules) - before if name.startswith("kdrecipes_plugin_")]
+
+
+def test_single_file_of_another_type(tmp_path, built_ins):
+    (tmp_path / "mine.txt").write_text("x = 1")
+    with pytest.raises(EnvironmentProblem, match=r"mine\.txt: not a Python file \(\.py\)\."):
+        load_registry((tmp_path / "mine.txt",))
+    with pytest.raises(EnvironmentProblem, match="no such file"):
+        load_registry((tmp_path,))
+
+
+# ---- words
+
+
+def test_unknown_component_names_the_nearest(built_ins):
+    assert unknown_component(load_registry(), "loss", "kdd") == "No loss is called 'kdd'. Did you mean 'kd'?"
+    assert unknown_component(load_registry(), "callback", "zzz") == "No callback is called 'zzz'. Installed: csv_log."
+    assert unknown_component(Registry(), "loss", "kd") == "No loss is called 'kd'. Installed: none."
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("adamW", "adamw"), ("temprature", "temperature"), ("xyz", ""), ("", "")]
+)
+def test_nearest(word, expected):
+    assert nearest(word, ["adamw", "sgd", "temperature"]) == expected
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys, kdrecipes\n"
+        "from kdrecipes.registry import load_registry\n"
+        "assert not load_registry().broken\n"
+        "kdrecipes.load_recipe('digits')\n"
+        "heavy = {'torch', 'keras', 'tensorflow', 'sklearn', 'scipy', 'PIL', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names():
+    for name in kdrecipes.__all__:
+        if name in ("Component", "hookimpl", "component", "load_recipe", "Recipe") or name.endswith(
+            ("Error", "Problem")
+        ):
+            assert getattr(kdrecipes, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        kdrecipes.nonsense  # noqa: B018

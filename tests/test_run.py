@@ -1,0 +1,299 @@
+"""Whole runs on scikit-learn's digits: arms, resuming, the run folder, bad input while running."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import kdrecipes
+from kdrecipes import runs, training
+from kdrecipes.backend import keras
+from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
+from kdrecipes.home import locked
+from kdrecipes.report import check_report, summary_text
+
+SMALL = ["student.width=3", "student.depth=1", "teacher.width=4", "teacher.train.epochs=1", "train.epochs=2",
+         'dataset.train="train[:320]"', "dataset.validation=0.2"]  # fmt: skip
+
+
+def small(*more):
+    return kdrecipes.load_recipe("digits", [*SMALL, *more])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One finished small run: its folder and report."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, kdrecipes.run(small(), folder)
+
+
+def student_arrays(folder, label):
+    model = keras.models.load_model(folder / "students" / f"{label}.keras", compile=False, safe_mode=True)
+    return [v.numpy() for v in model.variables]
+
+
+def test_run_folder_holds_what_the_design_names(finished):
+    folder, report = finished
+    for name in ("lock.json", "status.json", "recipe.toml", "history.jsonl", "predictions.npz", "report.json",
+                 "report.html", "log.txt", "students/baseline-0.keras", "students/kd-0.keras"):  # fmt: skip
+        assert (folder / name).is_file(), name
+    assert json.loads((folder / "status.json").read_text())["status"] == "done"
+    assert json.loads((folder / "report.json").read_text()) == report
+    lock = json.loads((folder / "lock.json").read_text())
+    assert lock["recipe_sha256"] == report["recipe_sha256"] == small().fingerprint
+    assert lock["dataset_sha256"] == report["dataset"]["fingerprint"]
+
+
+def test_report_fits_its_schema_and_says_what_was_run(finished):
+    _, report = finished
+    check_report(report)
+    assert report["dataset"]["test"] == 360
+    assert [(arm["arm"], arm["seed"]) for arm in report["arms"]] == [("baseline", 0), ("kd", 0)]
+    baseline, kd = report["arms"]
+    assert baseline["steps"] == kd["steps"] == 2 * (report["dataset"]["train"] // 32)
+    assert baseline["params"] == kd["params"] < report["teacher"]["params"]
+    assert len(kd["validation_accuracy"]) == 2
+    assert report["comparison"]["kd_minus_baseline"]["mean"] == pytest.approx(
+        kd["test_accuracy"] - baseline["test_accuracy"]
+    )
+
+
+def test_figures_are_those_of_the_saved_file(finished):
+    folder, report = finished
+    stored = np.load(folder / "predictions.npz", allow_pickle=False)
+    assert set(stored.files) == {"labels", "teacher", "baseline-0", "kd-0"}
+    recipe = small()
+    data = runs.prepare(recipe)
+    for arm in report["arms"]:
+        label = f"{arm['arm']}-{arm['seed']}"
+        model = keras.models.load_model(folder / arm["student"], compile=False, safe_mode=True)
+        logits = runs.predict(model, data.test, data.image_size)
+        np.testing.assert_array_equal(logits, stored[label])
+        assert (logits.argmax(1) == stored["labels"]).mean() == pytest.approx(arm["test_accuracy"])
+
+
+def test_history_has_a_line_for_each_arm_and_epoch(finished):
+    folder, _ = finished
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [(row["arm"], row["epoch"]) for row in rows] == [
+        ("teacher", 1), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)
+    ]  # fmt: skip
+    assert {"loss", "label_loss", "kd", "accuracy", "val_accuracy", "val_loss"} <= rows[-1].keys()
+
+
+def test_finished_run_prints_its_report_again_without_training(finished, monkeypatch):
+    folder, report = finished
+    monkeypatch.setattr(runs, "_straight_line", lambda *a: pytest.fail("a finished run trained again"))
+    assert kdrecipes.run(small(), folder) == report
+
+
+def test_same_recipe_gives_the_same_result(finished, tmp_path):
+    folder, report = finished
+    again = kdrecipes.run(small(), tmp_path / "again")
+    for label in ("baseline-0", "kd-0"):
+        for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "again", label), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert again["teacher"]["reused"] and not report["teacher"]["reused"]
+    assert again["teacher"]["sha256"] == report["teacher"]["sha256"]
+
+
+def test_arms_of_a_seed_start_from_the_same_weights_and_see_the_same_batches(monkeypatch, tmp_path):
+    seen = []
+    fit = training.fit
+
+    def spying(distiller, data, train, **options):
+        if options["label"] != "teacher":
+            loader = training.Loader(data.train, 32, 8, settings=options["settings"], order_seed=options["order_seed"])
+            loader.epoch = 1
+            seen.append((options["label"], [v.numpy().copy() for v in distiller.student.variables], loader[3]))
+        return fit(distiller, data, train, **options)
+
+    monkeypatch.setattr(runs, "fit", spying)
+    kdrecipes.run(small("compare.seeds=[0,1]", "train.epochs=1", "dataset.views.flip=true"), tmp_path / "run")
+    assert [label for label, _, _ in seen] == ["baseline-0", "kd-0", "baseline-1", "kd-1"]
+    for first, second in ((0, 1), (2, 3)):
+        for a, b in zip(seen[first][1], seen[second][1], strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(seen[first][2][0]["image"], seen[second][2][0]["image"])
+    assert any((a != b).any() for a, b in zip(seen[0][1], seen[2][1], strict=True))
+
+
+@pytest.mark.parametrize(("arm", "epoch"), [("teacher", 0), ("baseline", 0), ("kd", 0), ("kd", 1)])
+def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, monkeypatch, arm, epoch):
+    """Stop in the middle of an epoch of one fit, run the same command again: weights as if nothing had happened."""
+    folder, _ = finished
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+    recipe = small("teacher.train.epochs=1")
+    fit = training.fit
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, number, logs=None):
+            self.number = number
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self.number == epoch and batch == 3:
+                raise KeyboardInterrupt
+
+    def stopping(distiller, data, train, **options):
+        if options["label"].startswith(arm):
+            options["callbacks"] = [*options.get("callbacks", ()), Stop()]
+        return fit(distiller, data, train, **options)
+
+    monkeypatch.setattr(runs, "fit", stopping)
+    monkeypatch.setattr("kdrecipes.teacher.fit", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        kdrecipes.run(recipe, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
+    monkeypatch.setattr(runs, "fit", fit)
+    monkeypatch.setattr("kdrecipes.teacher.fit", fit)
+    kdrecipes.run(recipe, tmp_path / "run")
+    for label in ("baseline-0", "kd-0"):
+        for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "run", label), strict=True):
+            np.testing.assert_array_equal(a, b)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [(row["arm"], row["epoch"]) for row in rows] == [
+        ("teacher", 1), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)
+    ]  # fmt: skip
+
+
+def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, tmp_path):
+    folder, _ = finished
+    with pytest.raises(UsageError, match=r"train\.epochs was 2 and is 3.*--out.*--overwrite"):
+        kdrecipes.run(small("train.epochs=3"), folder)
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
+    recipe = small("train.epochs=1")
+    kdrecipes.run(recipe, tmp_path / "run")
+    other = kdrecipes.run(small("train.epochs=1", "student.width=2"), tmp_path / "run", overwrite=True)
+    assert json.loads((tmp_path / "run" / "report.json").read_text()) == other
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match=r"holds files that are no run \(thesis.tex"):
+        kdrecipes.run(recipe, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path):
+    with (
+        locked(tmp_path / "run" / ".lock"),
+        pytest.raises(EnvironmentProblem, match=r"Another process is running in .*--out"),
+    ):
+        kdrecipes.run(small(), tmp_path / "run")
+
+
+def test_out_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        kdrecipes.run(small(), tmp_path / "file")
+
+
+def test_data_that_changed_since_the_run_began_is_refused(finished, tmp_path, monkeypatch):
+    recipe = small("train.epochs=1")
+    monkeypatch.setattr(runs, "plan_fits", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        kdrecipes.run(recipe, tmp_path / "run")
+    lock = json.loads((tmp_path / "run" / "lock.json").read_text())
+    (tmp_path / "run" / "lock.json").write_text(json.dumps({**lock, "dataset_sha256": "0" * 64}))
+    with pytest.raises(UsageError, match="data changed"):
+        kdrecipes.run(recipe, tmp_path / "run")
+
+
+def test_non_finite_loss_stops_the_run_and_keeps_nothing_of_the_epoch(tmp_path):
+    recipe = small('train.optimizer={name="sgd", learning_rate=1e30}', "train.clip_norm=1e30")
+    with pytest.raises(RunError, match=r"baseline-0: the loss is (nan|inf).*learning_rate"):
+        kdrecipes.run(recipe, tmp_path / "run")
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["status"] == "failed" and "baseline-0" in status["error"]
+    assert not (tmp_path / "run" / "state" / "last").exists()
+
+
+def test_run_without_a_teacher_trains_the_labels_only_arm(tmp_path):
+    text = "\n".join([
+        "schema_version = 1", 'name = "alone"', "[dataset]", 'name = "digits"', 'train = "train[:320]"',
+        "validation = 0.2", "[student]", 'name = "cnn"', "width = 3", "[train]", "epochs = 1", "batch_size = 32",
+    ])  # fmt: skip
+    (tmp_path / "alone.toml").write_text(text)
+    report = kdrecipes.run(kdrecipes.load_recipe(tmp_path / "alone.toml"), tmp_path / "run")
+    assert [arm["arm"] for arm in report["arms"]] == ["baseline"]
+    assert report["teacher"] is None and report["comparison"] is None
+    assert "agreement" not in report["arms"][0]
+    assert "student, labels only" in summary_text(report)
+
+
+def test_weak_teacher_is_stopped_before_any_student_trains(tmp_path):
+    recipe = small("teacher.train.epochs=1", 'teacher.train.optimizer={name="sgd", learning_rate=1e-12}')
+    with pytest.raises(RunError, match=r"did not pass its preflight: its validation accuracy is .*warn"):
+        kdrecipes.run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "students").exists()
+
+
+def test_preflight_warn_goes_on_and_says_so_in_the_report(tmp_path):
+    recipe = small('teacher.train.optimizer={name="sgd", learning_rate=1e-12}', 'teacher.preflight="warn"',
+                   "train.epochs=1")  # fmt: skip
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    assert len(report["warnings"]) == 1 and "validation accuracy" in report["warnings"][0]
+    assert "Warning: teacher preflight" in summary_text(report)
+
+
+def test_json_twin_gives_the_same_result(finished, tmp_path):
+    folder, _ = finished
+    twin = os.path.join(os.path.dirname(__file__), "..", "recipes", "digits.json")
+    recipe = kdrecipes.load_recipe(twin, SMALL)
+    assert recipe.fingerprint == small().fingerprint
+    kdrecipes.run(recipe, tmp_path / "twin")
+    assert (tmp_path / "twin" / "recipe.json").is_file()
+    for a, b in zip(student_arrays(folder, "kd-0"), student_arrays(tmp_path / "twin", "kd-0"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_callbacks_are_attached_to_every_arm(tmp_path):
+    run = tmp_path / "run"
+    kdrecipes.run(small('callbacks=[{name="csv_log"}]', "train.epochs=2"), run)
+    for label in ("baseline-0", "kd-0"):
+        assert len((run / f"{label}.csv").read_text().splitlines()) == 3
+    assert not (run / "teacher-0.csv").exists()
+
+
+def test_hint_with_projector_trains_from_a_recipe(tmp_path):
+    recipe = small(
+        'loss={label_weight=1.0, terms=[{name="kd", weight=0.5}, {name="hint", student_layers=["stage1b_relu"], '
+        'teacher_layers=["stage1b_relu"], projector="linear"}]}', "train.epochs=1",
+    )  # fmt: skip
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert {"kd", "hint_projected"} <= rows[-1].keys()
+    assert report["arms"][0]["params"] == report["arms"][1]["params"]
+
+
+def test_unknown_layer_names_the_nearest_and_the_place(tmp_path):
+    recipe = small('loss={name="hint", student_layers=["stage1b_rel"], teacher_layers=["stage1b_relu"]}')
+    with pytest.raises(RunError, match=r"loss.*no layer 'stage1b_rel'. Did you mean 'stage1b_relu'"):
+        kdrecipes.run(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_leave_a_run_that_continues(tmp_path, number):
+    """The real command, stopped while it trains: exit code 143 or 130, and status "preempted"."""
+    sets = [word for text in [*SMALL, "train.epochs=500"] for word in ("--set", text)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdrecipes", "run", "digits", "--out", str(tmp_path / "run"), *sets],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    killer = threading.Timer(120, process.kill)
+    killer.start()
+    for line in process.stderr:
+        if line.startswith("baseline-0  epoch 2/"):
+            process.send_signal(number)
+            break
+    message = process.stderr.read()
+    assert process.wait() == (143 if number == signal.SIGTERM else 130)
+    killer.cancel()
+    assert "continues from the last whole epoch" in message and "Traceback" not in message
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
+    assert (tmp_path / "run" / "state" / "last").is_file()

@@ -1,0 +1,110 @@
+"""The schemas as documents: true to their metaschema, described for editors, closed to what is not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft7Validator
+
+from kdrecipes.hookspecs import Component
+from kdrecipes.registry import Provider, Registry, load_registry
+from kdrecipes.schema import composed_schema
+from kdrecipes.validation import structure_schema
+
+SCHEMAS = sorted((Path(__file__).resolve().parent.parent / "schemas").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.name)
+def test_metaschema(file):
+    schema = json.loads(file.read_text(encoding="utf-8"))
+    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+    Draft7Validator.check_schema(schema)
+
+
+def properties(schema, root, path=""):
+    """Every property of every object: where it stands, its schema, and what that refers to."""
+    if isinstance(schema, dict):
+        for name, part in schema.get("properties", {}).items() if isinstance(schema.get("properties"), dict) else ():
+            target = root["definitions"][part["$ref"].rpartition("/")[2]] if "$ref" in part else {}
+            yield f"{path}/{name}", part, target
+        for key, part in schema.items():
+            yield from properties(part, root, f"{path}/{key}")
+    elif isinstance(schema, list):
+        for index, part in enumerate(schema):
+            yield from properties(part, root, f"{path}/{index}")
+
+
+def test_every_property_is_described():
+    schema = structure_schema()
+    found = list(properties(schema, schema))
+    assert len(found) > 50
+    assert [path for path, part, target in found if not (part.get("description") or target.get("description"))] == []
+
+
+def test_every_table_is_closed_or_a_component():
+    """A table of the run's own refuses unknown keys; a component's is closed with its options, in step two."""
+    schema = structure_schema()
+    components = {"dataset", "teacher", "student", "loss", "term", "callback", "optimizer", "schedule"}
+    for name, part in schema["definitions"].items():
+        if part.get("type") == "object":
+            assert (part.get("additionalProperties") is False) != (name in components), name
+
+
+def test_defaults_fit_their_own_rules():
+    schema = structure_schema()
+    for path, part, target in properties(schema, schema):
+        if "default" in part:
+            rule = {**(target or part), "definitions": schema["definitions"]}
+            assert [e.message for e in Draft7Validator(rule).iter_errors(part["default"])] == [], path
+
+
+def test_teacher_train_takes_what_train_takes():
+    definitions = structure_schema()["definitions"]
+    assert set(definitions["teacher_train"]["properties"]) == set(definitions["train"]["properties"])
+
+
+def test_composed_names_every_component(built_ins):
+    registry = load_registry()
+    definitions = composed_schema(registry)["definitions"]
+    for table, kind in (("dataset", "dataset"), ("teacher", "model"), ("student", "model"), ("callback", "callback")):
+        branches = {branch["title"]: branch for branch in definitions[table]["oneOf"]}
+        assert sorted(branches) == registry.names(kind)
+        for name, branch in branches.items():
+            assert branch["properties"]["name"] == {
+                "const": name, "description": registry.components[kind, name][0].summary,
+            }  # fmt: skip
+            assert branch["additionalProperties"] is False
+    models = definitions["student"]["oneOf"]
+    assert not any({"classes", "image_size"} & set(branch["properties"]) for branch in models), "the run passes these"
+    assert {b["title"] for b in definitions["optimizer"]["oneOf"]} == {"adamw", "adam", "sgd"}
+
+
+def test_composed_does_not_change_the_structure(built_ins):
+    before = json.dumps(structure_schema())
+    composed_schema(load_registry())
+    assert json.dumps(structure_schema()) == before
+
+
+def test_composed_keeps_a_components_own_references():
+    options = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"wide": {"$ref": "#/definitions/width"}},
+        "definitions": {"width": {"type": "integer", "maximum": 4}},
+    }
+    registry = Registry()
+    registry.add(Component("model", "vit", print, options), Provider("p", "d", "1"))
+    registry.add(Component("dataset", "d", print), Provider("p", "d", "1"))
+    schema = composed_schema(registry)
+    Draft7Validator.check_schema(schema)
+    recipe = {
+        "schema_version": 1, "name": "x", "dataset": {"name": "d"}, "student": {"name": "vit", "wide": 4},
+        "train": {"epochs": 1},
+    }  # fmt: skip
+    assert Draft7Validator(schema).is_valid(recipe)
+    recipe["student"] = {"name": "vit", "wide": 5}
+    assert not Draft7Validator(schema).is_valid(recipe)
+    recipe["student"], recipe["callbacks"] = {"name": "vit"}, [{"name": "none_is_installed"}]
+    assert not Draft7Validator(schema).is_valid(recipe)

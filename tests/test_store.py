@@ -1,0 +1,489 @@
+"""The store: built once, reopened without the source, and never half there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdrecipes.data import store as store_module
+from kdrecipes.data.digits import ArraySource
+from kdrecipes.data.store import Store, open_store
+from kdrecipes.errors import EnvironmentProblem, RunError
+from kdrecipes.home import home
+
+CLASSES = ["cat", "dog", "eel"]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+
+
+class Source:
+    """A source that gives what it is told: an array is an image, an exception is raised. Counts what is read."""
+
+    def __init__(self, images, labels=None, classes=CLASSES, fingerprint="f"):
+        self.images = list(images)
+        self.labels = [i % len(classes) for i in range(len(self.images))] if labels is None else labels
+        self.classes, self.fingerprint, self.reads = classes, fingerprint, 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        self.reads += 1
+        if isinstance(self.images[i], Exception):
+            raise self.images[i]
+        return {"image": self.images[i], "label": self.labels[i]}
+
+    def name_of(self, i: int) -> str:
+        return f"picture-{i}.png"
+
+
+def pictures(count: int, height: int = 5, width: int = 5, channels: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), np.uint8)
+
+
+def opened(source: Any, **changes: Any) -> Store:
+    settings: dict[str, Any] = {"name": "pets train", "image_size": None, "store_size": None}
+    settings |= {"resize": "squash", "corrupt_limit": 0.0, "identity": "pets"} | changes
+    return open_store(source, settings.pop("identity"), **settings)
+
+
+def stores() -> list[Path]:
+    """All that is in the stores' folder but the locks; a half-built store would be among it."""
+    folder = home() / "stores"
+    return sorted(path for path in folder.iterdir() if path.name != ".locks") if folder.exists() else []
+
+
+# --- what is stored ---------------------------------------------------------------------------------------------------
+
+
+def test_a_store_holds_the_examples_in_order():
+    images = pictures(7)
+    store = opened(Source(images, labels=[2, 0, 1, 2, 0, 1, 2]))
+    assert np.array_equal(store.images, images) and store.images.dtype == np.uint8
+    assert store.labels.tolist() == [2, 0, 1, 2, 0, 1, 2] and store.labels.dtype == np.int64
+    assert store.index.tolist() == list(range(7)) and store.index.dtype == np.int64
+    assert (store.classes, store.converted, store.skipped, len(store)) == (CLASSES, 0, [], 7)
+
+
+def test_the_images_are_mapped_and_read_only():
+    store = opened(Source(pictures(3)))
+    assert isinstance(store.images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        store.images[0] = 0
+
+
+def test_it_is_built_once_and_then_opened_without_reading_the_source():
+    first, second = Source(pictures(3)), Source(pictures(3))
+    built, again = opened(first), opened(second)
+    assert first.reads > 0 and second.reads == 0 and len(stores()) == 1
+    assert np.array_equal(built.images, again.images) and np.array_equal(built.labels, again.labels)
+    assert (built.fingerprint, built.classes) == (again.fingerprint, again.classes)
+
+
+def test_progress_comes_to_the_end(monkeypatch):
+    monkeypatch.setattr(store_module, "_CHUNK", 4)
+    steps: list[tuple[int, int]] = []
+    images = pictures(10)
+    assert np.array_equal(opened(Source(images), progress=lambda *step: steps.append(step)).images, images)
+    assert steps == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_chunks_of_large_images_are_small(monkeypatch):
+    monkeypatch.setattr(store_module, "_CHUNK_BYTES", 2 * 5 * 5 * 3)
+    steps: list[int] = []
+    opened(Source(pictures(5)), progress=lambda done, _: steps.append(done))
+    assert steps == [2, 4, 5]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("bulk", [False, True])
+def test_channels_become_three(channels, bulk):
+    images = pictures(6, channels=channels)
+    source = ArraySource(images, np.arange(6) % 3, CLASSES, "f", "o") if bulk else Source(images)
+    store = opened(source)
+    colour = images[..., : 1 if channels < 3 else 3]
+    assert np.array_equal(store.images, np.broadcast_to(colour, (6, 5, 5, 3)))
+    assert store.converted == (6 if channels in (2, 4) else 0)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_an_image_may_have_no_channel_axis(bulk):
+    images = pictures(4)[..., 0]
+    store = opened(ArraySource(images, np.zeros(4, np.int64), CLASSES, "f", "o") if bulk else Source(images))
+    assert np.array_equal(store.images, np.repeat(images[..., None], 3, -1))
+
+
+@pytest.mark.parametrize("sizes", [{}, {"store_size": 8}, {"image_size": 3}])
+def test_arrays_in_bulk_give_the_same_store_as_items(monkeypatch, sizes):
+    monkeypatch.setattr(store_module, "_CHUNK", 4)
+    images, labels = pictures(10, channels=1), np.arange(10) % 3
+    bulk = opened(ArraySource(images, labels, CLASSES, "bulk", "o"), **sizes)
+    items = opened(Source(images, labels.tolist(), fingerprint="items"), **sizes)
+    assert np.array_equal(bulk.images, items.images) and np.array_equal(bulk.labels, items.labels)
+    assert bulk.fingerprint == items.fingerprint and len(stores()) == 2
+
+
+def test_the_fingerprint_is_that_of_the_content():
+    def of(images, labels=None, **settings):
+        return opened(Source(images, labels, fingerprint=os.urandom(8).hex()), **settings).fingerprint
+
+    images = pictures(4)
+    other = images.copy()
+    other[3, 4, 4, 2] ^= 1
+    same = [of(images), of(images), of(images, identity="another")]
+    assert len(set(same)) == 1
+    assert len({same[0], of(other), of(images, [1, 1, 1, 1]), of(images[:3]), of(images, store_size=6)}) == 5
+    skipped = [ValueError(), *images]
+    assert of(skipped, [0, 0, 1, 2, 0], corrupt_limit=0.5) != same[0]  # the same pixels from elsewhere in the source
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_native_size_is_kept_and_shared_by_every_image_size():
+    assert opened(Source(pictures(4)), image_size=3).images.shape == (4, 5, 5, 3)
+    again = Source(pictures(4))
+    opened(again, image_size=12)
+    assert again.reads == 0
+
+
+def test_the_store_size_wins():
+    assert opened(Source(pictures(4)), image_size=3, store_size=8).images.shape == (4, 8, 8, 3)
+
+
+@pytest.mark.parametrize("late", [1, 70])
+def test_images_of_several_sizes_are_stored_at_the_image_size(late):
+    images = [*pictures(late), *pictures(2, 9, 9)]  # the 70th is not among those that are probed
+    store = opened(Source(images), image_size=7)
+    assert store.images.shape == (late + 2, 7, 7, 3) and len(stores()) == 1
+    again = Source(images)
+    assert opened(again, image_size=7).fingerprint == store.fingerprint and again.reads == 0
+    assert opened(Source(images), image_size=6).images.shape == (late + 2, 6, 6, 3)
+
+
+@pytest.mark.parametrize("images", [[*pictures(1), *pictures(1, 9, 9)], pictures(2, 5, 6), pictures(2, 6, 5)])
+def test_without_an_image_size_the_images_must_share_one_square(images):
+    with pytest.raises(RunError, match=r"^pets train: the images do not share one square size. Set dataset.image_size"):
+        opened(Source(images))
+    assert stores() == []
+
+
+def test_squash_keeps_all_and_crop_the_centre():
+    image = np.zeros((4, 8, 3), np.uint8)
+    image[:, 2:6] = 200  # the central square is all bright
+    squashed, cropped = (opened(Source([image]), store_size=4, resize=how).images[0] for how in ("squash", "crop"))
+    assert (cropped == 200).all()
+    assert squashed[0, 0, 0] < 50 and squashed[0, 3, 0] < 50 and squashed[0, 1, 0] > 150
+    picture = Image.fromarray(image)
+    assert np.array_equal(squashed, np.asarray(picture.resize((4, 4), Image.Resampling.BILINEAR)))
+
+
+# --- what is wrong with examples --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "image, said",
+    [
+        (np.zeros((5, 5, 3)), r"float64 of shape \(5, 5, 3\)"),
+        (np.zeros((5, 5, 5), np.uint8), r"uint8 of shape \(5, 5, 5\)"),
+        (np.zeros((5, 5, 0), np.uint8), r"uint8 of shape \(5, 5, 0\)"),
+        (np.zeros((0, 5, 3), np.uint8), r"uint8 of shape \(0, 5, 3\)"),
+        (np.zeros(5, np.uint8), r"uint8 of shape \(5,\)"),
+    ],
+)
+@pytest.mark.parametrize("at", [0, 70])
+def test_an_image_of_another_form_is_named(image, said, at):
+    images = [*pictures(72)]
+    images[at] = image
+    with pytest.raises(RunError, match=rf"^pets train: picture-{at}.png is {said}; an image is uint8"):
+        opened(Source(images))
+    assert stores() == []
+
+
+@pytest.mark.parametrize("images", [np.zeros((4, 5, 5, 3)), np.zeros((4, 5, 5, 7), np.uint8)])
+def test_an_array_of_another_form_is_named(images):
+    with pytest.raises(RunError, match=rf"^pets train: o\[0\] is {images.dtype} of shape .*; an image is uint8"):
+        opened(ArraySource(images, np.zeros(4, np.int64), CLASSES, "f", "o"))
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_label_out_of_range_is_named_with_the_range(label, bulk):
+    images, labels = pictures(5), np.array([0, 1, 2, label, 9])
+    source = ArraySource(images, labels, CLASSES, "f", "picture") if bulk else Source(images, labels)
+    name = r"picture\[3\]" if bulk else "picture-3.png"
+    with pytest.raises(RunError, match=rf"^pets train: {name} has label {label}; with 3 classes labels go from 0 to 2"):
+        opened(source)
+    assert stores() == []
+
+
+@pytest.mark.parametrize("label", [1.5, "cat", None])
+def test_a_label_that_is_no_integer_is_named(label):
+    with pytest.raises(RunError, match=rf"picture-1.png has label {label!r}; a label is an integer"):
+        opened(Source(pictures(2), [0, label]))
+    with pytest.raises(RunError, match=r"the labels are .*; a label is an integer"):
+        opened(ArraySource(pictures(2), np.array([0, label]), CLASSES, "f", "o"))
+
+
+def test_arrays_of_another_length_are_an_error():
+    with pytest.raises(RunError, match="hold 3 images and 2 labels, and it says that it has 2 examples"):
+        opened(ArraySource(pictures(3), np.zeros(2, np.int64), CLASSES, "f", "o"))
+
+
+def test_an_empty_source_is_an_error():
+    with pytest.raises(RunError, match=r"^pets train: the split is empty\.$"):
+        opened(Source([]))
+
+
+def test_an_unreadable_image_stops_the_run_by_name():
+    images = [*pictures(5)]
+    images[3] = OSError("cut\nshort")
+    with pytest.raises(RunError) as caught:
+        opened(Source(images))
+    assert str(caught.value) == (
+        "pets train: picture-3.png can't be read (cut short); that is unreadable image 1 of 5, "
+        "and dataset.corrupt_limit allows 0."
+    )
+    assert stores() == []
+
+
+def test_unreadable_images_within_the_limit_are_skipped_and_counted(monkeypatch):
+    monkeypatch.setattr(store_module, "_CHUNK", 4)
+    whole = pictures(12)
+    images = [*whole]
+    for bad in (0, 5, 6, 7, 4, 11):  # one chunk has none left
+        images[bad] = ValueError("damaged")
+    store = opened(Source(images, list(range(12)), [str(i) for i in range(12)]), corrupt_limit=0.5)
+    kept = [1, 2, 3, 8, 9, 10]
+    assert store.index.tolist() == store.labels.tolist() == kept and np.array_equal(store.images, whole[kept])
+    assert store.skipped == [f"picture-{i}.png" for i in (0, 4, 5, 6, 7, 11)]
+
+
+@pytest.mark.parametrize("limit, allowed", [(0.29, 29), (0.005, 0), (1.0, 100)])
+def test_the_limit_is_a_share_of_all(limit, allowed):
+    images = [*pictures(100)]
+    images[-allowed:] = [ValueError()] * allowed if allowed else images
+    if allowed < 100:
+        assert len(opened(Source(images), corrupt_limit=limit).skipped) == allowed
+        images[0] = ValueError()
+        with pytest.raises(RunError, match=f"image {allowed + 1} of 100, and dataset.corrupt_limit allows {allowed}"):
+            opened(Source(images, fingerprint="worse"), corrupt_limit=limit)
+    else:
+        with pytest.raises(RunError, match="not one image could be read"):
+            opened(Source(images), corrupt_limit=limit)
+
+
+def test_an_error_meant_for_people_is_never_skipped():
+    with pytest.raises(EnvironmentProblem, match=r"^the archive is gone$"):
+        opened(Source([*pictures(2), EnvironmentProblem("the archive is gone")]), corrupt_limit=1.0)
+
+
+# --- keys and damage --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes", [{"identity": "birds"}, {"store_size": 6}, {"resize": "crop"}, {"name": "pets test"}]
+)
+def test_other_facts_have_another_store(changes):
+    opened(Source(pictures(3)))
+    opened(Source(pictures(3)), **changes)
+    assert len(stores()) == 2
+
+
+def test_a_changed_source_has_another_store():
+    opened(Source(pictures(3)))
+    changed = opened(Source(pictures(3, seed=1), fingerprint="g"))
+    assert np.array_equal(changed.images, pictures(3, seed=1)) and len(stores()) == 2
+
+
+def cut_images(folder: Path) -> None:
+    os.truncate(folder / "images.npy", 150)
+
+
+def flip_a_label(folder: Path) -> None:
+    content = bytearray((folder / "labels.npy").read_bytes())
+    content[-8] ^= 1
+    (folder / "labels.npy").write_bytes(content)
+
+
+def change_meta(folder: Path) -> None:
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | {"classes": ["cat", "eel", "dog"]}))
+
+
+DAMAGE = {
+    "images.npy cut": cut_images,
+    "images.npy empty": lambda folder: os.truncate(folder / "images.npy", 0),
+    "images.npy gone": lambda folder: (folder / "images.npy").unlink(),
+    "images.npy of another form": lambda folder: np.save(folder / "images.npy", np.zeros((4, 5, 5, 3))),
+    "a label flipped": flip_a_label,
+    "labels.npy empty": lambda folder: os.truncate(folder / "labels.npy", 0),
+    "index.npy pickled": lambda folder: np.save(folder / "index.npy", np.array([{}]), allow_pickle=True),
+    "meta.json cut": lambda folder: os.truncate(folder / "meta.json", 30),
+    "meta.json is a list": lambda folder: (folder / "meta.json").write_text("[]"),
+    "meta.json says other classes": change_meta,
+    "meta.json gone": lambda folder: (folder / "meta.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_store_is_told_and_built_again(damage):
+    before = opened(Source(pictures(4)))
+    (folder,) = stores()
+    damage(folder)
+    source = Source(pictures(4))
+    with pytest.warns(UserWarning, match=rf"The store {folder} is damaged; it is built again"):
+        after = opened(source)
+    assert source.reads > 0 and after.fingerprint == before.fingerprint and stores() == [folder]
+    assert np.array_equal(after.images, pictures(4)) and after.labels.tolist() == [0, 1, 2, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened(Source(pictures(4)))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_store_that_cannot_be_read_is_kept_and_told(monkeypatch, code):
+    opened(Source(pictures(4)))
+    (folder,) = stores()
+
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", refuse)
+        with pytest.raises(EnvironmentProblem) as caught:
+            opened(Source(pictures(4)))
+    assert str(caught.value) == f"The store {folder} can't be read: {os.strerror(code)}."
+    again = Source(pictures(4))
+    opened(again)
+    assert again.reads == 0
+
+
+def test_permissions_follow_the_umask():
+    before = os.umask(0o027)
+    try:
+        opened(Source(pictures(2)))
+    finally:
+        os.umask(before)
+    (folder,) = stores()
+    assert folder.stat().st_mode & 0o777 == 0o750
+    assert {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()} == dict.fromkeys(
+        ("images.npy", "labels.npy", "index.npy", "meta.json"), "0o640"
+    )
+
+
+# --- the disk ---------------------------------------------------------------------------------------------------------
+
+
+def test_room_is_looked_for_before_anything_is_written(monkeypatch):
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: type("usage", (), {"free": 7500}))
+    source = Source(pictures(100))
+    with pytest.raises(
+        EnvironmentProblem, match=r"^pets train: its store needs 8 kB under .*home and 8 kB is free. Make"
+    ):
+        opened(source)
+    assert stores() == [] and source.reads < 100
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 5000])
+def test_a_disk_that_fills_up_is_one_message_and_leaves_nothing(limit):
+    """A limit on the size of files stands for the full disk: in the header, in the pixels, in the labels."""
+    source = Source(pictures(1000, 1, 1))  # 3 kB of pixels, 8 kB of labels
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(EnvironmentProblem) as caught:
+            opened(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value).startswith(f"The disk that holds {home() / 'stores'} is full (")
+    assert stores() == []
+    assert len(opened(source)) == 1000
+
+
+def test_no_room_for_the_last_sync_is_the_same_message(monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module.os, "fsync", full)
+        with pytest.raises(EnvironmentProblem, match=r"is full \(.* free\)"):
+            opened(Source(pictures(4)))
+    assert stores() == []
+
+
+def test_a_file_where_the_stores_should_be_is_named():
+    home().mkdir(parents=True)
+    (home() / "stores").write_text("in the way")
+    with pytest.raises(EnvironmentProblem, match=r"stores.* can't be written: "):
+        opened(Source(pictures(2)))
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+BUILDER = """
+import sys
+import numpy as np
+from kdrecipes.data.store import open_store
+
+class Source:
+    classes, fingerprint, reads = ["a", "b"], "f", 0
+    def __len__(self):
+        return 50
+    def __getitem__(self, i):
+        if self.reads == 50:  # all were probed for their size: this one is read to be written
+            print("reading", flush=True)
+            sys.stdin.readline()
+        self.reads += 1
+        return {"image": np.full((4, 4, 3), i, np.uint8), "label": i % 2}
+
+source = Source()
+print("opening", flush=True)
+store = open_store(source, 1, name="n", image_size=4, store_size=None, resize="squash", corrupt_limit=0)
+print("done", source.reads > 0, len(store), store.fingerprint, flush=True)
+"""
+
+
+def builder() -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", BUILDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def line(process: subprocess.Popen) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_of_two_processes_one_builds_and_both_have_the_store():
+    with builder() as first:
+        assert (line(first), line(first)) == ("opening", "reading")
+        with builder() as second:
+            assert line(second) == "opening"
+            answers = [first.communicate("go\n")[0].split(), second.communicate("go\n")[0].split()]
+    assert answers[0][:3] == ["done", "True", "50"] and answers[1][:3] == ["done", "False", "50"]
+    assert answers[0][3] == answers[1][3] and len(stores()) == 1
+
+
+def test_a_killed_builder_blocks_nobody_and_what_it_left_is_removed():
+    with builder() as first:
+        assert (line(first), line(first)) == ("opening", "reading")
+        first.kill()
+    (half,) = stores()
+    assert half.name.startswith(".n-")
+    with builder() as second:
+        out, _ = second.communicate("go\n")
+    (whole,) = stores()
+    assert "done True 50" in out and half.name.startswith(f".{whole.name}.")
