@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from kdrecipes.features import find_layer, tapped
 from kdrecipes.inference import Inference, at_input_size, refuse_softmax, wide
 from kdrecipes.inference import infer as _inference  # noqa: F401
 
-Term = Callable[[torch.Tensor, "Outputs", "Outputs"], torch.Tensor]
+Term = Callable[[Any, "Outputs", "Outputs"], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Distiller(keras.Model):
     ):
         # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
-        terms = list(loss) if isinstance(loss, list | tuple) else [loss]
+        terms: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
         weights = [weight] * len(terms) if isinstance(weight, int | float) else list(weight)
         if len(weights) != len(terms):
             raise ValueError(f"`weight`: a number, or one for each term. Received: {len(weights)} for {len(terms)}")
@@ -93,11 +94,11 @@ class Distiller(keras.Model):
         teacher_taps = _layers_of(terms, "teacher_layers", teacher)
         if teacher is not None:
             refuse_softmax(teacher, "teacher")
-        # Keras tracks every layer and torch module among a layer's attributes; the teacher's must stay out.
-        object.__setattr__(self, "teacher", teacher)
-        object.__setattr__(self, "_teacher_taps", teacher_taps)
-        object.__setattr__(self, "_teacher_inference", None if teacher is None else Inference(teacher))
-        object.__setattr__(self, "_student_taps", _layers_of(terms, "student_layers", student))
+        # Keras tracks and saves the layers and torch modules it finds in a layer's attributes, lists and dicts; the
+        # teacher stays out inside an object that Keras does not look into, and so do the taps.
+        self._teacher = None if teacher is None else Inference(teacher)
+        self._teacher_taps = MappingProxyType(teacher_taps)
+        self._student_taps = MappingProxyType(_layers_of(terms, "student_layers", student))
         self.terms = terms  # terms that are layers are tracked: their variables train with the student
         self.term_weights = [float(w) for w in weights]
         self.label_weight, self.label_smoothing = float(label_weight), float(label_smoothing)
@@ -125,7 +126,7 @@ class Distiller(keras.Model):
         if scheduled and isinstance(callbacks, keras.callbacks.CallbackList):
             progress = _Progress(scheduled)
             progress.set_params(callbacks.params)
-            callbacks.append(progress)
+            callbacks.callbacks.append(progress)
         elif scheduled:
             given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
             callbacks = [*given, _Progress(scheduled)]
@@ -213,10 +214,10 @@ class Distiller(keras.Model):
         """The teacher's outputs: the logits that came with the batch, else, or where features are read, its own."""
         if isinstance(x, dict) and "teacher" in x and not self._teacher_taps:
             return Outputs(wide(keras.ops.convert_to_tensor(x["teacher"])), {}, index)
-        if self.teacher is None:
+        if self._teacher is None:
             return _NO_TEACHER
         with torch.no_grad(), tapped(self._teacher_taps) as features:
-            logits = self._teacher_inference(at_input_size(image, self.teacher))
+            logits = self._teacher(at_input_size(image, self._teacher.model))
         return Outputs(wide(logits), features, index)
 
     def _build_terms(self) -> None:
@@ -236,7 +237,7 @@ class Distiller(keras.Model):
                 student = Outputs(wide(self.student(image, training=False)), features)
             # A batch may bring the teacher's logits along; where there is no teacher they are as wide as the student's.
             logits = torch.zeros_like(student.logits)
-            taught = self._teach({"teacher": logits} if self.teacher is None else image, image, None)
+            taught = self._teach({"teacher": logits} if self._teacher is None else image, image, None)
             labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
             for term in unbuilt:
                 term(labels, student, taught)
@@ -245,16 +246,13 @@ class Distiller(keras.Model):
 class _NoTeacher(Outputs):
     """Stands where a term is given a teacher's outputs and there is none."""
 
-    def __init__(self) -> None:
-        pass
-
     def __getattribute__(self, name: str) -> Any:
         if name in ("logits", "features", "index"):
             raise ValueError(f"A term reads the teacher's {name}, but there is no teacher, nor logits in the batch.")
         return super().__getattribute__(name)
 
 
-_NO_TEACHER = _NoTeacher()
+_NO_TEACHER = _NoTeacher(torch.empty(0))
 
 
 class _Progress(keras.callbacks.Callback):

@@ -17,7 +17,7 @@ class Inference:
         model: a `keras.Model`, or a `torch.nn.Module`, from images (batch, height, width, channels) to logits.
     """
 
-    def __init__(self, model: keras.Model | torch.nn.Module):
+    def __init__(self, model: Any):
         self.model = model
         self._keras = isinstance(model, keras.layers.Layer)
         if self._keras:  # torch modules inside a Keras model keep a mode of their own

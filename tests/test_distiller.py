@@ -102,7 +102,7 @@ def counting(model, monkeypatch):
     stock = model.call
 
     def call(*args, **kwargs):
-        if not isinstance(args[0], keras.KerasTensor):
+        if not args[0].is_meta:  # Keras' symbolic call before the first step
             calls.append(kwargs.get("training"))
         return stock(*args, **kwargs)
 
@@ -164,8 +164,6 @@ def test_the_epochs_figures_are_means_over_examples(data, teacher):
     images, labels = data
     terms = [KD(2.0), KD(2.0), constant(3.0), lambda labels, student, teacher: student.logits.sum() * 0 + 0.5]
     terms[3].__name__ = "loss"
-    student = net()
-    expected = F.cross_entropy(logits_of(student, images, training=False), torch.from_numpy(labels)).item()
     student = net(norm=False)
     distiller = made(
         student, keras.optimizers.SGD(0.0), teacher=teacher, loss=terms, weight=[0.5, 0.25, 2.0, 1.0], label_weight=0.3
@@ -359,9 +357,10 @@ def test_teacher_of_another_size_and_range(data):
     torch.testing.assert_close(seen[0], logits_of(teacher, big.permute(0, 2, 3, 1)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32"), ("float32", "float16"),
-                                    ("bfloat16", "float32"), ("mixed_bfloat16", "float32"), ("float32", "bfloat16")])  # fmt: skip
-def test_dtypes_that_differ(data, dtypes):
+@pytest.mark.parametrize("teachers", ["float64", "float16", "bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("students", ["float64", "bfloat16", "mixed_bfloat16"])
+def test_dtypes_that_differ(data, students, teachers):
+    dtypes = (students, teachers)
     student, teacher = (net(seed, dtype=dtype, norm=False) for seed, dtype in enumerate(dtypes))
     seen = []
 
@@ -416,11 +415,12 @@ def test_logits_that_come_with_the_batch(data, teacher, monkeypatch):
     with_teacher, without = (fit(made(teacher=t, loss=spy), x, labels, batch_size=8) for t in (teacher, None))
     assert with_teacher == without
     assert calls == []
+    live = fit(made(teacher=teacher, loss=KD()), images, labels, batch_size=8)
+    assert live["kd"] == pytest.approx(without["spy"], rel=1e-2)
+    calls.clear()
     assert seen[1][0].tolist() == seen[1][1].tolist() == list(range(8, 16))
     assert seen[0][0].dtype == torch.int64
     np.testing.assert_array_equal(seen[2][2], cached[16:].astype("float32"))
-    live = fit(made(teacher=teacher, loss=KD()), images, labels, batch_size=8)
-    assert live["kd"] == pytest.approx(without["spy"], rel=1e-2)
     # Features are not in the batch: where a term reads them the teacher speaks itself.
     fit(made(teacher=teacher, loss=Hint(("feature",), ("feature",))), x, labels)
     assert calls == [False]
@@ -432,7 +432,7 @@ def test_logits_that_come_with_the_batch(data, teacher, monkeypatch):
 @pytest.mark.parametrize("kind", ["sequential", "functional"])
 @pytest.mark.parametrize("name", ["feature", "body/feature", "body"])
 def test_features_of_nested_models(data, kind, name):
-    images, labels = data
+    images = data[0]
     student, teacher = nested(0, kind=kind), nested(1, kind=kind)
     history = fit(made(student, keras.optimizers.SGD(0.0), teacher=teacher, loss=Hint((name,), ("feature",))), *data)
     with torch.no_grad():
@@ -616,7 +616,7 @@ def test_data_without_labels(data, teacher):
     images = data[0]
     history = fit(made(teacher=teacher, loss=KD(), label_weight=0), images, epochs=2)
     assert set(history) == {"loss", "kd"}
-    with pytest.raises(ValueError, match="The data have no labels. Set label_weight=0, or give labels"):
+    with pytest.raises(ValueError, match=r"The data have no labels\. Set label_weight=0, or give labels"):
         fit(made(teacher=teacher, loss=KD()), images)
     with pytest.raises(ValueError, match="evaluate needs labels"):
         made(teacher=teacher, loss=KD()).evaluate(images, verbose=0)
@@ -688,19 +688,17 @@ def test_arguments_that_do_not_fit(arguments, message):
 
 
 def test_keras_distiller_is_wrong_where_ours_is_right(data):
-    """Its default term is no KL divergence of softmaxes, it ignores sample_weight and moves statistics in evaluate."""
+    """Its default term is no KL divergence of softmaxes: the logged figure differs from torch's, and ours does not."""
     images, labels = data
-    student, teacher = net(0), net(1)
+    student, teacher = net(0, norm=False), net(1)
     stock = keras.distillation.Distiller(
         teacher=teacher, student=student, student_loss_weight=0.0,
         distillation_losses=keras.distillation.LogitsDistillation(temperature=3.0),
     )  # fmt: skip
     stock.compile(optimizer=keras.optimizers.SGD(0.0), loss=keras.losses.SparseCategoricalCrossentropy(True))
     theirs = stock.evaluate(images, labels, verbose=0, return_dict=True, batch_size=EXAMPLES)["distillation_loss"]
-    s, t = (logits_of(m, images) / 3 for m in (net(0), net(1)))
+    s, t = (logits_of(m, images) / 3 for m in (student, teacher))
     right = 9 * F.kl_div(s.log_softmax(-1), t.log_softmax(-1), log_target=True, reduction="batchmean").item()
-    ours = made(net(0, norm=True), keras.optimizers.SGD(0.0), teacher=net(1), loss=KD(3.0), label_weight=0)
-    ours.student.trainable = False  # inference statistics, as the figure above
-    value = KD(3.0)(None, *(SimpleNamespace(logits=z * 3) for z in (s, t))).mean().item()
-    assert value == pytest.approx(right, rel=1e-4)
+    ours = fit(made(student, keras.optimizers.SGD(0.0), teacher=teacher, loss=KD(3.0)), images, labels)["kd"]
+    assert ours == pytest.approx(right, rel=1e-3)
     assert abs(theirs - right) > 0.5 * right

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdrecipes.data.hashing import hash64, splitmix64, uniform
@@ -33,11 +33,13 @@ def test_splitmix64_has_its_published_values():
     assert splitmix64(states).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
 def test_splitmix64_is_the_reference_algorithm(values):
     assert splitmix64(np.array(values, np.uint64)).tolist() == [reference_splitmix64(value) for value in values]
 
 
+@settings(deadline=None)
 @given(INDICES, st.lists(st.integers(-(2**63), 2**64 - 1), max_size=4))
 def test_hash64_chains_the_keys(index, keys):
     state = 0
@@ -118,12 +120,14 @@ def test_a_slice_is_cut(text, examples, expected):
     assert positions.dtype == np.int64 and positions.tolist() == expected
 
 
+@settings(deadline=None)
 @given(COUNTS, BOUNDS)
 def test_neighbours_never_overlap_and_leave_nothing_out(examples, bound):
     first, second = cut(f"train[:{bound}]", examples), cut(f"train[{bound}:]", examples)
     assert np.concatenate([first, second]).tolist() == list(range(examples))
 
 
+@settings(deadline=None)
 @given(COUNTS, st.integers(0, 100))
 def test_a_percentage_is_rounded_to_the_nearest_example(examples, percent):
     exact = examples * percent / 100
@@ -134,6 +138,7 @@ def test_a_percentage_is_rounded_to_the_nearest_example(examples, percent):
 # --- the share held out of train --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 100_000), min_size=1, max_size=50, unique=True), st.floats(0, 1), st.randoms())
 def test_whether_an_example_is_held_out_depends_on_it_alone(index, share, random):
     whole = dict(zip(index, held_out(np.array(index), share), strict=True))
@@ -141,6 +146,7 @@ def test_whether_an_example_is_held_out_depends_on_it_alone(index, share, random
     assert held_out(np.array(some), share).tolist() == [whole[i] for i in some]
 
 
+@settings(deadline=None)
 @given(INDICES, st.floats(0, 1), st.floats(0, 1))
 def test_a_smaller_share_is_part_of_a_larger_one(index, first, second):
     small, large = (held_out(np.array(index), share) for share in sorted((first, second)))

@@ -38,6 +38,7 @@ class Projected(keras.layers.Layer):
             if hasattr(term, name):
                 setattr(self, name, getattr(term, name))
         self.maps: list[keras.layers.Dense] = []
+        self.built = False
 
     def __call__(self, labels: Any, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """The wrapped term's values; the first call builds the maps."""

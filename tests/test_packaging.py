@@ -1,0 +1,114 @@
+"""Wheel and sdist: built from a clean copy, unpacked apart, and used from an empty folder."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import kdrecipes
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGIN = ROOT / "plugins" / "kdrecipes-efficientnet-lite"
+pytestmark = pytest.mark.slow
+QUICK = ["--set", "student.width=2", "--set", "teacher.width=2", "--set", "train.epochs=1", "--set",
+         "teacher.train.epochs=1", "--set", 'teacher.preflight="warn"']  # fmt: skip
+
+
+def run(command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def build(folder, *arguments):
+    done = run([sys.executable, "-m", "build", "--no-isolation", *arguments, "--outdir", str(folder)])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """Wheels of kdrecipes and the plugin, and the sdist, built from copies so that nothing is left in the tree."""
+    folder = tmp_path_factory.mktemp("packages")
+    for source in (ROOT, PLUGIN):
+        copy = folder / "copy" / source.name
+        files = run(["git", "ls-files", "-co", "--exclude-standard", "."], cwd=source).stdout.splitlines()
+        for name in files:
+            if (source / name).is_file() and not (source is ROOT and name.startswith("tests/")):
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                (copy / name).write_bytes((source / name).read_bytes())
+        build(folder, str(copy))
+    return folder
+
+
+def install(folder, *wheels):
+    """Unpack wheels into a folder of their own; everything else comes from the environment."""
+    done = run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--target", str(folder),
+                *map(str, wheels)])  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def command(site, cwd, *arguments):
+    """`kdrecipes ARGUMENTS` with the unpacked package first, in an empty folder, as its user would."""
+    code = (
+        "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
+        f"sys.path.insert(0, {str(site)!r}); from kdrecipes.cli import main; main()"
+    )
+    cwd.mkdir(exist_ok=True)
+    return run([sys.executable, "-I", "-c", code, *arguments], cwd=cwd, env=dict(os.environ))
+
+
+def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
+    (wheel,) = packages.glob("kdrecipes-0*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in ("kdrecipes/recipes/digits.toml", "kdrecipes/recipes/digits.json", "kdrecipes/recipes/quickstart.toml",
+                 "kdrecipes/schemas/structure.schema.json", "kdrecipes/schemas/recipe.schema.json",
+                 "kdrecipes/schemas/report.schema.json", "kdrecipes/report.html.jinja", "kdrecipes/py.typed"):  # fmt: skip
+        assert name in names
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"kdrecipes", f"kdrecipes-{kdrecipes.__version__}.dist-info"}
+
+
+def test_sdist_has_what_building_needs(packages):
+    (sdist,) = packages.glob("kdrecipes-0*.tar.gz")
+    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "recipes/digits.toml", "schemas/structure.schema.json"} <= names
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_packaged_recipe_runs_by_name_from_any_folder(packages, tmp_path, kind):
+    (package,) = packages.glob("kdrecipes-0*.whl" if kind == "wheel" else "kdrecipes-0*.tar.gz")
+    if kind == "sdist":
+        build(tmp_path / "from_sdist", "--wheel", str(_unpacked(package, tmp_path)))
+        (package,) = (tmp_path / "from_sdist").glob("*.whl")
+    install(tmp_path / "site", package)
+    done = command(tmp_path / "site", tmp_path / "empty", "run", "digits", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "student, distilled" in done.stdout
+    assert (tmp_path / "empty" / "runs" / "digits" / "report.html").is_file()
+
+
+def _unpacked(sdist, folder):
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    return next((folder / "unpacked").iterdir())
+
+
+def test_editable_install_runs_a_packaged_recipe_from_any_folder(tmp_path):
+    """The tests' own environment is an editable install."""
+    done = run([sys.executable, "-m", "kdrecipes", "run", "digits", *QUICK], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "digits" / "report.json").is_file()
+
+
+def test_quickstart_needs_the_plugin_and_says_so(packages, tmp_path):
+    (wheel,) = packages.glob("kdrecipes-0*.whl")
+    install(tmp_path / "alone", wheel)
+    done = command(tmp_path / "alone", tmp_path / "empty", "validate", "quickstart")
+    assert done.returncode == 3
+    assert "pip install kdrecipes-efficientnet-lite" in done.stderr and "Traceback" not in done.stderr
+    (plugin,) = packages.glob("kdrecipes_efficientnet_lite-*.whl")
+    install(tmp_path / "both", wheel, plugin)
+    done = command(tmp_path / "both", tmp_path / "empty", "validate", "quickstart")
+    assert (done.returncode, done.stdout) == (0, "quickstart  ok\n"), done.stderr

@@ -1,0 +1,110 @@
+"""The README and the notebook do what they say: every code block is run, every figure is in a committed report."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kdrecipes
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_block_distils_and_saves_a_plain_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    block = blocks("python")[0]
+    assert len([line for line in block.splitlines() if line.strip()]) <= 15
+    space = {}
+    exec(compile(block, "README.md", "exec"), space)
+    from kdrecipes.backend import keras
+
+    saved = keras.models.load_model("student.keras", compile=False, safe_mode=True)
+    assert saved.count_params() == space["student"].count_params()
+
+
+def test_plugin_block_is_a_plugin(tmp_path):
+    (tmp_path / "tiny.py").write_text(blocks("python")[1])
+    from kdrecipes.registry import load_registry
+
+    registry = load_registry((tmp_path / "tiny.py",))
+    model = registry.get("model", "tiny").build(classes=3, image_size=8)
+    assert model.output_shape == (None, 3)
+    assert not [plugin.notes for plugin in registry.plugins if plugin.provider.plugin == "tiny.py" and plugin.notes]
+
+
+def test_recipe_block_is_valid(tmp_path):
+    (tmp_path / "my_first.toml").write_text(blocks("toml")[0])
+    assert kdrecipes.load_recipe(tmp_path / "my_first.toml").name == "my_first"
+
+
+def test_message_shown_for_a_mistake_is_the_real_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my_first.toml").write_text(blocks("toml")[0].replace("temperature", "temperatur"))
+    with pytest.raises(kdrecipes.RecipeError) as error:
+        kdrecipes.load_recipe("my_first.toml")
+    assert str(error.value) in README
+
+
+def test_every_command_line_shown_is_understood():
+    """Each `kdrecipes VERB --flag` of the README exists; the commands themselves are run by other tests."""
+    from typer.main import get_command
+
+    from kdrecipes.cli import app
+
+    verbs = get_command(app).commands
+    shown = re.findall(r"kdrecipes (run|validate|list|schema|[a-z]+) ([^\n`]*)", "\n".join(blocks("")))
+    assert {verb for verb, _ in shown} <= set(verbs)
+    for verb, words in shown:
+        flags = {flag for parameter in verbs[verb].params for flag in parameter.opts}
+        assert set(re.findall(r"(?<=\s)--[a-z]+", " " + words.partition("#")[0])) <= flags
+
+
+def test_every_make_target_shown_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`?make ([a-z-]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_figures_quoted_are_those_of_committed_reports():
+    from kdrecipes.report import check_report, table_rows, verdict
+
+    quoted = re.findall(r"results/(\w+)\.json", README)
+    assert "fashion_mnist_mobilenet_v3" in quoted
+    for name in set(quoted):
+        report = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        check_report(report)
+        assert report["name"] == name
+        for row in table_rows(report):
+            assert f"{100 * row['accuracy']:.2f}" in README, (name, row)
+        assert verdict(report).partition(" One seed")[0] in " ".join(README.split()), name
+
+
+def test_committed_reports_are_of_the_shipped_recipes():
+    for file in (ROOT / "results").glob("*.json"):
+        report = json.loads(file.read_text(encoding="utf-8"))
+        recipe = ROOT / "recipes" / f"{report['name']}.toml"
+        assert kdrecipes.load_recipe(recipe).fingerprint == report["recipe_sha256"], file.name
+
+
+@pytest.mark.slow
+def test_notebook_runs(tmp_path):
+    """In a kernel of its own, from a folder of its own."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert (tmp_path / "runs" / "notebook" / "report.html").is_file()
+
+
+def test_python_dash_m_works():
+    done = subprocess.run([sys.executable, "-m", "kdrecipes", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("kdrecipes ")
