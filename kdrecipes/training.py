@@ -103,9 +103,10 @@ def fit(
     if len(rows) < train["epochs"]:
         keeper = _Keeper(distiller, state, label, rows, len(loader), on_epoch)
         watcher = [watch(len(rows), len(loader))] if watch else []
+        # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
         distiller.fit(
             loader, epochs=train["epochs"], initial_epoch=len(rows), validation_data=validation, verbose=0,
-            callbacks=[EpochSetter(loader), *callbacks, keeper, *watcher],
+            shuffle=False, callbacks=[EpochSetter(loader), *callbacks, keeper, *watcher],
         )  # fmt: skip
     return rows
 
