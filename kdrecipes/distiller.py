@@ -14,7 +14,6 @@ from kdrecipes.backend import keras
 from kdrecipes.batches import images_of, index_of, labels_of, mean_over_examples, weights_of
 from kdrecipes.features import find_layer, tapped
 from kdrecipes.inference import Inference, at_input_size, refuse_softmax, wide
-from kdrecipes.inference import infer as _inference  # noqa: F401
 
 Term = Callable[[Any, "Outputs", "Outputs"], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kdrecipes.backend import keras
 from kdrecipes.data.loader import Loader, Split
+from kdrecipes.inference import Inference
 
 ECE_BINS = 15
 TOP5_FROM = 20
@@ -19,14 +20,12 @@ def predict(model: Any, split: Split, size: int, batch_size: int = 256) -> np.nd
     """float32 (examples, classes): a model's logits on a whole split, unaugmented, in inference mode."""
     import torch
 
-    from kdrecipes.distiller import _inference
-
-    loader = Loader(split, batch_size, size)
+    loader, logits_of = Loader(split, batch_size, size), Inference(model)
     parts = []
     with torch.no_grad():
         for batch in range(len(loader)):
             image = keras.ops.convert_to_tensor(loader[batch][0]["image"])
-            parts.append(keras.ops.convert_to_numpy(_inference(model, image)).astype(np.float32))
+            parts.append(keras.ops.convert_to_numpy(logits_of(image)).astype(np.float32))
     return np.concatenate(parts)
 
 

@@ -40,11 +40,6 @@ class Inference:
                 module.training = True
 
 
-def infer(model: keras.Model | torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
-    """Logits of one batch in inference mode; `Inference` is for many."""
-    return Inference(model)(image)
-
-
 def at_input_size(image: torch.Tensor, model: Any) -> torch.Tensor:
     """The images (batch, height, width, channels) at the model's input size, where that is fixed and another."""
     shape = getattr(model, "input_shape", None)

@@ -40,8 +40,11 @@ class RunFolder:
 
     def keep_rows(self, arm: str, seed: int, rows: list[Row]) -> None:
         """Put one arm's epochs into history.jsonl, in place of what it held of them."""
-        others = [row for row in self.rows if (row["arm"], row["seed"]) != (arm, seed)]
-        self.rows = others + [{"arm": arm, "seed": seed, **row} for row in rows]
+        groups: dict[tuple[str, int], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row["arm"], row["seed"]), []).append(row)
+        groups[arm, seed] = [{"arm": arm, "seed": seed, **row} for row in rows]
+        self.rows = [row for group in groups.values() for row in group]
         with new_file(self.path / "history.jsonl", "w") as file:
             file.writelines(json.dumps(row) + "\n" for row in self.rows)
 
