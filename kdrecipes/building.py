@@ -60,8 +60,10 @@ def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
         mine, theirs = (getattr(term, key, ()) for key in ("student_layers", "teacher_layers"))
         if "projector" in table:
             if len(mine) != len(theirs) or not mine:
-                raise RunError(f"{where}.projector: pairs layers, and there are {len(mine)} of the student and {len(theirs)} "
-                               "of the teacher.")  # fmt: skip
+                raise RunError(
+                    f"{where}.projector: pairs layers, and there are {len(mine)} of the student and {len(theirs)} "
+                    "of the teacher."
+                )
             term = Projected(term)
         terms.append(term)
     return terms, [table["weight"] for _, table in tables]
@@ -85,10 +87,13 @@ def build_distiller(
     terms, weights = build_terms(recipe, data) if teacher is not None else ([], [])
     try:
         return Distiller(
-            student=student, teacher=teacher, loss=terms, weight=weights,
+            student=student,
+            teacher=teacher,
+            loss=terms,
+            weight=weights,
             label_weight=loss["label_weight"] if terms else 1.0,
             label_smoothing=loss["label_smoothing"] if role == "student" else 0.0,
-        )  # fmt: skip
+        )
     except ValueError as error:
         raise RunError(f"loss: {error}") from error
 

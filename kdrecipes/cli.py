@@ -153,7 +153,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Show the installed models, datasets, losses, callbacks, recipes and plugins, and who provides them."""
-    from kdrecipes.recipe import packaged_recipes
+    from kdrecipes.reading import packaged_recipes
     from kdrecipes.registry import load_registry
 
     registry = load_registry(tuple(path.resolve() for path in plugin))
@@ -170,14 +170,21 @@ def list_(
             listing[shown] = [{"name": name, "summary": _first_comment(name)} for name in packaged_recipes()]
         else:
             listing[shown] = [
-                {"name": p.provider.plugin, "provider": str(p.provider), "components": p.components,
-                 "state": "broken" if p.error else "ok", "error": p.error, "notes": p.notes}
+                {
+                    "name": p.provider.plugin,
+                    "provider": str(p.provider),
+                    "components": p.components,
+                    "state": "broken" if p.error else "ok",
+                    "error": p.error,
+                    "notes": p.notes,
+                }
                 for p in registry.plugins
-            ]  # fmt: skip
+            ]
             for (kind, name), owners in registry.conflicts.items():
                 text = f"two plugins provide the {kind} {name!r}: {' and '.join(map(str, owners))}"
-                listing[shown].append({"name": name, "provider": "", "components": [], "state": "conflict",
-                                       "error": text, "notes": []})  # fmt: skip
+                listing[shown].append(
+                    {"name": name, "provider": "", "components": [], "state": "conflict", "error": text, "notes": []}
+                )
     if as_json:
         _print_json(listing)
         return

@@ -41,9 +41,14 @@ def environment(recipe: Recipe, device: str) -> dict[str, Any]:
         torch.cuda.get_device_name(name) if name.startswith("cuda") else platform.processor() or platform.machine()
     )
     return {
-        "versions": versions(recipe), "device": name, "device_name": described, "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count(), "system": f"{platform.system()} {platform.release()}", "git": _git(),
-    }  # fmt: skip
+        "versions": versions(recipe),
+        "device": name,
+        "device_name": described,
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "git": _git(),
+    }
 
 
 def _git() -> dict[str, Any] | None:

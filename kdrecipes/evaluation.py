@@ -120,5 +120,10 @@ def compare(
         odd = only_first + only_second
         p = float(binomtest(only_first, odd, 0.5).pvalue) if odd else 1.0
         tests.append({"seed": seed, "first": only_first, "second": only_second, "p": p})
-    return {"mean": float(np.mean(differences)), "ci95": interval, "ci95_over": "seeds" if n > 1 else "test images",
-            "seeds": n, "mcnemar": tests}  # fmt: skip
+    return {
+        "mean": float(np.mean(differences)),
+        "ci95": interval,
+        "ci95_over": "seeds" if n > 1 else "test images",
+        "seeds": n,
+        "mcnemar": tests,
+    }

@@ -25,9 +25,12 @@ Row = Mapping[str, Any]
 ROLES = {"teacher": "teacher", "baseline": "student, labels only", "kd": "student, distilled"}
 MATRIX_UP_TO = 20  # classes; above, the confusions are a table only
 MEASURES = {  # of the first table, beside accuracy, parameters and time: key → heading, factor, decimals
-    "top5": ("Top-5 accuracy, %", 100, 2), "macro_f1": ("Macro F1, %", 100, 2), "ece": ("ECE, %", 100, 2),
-    "test_loss": ("Test loss, nats", 1, 3), "agreement": ("Agreement with the teacher, %", 100, 2),
-}  # fmt: skip
+    "top5": ("Top-5 accuracy, %", 100, 2),
+    "macro_f1": ("Macro F1, %", 100, 2),
+    "ece": ("ECE, %", 100, 2),
+    "test_loss": ("Test loss, nats", 1, 3),
+    "agreement": ("Agreement with the teacher, %", 100, 2),
+}
 
 # Colours as matplotlib is given them → the CSS variable that stands in the page.
 _INK = {"teacher": "#00ff01", "baseline": "#00ff02", "kd": "#00ff03", "line": "#00ff04"}
@@ -61,17 +64,28 @@ def render(
     best = list(counts)[-1]  # the distilled student, where there is one
     headings, table = measured(report)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"percent": lambda share: f"{100 * share:.2f}",
-                            "points": lambda share: f"{100 * share:+.2f}".replace("-", "−")}  # fmt: skip
+    environment.filters |= {
+        "percent": lambda share: f"{100 * share:.2f}",
+        "points": lambda share: f"{100 * share:+.2f}".replace("-", "−"),
+    }
     template = (resources.files("kdrecipes") / "report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
-        report=report, recipe=recipe, roles=ROLES, verdict=verdict(report), headings=headings, table=table, best=best,
-        seeds=len(found[best]), curves=curves(rows),
+        report=report,
+        recipe=recipe,
+        roles=ROLES,
+        verdict=verdict(report),
+        headings=headings,
+        table=table,
+        best=best,
+        seeds=len(found[best]),
+        curves=curves(rows),
         drawn=[arm for arm in ROLES if any(row["arm"] == arm for row in rows)],
-        matrix=matrix(counts[best], classes) if len(classes) <= MATRIX_UP_TO else None, classes=classes,
-        upright=all(len(name) <= 3 for name in classes), compared=list(counts),
+        matrix=matrix(counts[best], classes) if len(classes) <= MATRIX_UP_TO else None,
+        classes=classes,
+        upright=all(len(name) <= 3 for name in classes),
+        compared=list(counts),
         confusions=confusions(counts, best, classes, 8 if len(classes) <= MATRIX_UP_TO else 15),
-    )  # fmt: skip
+    )
     return page.encode("utf-8", "replace").decode("utf-8")  # names of files may hold what no text can
 
 
@@ -185,11 +199,16 @@ def matrix(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The confusion matrix: for each true class its name and cells of share, strength of colour and images."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     return [
-        {"name": classes[i], "images": int(counts[i].sum()),
-         "cells": [{"share": float(s), "strength": round(float(s) ** 0.6, 3), "images": int(c)}
-                   for s, c in zip(shares[i], counts[i], strict=True)]}
+        {
+            "name": classes[i],
+            "images": int(counts[i].sum()),
+            "cells": [
+                {"share": float(s), "strength": round(float(s) ** 0.6, 3), "images": int(c)}
+                for s, c in zip(shares[i], counts[i], strict=True)
+            ],
+        }
         for i in range(len(classes))
-    ]  # fmt: skip
+    ]
 
 
 def confusions(counts: Mapping[str, np.ndarray], role: str, classes: Sequence[str], most: int) -> list[dict[str, Any]]:
@@ -198,7 +217,10 @@ def confusions(counts: Mapping[str, np.ndarray], role: str, classes: Sequence[st
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True) if wrong[i, j]]
     return [
-        {"true": classes[i], "named": classes[j],
-         "cells": [(int(c[i, j]), float(c[i, j] / max(c[i].sum(), 1))) for c in counts.values()]}
+        {
+            "true": classes[i],
+            "named": classes[j],
+            "cells": [(int(c[i, j]), float(c[i, j] / max(c[i].sum(), 1))) for c in counts.values()],
+        }
         for i, j in pairs
-    ]  # fmt: skip
+    ]

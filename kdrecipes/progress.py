@@ -1,4 +1,4 @@
-"""What a person sees while a run works, on stderr and in the run's log.txt: bars on a terminal, else a line per epoch."""
+"""What a person sees while a run works, on stderr and in log.txt: bars on a terminal, else a line per epoch."""
 
 from __future__ import annotations
 
@@ -48,8 +48,13 @@ class Progress:
         if not self.console.is_terminal:
             yield self
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"),
-                   TimeRemainingColumn())  # fmt: skip
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+        )
         with Bars(*columns, console=self.console, transient=True) as self.bars:
             yield self
         self.bars = None
@@ -91,7 +96,8 @@ class _FitWatcher(keras.callbacks.Callback):
     def __init__(self, progress: Progress, label: str, epochs: int, done: int, steps: int):
         super().__init__()
         self.progress, self.label, self.epochs, self.steps_per_epoch = progress, label, epochs, steps
-        self.seen, self.first, self.task = 0, 0.0, None
+        self.seen, self.first = 0, 0.0
+        self.task: Any = None
         self.done = done
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -115,9 +121,10 @@ class _FitWatcher(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         figures = "  ".join(
-            f"{name} {float(value):.4f}" for name, value in (logs or {}).items()
+            f"{name} {float(value):.4f}"
+            for name, value in (logs or {}).items()
             if name in ("loss", "val_loss", "val_accuracy")
-        )  # fmt: skip
+        )
         seconds = readable_seconds(time.monotonic() - self.started)
         self.progress.note(f"{self.label}  epoch {epoch + 1}/{self.epochs}  {figures}  {seconds}")
 

@@ -40,31 +40,51 @@ def build_report(
     labels = data.test.labels
     taught = logits.get("teacher")
     report: Report = {
-        "schema_version": 1, "name": recipe.name, "status": "done", "command": command,
+        "schema_version": 1,
+        "name": recipe.name,
+        "status": "done",
+        "command": command,
         "recipe_sha256": recipe.fingerprint,
         "dataset": {
-            "name": recipe.data["dataset"]["name"], "fingerprint": data.fingerprint, "classes": len(data.classes),
-            "train": len(data.train), "validation": len(data.validation), "test": len(data.test),
-            "converted": data.converted, "skipped": len(data.skipped),
+            "name": recipe.data["dataset"]["name"],
+            "fingerprint": data.fingerprint,
+            "classes": len(data.classes),
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(data.test),
+            "converted": data.converted,
+            "skipped": len(data.skipped),
         },
-        "teacher": None, "arms": [], "comparison": None,
-        "warnings": list(teacher.warnings) if teacher else [], "environment": dict(environment),
-    }  # fmt: skip
+        "teacher": None,
+        "arms": [],
+        "comparison": None,
+        "warnings": list(teacher.warnings) if teacher else [],
+        "environment": dict(environment),
+    }
     if teacher is not None and taught is not None:
         report["teacher"] = {
-            "component": recipe.data["teacher"]["name"], "params": teacher.model.count_params(),
-            **figures(taught, labels), "sha256": teacher.fingerprint, "reused": teacher.reused,
+            "component": recipe.data["teacher"]["name"],
+            "params": teacher.model.count_params(),
+            **figures(taught, labels),
+            "sha256": teacher.fingerprint,
+            "reused": teacher.reused,
             # A live teacher's time is part of the distilled arms'.
             "seconds": {"fit": round(teacher.seconds, 3), "outputs": None},
-        }  # fmt: skip
+        }
     for label, facts in arms.items():
         arm, _, seed = label.rpartition("-")
         validation = [row["val_accuracy"] for row in rows if (row["arm"], row["seed"]) == (arm, int(seed))]
-        report["arms"].append({
-            "arm": arm, "seed": int(seed), **facts, **figures(logits[label], labels, taught),
-            "validation_accuracy": validation, "best_epoch": int(np.argmax(validation)) + 1,
-            "student": f"students/{label}.keras",
-        })  # fmt: skip
+        report["arms"].append(
+            {
+                "arm": arm,
+                "seed": int(seed),
+                **facts,
+                **figures(logits[label], labels, taught),
+                "validation_accuracy": validation,
+                "best_epoch": int(np.argmax(validation)) + 1,
+                "student": f"students/{label}.keras",
+            }
+        )
     report["comparison"] = _comparison(report, logits, labels)
     return report
 
@@ -96,18 +116,28 @@ def table_rows(report: Report) -> list[dict[str, Any]]:
     rows = []
     if report["teacher"]:
         teacher = report["teacher"]
-        rows.append({"who": f"teacher ({teacher['component']})", "accuracy": teacher["test_accuracy"], "spread": None,
-                     "params": teacher["params"], "seconds": teacher["seconds"]["fit"]})  # fmt: skip
+        rows.append(
+            {
+                "who": f"teacher ({teacher['component']})",
+                "accuracy": teacher["test_accuracy"],
+                "spread": None,
+                "params": teacher["params"],
+                "seconds": teacher["seconds"]["fit"],
+            }
+        )
     for arm, who in (("baseline", "student, labels only"), ("kd", "student, distilled")):
         arms = [row for row in report["arms"] if row["arm"] == arm]
         if arms:
             accuracies = [row["test_accuracy"] for row in arms]
-            rows.append({
-                "who": who + (f", mean of {len(arms)} seeds" if len(arms) > 1 else ""),
-                "accuracy": float(np.mean(accuracies)),
-                "spread": float(np.std(accuracies, ddof=1)) if len(arms) > 1 else None,
-                "params": arms[0]["params"], "seconds": float(np.mean([row["seconds"] for row in arms])),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "who": who + (f", mean of {len(arms)} seeds" if len(arms) > 1 else ""),
+                    "accuracy": float(np.mean(accuracies)),
+                    "spread": float(np.std(accuracies, ddof=1)) if len(arms) > 1 else None,
+                    "params": arms[0]["params"],
+                    "seconds": float(np.mean([row["seconds"] for row in arms])),
+                }
+            )
     return rows
 
 

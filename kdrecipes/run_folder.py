@@ -108,10 +108,16 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
         suffix = Path(recipe.source).suffix or ".toml"
         with new_file(path / f"recipe{suffix}", "w") as file:
             file.write(recipe.text)
-        write_json(lock_file, {
-            "recipe_sha256": recipe.fingerprint, "recipe": recipe.data, "overrides": list(recipe.overrides),
-            "command": command(), "versions": versions(recipe),
-        })  # fmt: skip
+        write_json(
+            lock_file,
+            {
+                "recipe_sha256": recipe.fingerprint,
+                "recipe": recipe.data,
+                "overrides": list(recipe.overrides),
+                "command": command(),
+                "versions": versions(recipe),
+            },
+        )
 
 
 def _read_folder(path: Path) -> RunFolder:

@@ -108,11 +108,17 @@ def train_arm(
     distiller = build_distiller(recipe, data, student, teacher.model if teacher and arm.arm == "kd" else None)
     state = state_folder(folder.path)
     rows = fit(
-        distiller, data, recipe.data["train"], label=arm.label, order_seed=arm.seed, settings=view_settings(recipe),
-        state=state, callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
+        distiller,
+        data,
+        recipe.data["train"],
+        label=arm.label,
+        order_seed=arm.seed,
+        settings=view_settings(recipe),
+        state=state,
+        callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
         watch=progress.watch(arm.label, recipe.data["train"]["epochs"]),
-    )  # fmt: skip
+    )
     path = folder.student(arm.label)
     with disk_errors(path.parent):
         path.parent.mkdir(exist_ok=True)
@@ -120,8 +126,12 @@ def train_arm(
         temporary = path.with_name(f".{path.name}")
         student.save(temporary)
         os.replace(temporary, path)
-    facts = {"params": student.count_params(), "epochs": len(rows), "steps": sum(row["steps"] for row in rows),
-             "seconds": sum(row["seconds"] for row in rows)}  # fmt: skip
+    facts = {
+        "params": student.count_params(),
+        "epochs": len(rows),
+        "steps": sum(row["steps"] for row in rows),
+        "seconds": sum(row["seconds"] for row in rows),
+    }
     folder.set_status("running", arms={**folder.status.get("arms", {}), arm.label: facts})
     state.clear()
 
@@ -133,7 +143,8 @@ def evaluate_once(recipe: Recipe, data: Data, teacher: Teacher | None, folder: R
         saved = keras.models.load_model(folder.student(arm.label), compile=False, safe_mode=True)
         logits[arm.label] = predict(saved, data.test, data.image_size)
     with new_file(folder.path / "predictions.npz") as file:
-        np.savez(file, labels=data.test.labels, **logits)
+        stored: dict[str, Any] = {"labels": data.test.labels, **logits}
+        np.savez(file, **stored)
     return logits
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from kdrecipes.registry import Registry, recipe_options
-from kdrecipes.validation import structure_schema
+from kdrecipes.contract import recipe_options
+from kdrecipes.registry import Registry
+from kdrecipes.structure import structure_schema
 
 _KINDS = {"dataset": "dataset", "teacher": "model", "student": "model", "term": "loss", "callback": "callback"}
 
@@ -67,5 +68,10 @@ def _branch(name: str, options: dict[str, Any], run_keys: dict[str, Any], summar
         constant["description"] = summary
     properties = {**run_keys, **options.get("properties", {}), "name": constant}
     required = ["name", *options.get("required", [])]
-    return {"title": name, "type": "object", "additionalProperties": False, "required": required,
-            "properties": properties}  # fmt: skip
+    return {
+        "title": name,
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": properties,
+    }

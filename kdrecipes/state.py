@@ -20,8 +20,9 @@ _MAGIC = b"kdrecipes state 1\n"
 def save(path: Path, arrays: list[np.ndarray], meta: dict[str, Any]) -> None:
     """Write arrays and a JSON-able record as one file with a checksum; the file appears only when it is whole."""
     buffer = io.BytesIO()
-    record = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    np.savez(buffer, meta=record, **{f"a{i}": array for i, array in enumerate(arrays)})
+    stored: dict[str, Any] = {f"a{i}": array for i, array in enumerate(arrays)}
+    stored["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(buffer, **stored)
     payload = buffer.getvalue()
     with new_file(path) as file:
         file.write(_MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n")

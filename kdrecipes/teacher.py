@@ -77,9 +77,15 @@ def prepare_teacher(
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
         state = state_folder(folder)
         rows = fit(
-            build_distiller(recipe, data, model, None, role="teacher"), data, train, label="teacher", order_seed=seed,
-            settings=view_settings(recipe), state=state, watch=watch,
-        )  # fmt: skip
+            build_distiller(recipe, data, model, None, role="teacher"),
+            data,
+            train,
+            label="teacher",
+            order_seed=seed,
+            settings=view_settings(recipe),
+            state=state,
+            watch=watch,
+        )
         state_files.save(
             folder / "weights", [keras.ops.convert_to_numpy(v.value) for v in model.variables], {"rows": rows}
         )
@@ -111,10 +117,20 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
         return [split.store.fingerprint, hashlib.sha256(np.ascontiguousarray(split.positions).tobytes()).hexdigest()]
 
     return digest(
-        TEACHER_VERSION, table["name"], provider.distribution, provider.version, options, files, table["train"],
-        recipe.data["seed"], recipe.data["dataset"].get("views", {}), len(data.classes), data.image_size,
-        content(data.train), content(data.validation),
-    )  # fmt: skip
+        TEACHER_VERSION,
+        table["name"],
+        provider.distribution,
+        provider.version,
+        options,
+        files,
+        table["train"],
+        recipe.data["seed"],
+        recipe.data["dataset"].get("views", {}),
+        len(data.classes),
+        data.image_size,
+        content(data.train),
+        content(data.validation),
+    )
 
 
 def _file_sha256(value: str) -> str | None:
@@ -143,7 +159,7 @@ def preflight(teacher: Teacher, data: Data) -> list[str]:
     least = chance + 2 * math.sqrt(chance * (1 - chance) / n)
     if reached < least:
         problems.append(
-            f"its validation accuracy is {reached:.1%}, and guessing gives {chance:.1%} (at least {least:.1%} is needed "
+            f"its validation accuracy is {reached:.1%}, and guessing gives {chance:.1%} (at least {least:.1%} needed "
             f"on {n} images); is its head trained for these classes? [teacher.train] fine-tunes it"
         )
     return problems

@@ -88,9 +88,14 @@ def fit(
     size = data.image_size
     weights = balanced_weights(data.train.labels, len(data.classes)) if train.get("class_weight") else None
     loader = Loader(
-        data.train, train["batch_size"], size, settings=settings, order_seed=order_seed, drop_last=True,
+        data.train,
+        train["batch_size"],
+        size,
+        settings=settings,
+        order_seed=order_seed,
+        drop_last=True,
         class_weight=weights,
-    )  # fmt: skip
+    )
     validation = Loader(data.validation, EVALUATION_BATCH, size)
     optimizer = build_optimizer(train, train["epochs"] * len(loader))
     distiller.compile(optimizer=optimizer, metrics=["accuracy"])
@@ -105,9 +110,14 @@ def fit(
         watcher = [watch(len(rows), len(loader))] if watch else []
         # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
         distiller.fit(
-            loader, epochs=train["epochs"], initial_epoch=len(rows), validation_data=validation, verbose=0,
-            shuffle=False, callbacks=[EpochSetter(loader), *callbacks, keeper, *watcher],
-        )  # fmt: skip
+            loader,
+            epochs=train["epochs"],
+            initial_epoch=len(rows),
+            validation_data=validation,
+            verbose=0,
+            shuffle=False,
+            callbacks=[EpochSetter(loader), *callbacks, keeper, *watcher],
+        )
     return rows
 
 

@@ -6,116 +6,30 @@ Speaks TOML (table, key), not JSON schema. Imports neither torch nor keras.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
+from kdrecipes import relations
+from kdrecipes.contract import PASSED_BY_RUN, recipe_options
 from kdrecipes.errors import EnvironmentProblem, Problem
 from kdrecipes.positions import Path, Positions, printable, show_path
-from kdrecipes.registry import PASSED_BY_RUN, Registry, nearest, not_loaded, one_line, recipe_options
+from kdrecipes.registry import Registry, nearest, not_loaded, one_line
+from kdrecipes.structure import (
+    CLOSED_LISTS,
+    Data,
+    component_tables,
+    definition,
+    home_of,
+    one_of,
+    run_keys,
+    show,
+    structure_schema,
+    words_of,
+)
 
-Data = dict[str, Any]
-
-_TYPES = {
-    "integer": "a whole number", "number": "a number", "string": "a string", "boolean": "true or false",
-    "object": "a table", "array": "an array", "null": "null",
-}  # fmt: skip
-_CLOSED = {"optimizer": "optimizers", "schedule": "schedules"}
 _TOPICS = {"dataset": "datasets", "teacher": "models", "student": "models", "loss": "losses", "callbacks": "callbacks"}
-
-
-@cache
-def structure_schema() -> Data:
-    """The hand-written schema of step one."""
-    text = (resources.files("kdrecipes.schemas") / "structure.schema.json").read_text(encoding="utf-8")
-    return json.loads(text)
-
-
-def definition(name: str) -> Data:
-    """One definition of the structure schema."""
-    return structure_schema()["definitions"][name]
-
-
-def show(value: Any) -> str:
-    """A received value as it stands in a recipe, on one line, shortened."""
-    try:
-        text = printable(json.dumps(value, ensure_ascii=False, default=str))
-    except ValueError:  # a whole number of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def parse_requirement(text: Any) -> Any:
-    """The `packaging` requirement that an entry of `requires` states, or None: a distribution, perhaps its versions."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        requirement = Requirement(text)
-    except (InvalidRequirement, TypeError):
-        return None
-    # A URL or a condition is nothing that a recipe should make people install by copying a line.
-    return None if requirement.url or requirement.marker else requirement
-
-
-def component_tables(data: Data) -> Iterator[tuple[Path, str, str, Data]]:
-    """Every table that names a component: its path, the table's definition, the component's kind, the table."""
-    for key, kind in (("dataset", "dataset"), ("teacher", "model"), ("student", "model")):
-        if isinstance(data.get(key), dict):
-            yield (key,), key, kind, data[key]
-    loss = data.get("loss")
-    if isinstance(loss, dict):
-        if "name" in loss:
-            yield ("loss",), "loss", "loss", loss
-        for i, term in enumerate(loss["terms"] if isinstance(loss.get("terms"), list) else []):
-            if isinstance(term, dict):
-                yield ("loss", "terms", i), "term", "loss", term
-    callbacks = data.get("callbacks")
-    for i, table in enumerate(callbacks if isinstance(callbacks, list) else []):
-        if isinstance(table, dict):
-            yield ("callbacks", i), "callback", "callback", table
-
-
-def run_keys(table: str) -> Data:
-    """The run's own keys of one component table, with their schemas."""
-    if table == "loss":  # one term written directly into [loss]
-        return {**definition("term")["properties"], **definition("loss")["properties"]}
-    return definition(table)["properties"]
-
-
-def one_of(choices: list[Any]) -> str:
-    """`"a"`, `"a" or "b"`, `one of "a", "b", "c"`."""
-    shown = [show(choice) for choice in choices]
-    return " or ".join(shown) if len(shown) < 3 else f"one of {', '.join(shown)}"
-
-
-def _words(schema: Data) -> str:
-    """What a value must be, in words: `a number`, `a string or null`, `"none" or a string`."""
-    if "enum" in schema or "const" in schema:
-        return one_of(schema.get("enum", [schema.get("const")]))
-    if "type" in schema:
-        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        return " or ".join(_TYPES[kind] for kind in kinds)
-    return " or ".join(_words(part) for part in schema.get("anyOf") or schema.get("oneOf") or ()) or "another value"
-
-
-def _home(path: Path) -> str:
-    """The table that a key of the run belongs in, for a key that stands elsewhere; empty where there is none."""
-    definitions = structure_schema()["definitions"]
-    parent, key = path[:-1], path[-1]
-    train = "teacher.train" if parent[:2] == ("teacher", "train") else "train"
-    tables = [("", structure_schema())]
-    tables += [(name, definitions[name]) for name in ("dataset", "teacher", "student", "loss", "train", "compare")]
-    tables += [("dataset.views", definitions["views"]), ("loss", definitions["term"])]
-    for group in _CLOSED:
-        tables += [(f"{train}.{group}", options) for options in definitions[_CLOSED[group]].values()]
-    for name, table in tables:
-        if key != "name" and key in table["properties"] and name.split(".") != [str(part) for part in parent]:
-            return f"[{name}]" if name else "the recipe's root"
-    return ""
 
 
 class Checker:
@@ -140,7 +54,7 @@ class Checker:
             self.component(path, table, kind, value)
         for path in (("train",), ("teacher", "train")):
             self.closed_lists(path, self.get(path))
-        self.relations()
+        relations.check(self)
         for path, schema in self.missing:
             if path not in self.meant:
                 self.report(path, self.missing_rule(path, schema))
@@ -204,23 +118,26 @@ class Checker:
             near = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
             self.report(path, f"must be {one_of(choices)}", received, show(near) if near else "")
         elif error.validator in ("type", "anyOf", "oneOf"):
-            words = _words(schema).replace("a table", "an object" if self.is_json else "a table")
+            words = words_of(schema).replace("a table", "an object" if self.is_json else "a table")
             self.report(path, f"must be {words}", received, self.retyped(path, schema, value))
         else:
             exactly = error.validator in ("minItems", "maxItems") and schema.get("minItems") == schema.get("maxItems")
             many = "entry" if limit == 1 else "entries"
             rules = {
-                "minimum": f"must be at least {limit}", "maximum": f"must be at most {limit}",
-                "exclusiveMinimum": f"must be greater than {limit}", "exclusiveMaximum": f"must be less than {limit}",
+                "minimum": f"must be at least {limit}",
+                "maximum": f"must be at most {limit}",
+                "exclusiveMinimum": f"must be greater than {limit}",
+                "exclusiveMaximum": f"must be less than {limit}",
                 "multipleOf": f"must be a multiple of {limit}",
                 "minLength": "must not be empty" if limit == 1 else f"must have at least {limit} characters",
                 "maxLength": f"must have at most {limit} characters",
                 "pattern": f"must match the pattern {limit}",
-                "minItems": f"must have at least {limit} {many}", "maxItems": f"must have at most {limit} {many}",
+                "minItems": f"must have at least {limit} {many}",
+                "maxItems": f"must have at most {limit} {many}",
                 "uniqueItems": "must not repeat an entry",
                 "minProperties": f"must have at least {limit} {many}",
                 "maxProperties": f"must have at most {limit} {many}",
-            }  # fmt: skip
+            }
             fallback = f"does not fit the rule {printable(show(error.validator))} of this option"
             rule = rules.get(str(error.validator), fallback)
             self.report(path, f"must have {limit} {many}" if exactly else rule, received)
@@ -254,21 +171,23 @@ class Checker:
         if path == ("loss", "name"):
             return "missing key: which distillation term; `kdrecipes list losses` shows what it can be"
         if key == "name" and len(path) > 1:
-            if path[-2] in _CLOSED:
-                return f"missing key; it is {one_of(list(definition(_CLOSED[str(path[-2])])))}"
+            if path[-2] in CLOSED_LISTS:
+                return f"missing key; it is {one_of(list(definition(CLOSED_LISTS[str(path[-2])])))}"
             if path[0] in _TOPICS:
                 return f"missing key; `kdrecipes list {_TOPICS[str(path[0])]}` shows what it can be"
         return "missing key"
 
     def unknown_key(self, path: Path, known: list[str]) -> None:
         key = str(path[-1])
-        home = _home(path)
+        home = home_of(path)
         near = nearest(key, known)
         if near:
             self.meant.add((*path[:-1], near))
         if path[0] == "loss" and key == "alpha":
-            rule = "unknown key, since `alpha` weighs the labels in some papers and the teacher in others; " \
-                   "write label_weight for the labels and weight for the term"  # fmt: skip
+            rule = (
+                "unknown key, since `alpha` weighs the labels in some papers and the teacher in others; "
+                "write label_weight for the labels and weight for the term"
+            )
         elif home:
             rule = f"unknown key here; it belongs in {home}"
         elif near or not known:
@@ -295,7 +214,7 @@ class Checker:
         options = {key: option for key, option in value.items() if key not in keys}
         for key in PASSED_BY_RUN[kind]:
             if key in options:
-                home = _home((*path, key)) if kind == "model" else ""
+                home = home_of((*path, key)) if kind == "model" else ""
                 rule = "is set by the run, not by a recipe" + (f"; it belongs in {home}" if home else "")
                 self.report((*path, key), rule, show(options.pop(key)))
         # A reserved key whose work has not landed is refused as unknown, whatever the component would take.
@@ -308,7 +227,7 @@ class Checker:
 
     def closed_lists(self, path: Path, train: Any) -> None:
         """Optimisers and schedules: short closed lists with options of their own."""
-        for key, group in _CLOSED.items():
+        for key, group in CLOSED_LISTS.items():
             table = train.get(key) if isinstance(train, dict) else None
             if not isinstance(table, dict) or not isinstance(table.get("name"), str):
                 continue
@@ -321,87 +240,3 @@ class Checker:
             # The definitions refer to each other, so they travel along.
             schema = {**choices[table["name"]], "definitions": structure_schema()["definitions"]}
             self.schema((*path, key), {k: v for k, v in table.items() if k != "name"}, schema, extra=("name",))
-
-    def relations(self) -> None:
-        """Rules between keys, which no schema states in words a person would use."""
-        loss = self.data.get("loss", {})
-        if isinstance(loss, dict):
-            self.loss(loss)
-            has_term = self.has("loss", "name") or self.has("loss", "terms")
-            if not has_term and self.has("teacher") and not self.has("loss"):
-                self.report(("teacher",), 'needs a distillation term: add [loss] with, say, name = "kd"')
-            if not self.has("teacher") and has_term:
-                self.report(("loss",), "a distillation term needs a [teacher]")
-            if not self.has("teacher") and not has_term and self.get(("compare", "baseline")) is False:
-                self.report(("compare", "baseline"), "without a [teacher] there is only the baseline to train", "false")
-        for index, text in enumerate(self.data["requires"] if isinstance(self.data.get("requires"), list) else ()):
-            if isinstance(text, str) and text and parse_requirement(text) is None:
-                rule = 'must be a plugin\'s distribution, perhaps with versions, such as "kdrecipes-x>=1"'
-                self.report(("requires", index), rule, show(text))
-        self.ranges()
-        self.splits()
-
-    def loss(self, loss: Data) -> None:
-        own, term = definition("loss")["properties"], definition("term")["properties"]
-        if "name" in loss and "terms" in loss:
-            self.report(("loss", "terms"), "give either `name` or `[[loss.terms]]`, not both")
-        elif "name" in loss:
-            checked = {key: loss[key] for key in loss if key in term}
-            self.schema(("loss",), checked, {**definition("term"), "definitions": structure_schema()["definitions"]})
-        else:
-            strays = [key for key in loss if key not in own]
-            for key in list(strays):
-                if nearest(key, [*own, "name"]) and key not in term:
-                    self.unknown_key(("loss", key), [*own, "name"])
-                    strays.remove(key)
-                elif "terms" in loss:
-                    rule = "stands beside [[loss.terms]]; a term's keys belong in its own [[loss.terms]] table"
-                    self.report(("loss", key), rule, show(key))
-            if not self.has("loss", "terms") and (strays or (self.has("teacher") and self.has("loss"))):
-                self.missing.append((("loss", "name"), {}))
-        weights = [loss.get("weight", 1.0)] if "name" in loss else []
-        for table in loss["terms"] if isinstance(loss.get("terms"), list) else []:
-            weights.append(table.get("weight", 1.0) if isinstance(table, dict) else 1.0)
-        if loss.get("label_weight", 1.0) == 0 and not any(weight != 0 for weight in weights):
-            rule = "must be greater than 0 where no term has a weight"
-            self.report(("loss", "label_weight"), rule, show(loss["label_weight"]))
-        for path, _, kind, value in component_tables(self.data):
-            if kind != "loss" or "projector" not in value:
-                continue
-            pair = [value.get("student_layers"), value.get("teacher_layers")]
-            if None in pair:
-                self.report((*path, "projector"), "needs student_layers and teacher_layers to map between")
-            elif isinstance(pair[0], list) and isinstance(pair[1], list) and len(pair[0]) != len(pair[1]):
-                rule = f"needs as many teacher_layers as student_layers, to map each to its partner ({len(pair[1])} " \
-                       f"and {len(pair[0])} are given)"  # fmt: skip
-                self.report((*path, "projector"), rule)
-
-    def ranges(self) -> None:
-        views = self.get(("dataset", "views"))
-        box = views.get("random_resized_crop") if isinstance(views, dict) else None
-        if isinstance(box, dict):
-            if views.get("crop_padding"):
-                rule = "can't be combined with random_resized_crop"
-                self.report(("dataset", "views", "crop_padding"), rule, show(views["crop_padding"]))
-            for key in ("scale", "ratio"):
-                pair = box.get(key)
-                if isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair) \
-                        and pair[0] > pair[1]:  # fmt: skip
-                    path = ("dataset", "views", "random_resized_crop", key)
-                    self.report(path, "must go from the least to the greatest", show(pair))
-
-    def splits(self) -> None:
-        """Splits written alike overlap for certain; slices are compared once the data are there."""
-        dataset = self.data.get("dataset")
-        if not isinstance(dataset, dict):
-            return
-        names = {key: dataset.get(key, default) for key, default in
-                 (("train", "train"), ("validation", "validation"), ("test", "test"))}  # fmt: skip
-        seen: dict[str, str] = {}
-        for key, split in names.items():
-            if isinstance(split, str) and split in seen:
-                # Point at the one that is written; the other may be the default.
-                this, other = (key, seen[split]) if key in dataset else (seen[split], key)
-                self.report(("dataset", this), f"must not be the same images as dataset.{other}", show(split))
-            elif isinstance(split, str):
-                seen[split] = key

@@ -13,9 +13,12 @@ from kdrecipes.errors import UsageError
 def python(code, tmp_path, **environment):
     keep = {k: v for k, v in os.environ.items() if not k.startswith("KERAS")}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=keep | {"KERAS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"} | environment,
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        env=keep | {"KERAS_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -23,8 +26,9 @@ def test_keras_on_another_backend_is_refused(tmp_path):
     # Keras' other backends need jax or tensorflow, which this project does without: Keras is made to say one.
     code, text = python(
         "import keras\nkeras.backend.backend = lambda: 'numpy'\nimport kdrecipes\nkdrecipes.Distiller",
-        tmp_path, KERAS_BACKEND="torch",
-    )  # fmt: skip
+        tmp_path,
+        KERAS_BACKEND="torch",
+    )
     assert code
     assert "Keras was already imported on numpy. Import kdrecipes before keras, or set KERAS_BACKEND=torch" in text
 
@@ -50,8 +54,10 @@ distiller.student.save("m.keras")
 import keras
 keras.models.clone_model(keras.models.load_model("m.keras"))
 print(keras.backend.backend(), "tensorflow" in sys.modules)
-""".replace("m.keras", str(tmp_path / "m.keras")), tmp_path, KERAS_BACKEND="jax",
-    )  # fmt: skip
+""".replace("m.keras", str(tmp_path / "m.keras")),
+        tmp_path,
+        KERAS_BACKEND="jax",
+    )
     assert code == 0, text
     assert text.strip().endswith("torch False")
 

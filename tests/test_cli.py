@@ -18,7 +18,8 @@ from jsonschema import Draft7Validator
 import kdrecipes
 from kdrecipes import cli
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
-from kdrecipes.recipe import load_recipe, packaged_recipes
+from kdrecipes.reading import packaged_recipes
+from kdrecipes.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).parent / "recipes"
@@ -125,12 +126,22 @@ def test_validate_json(call, monkeypatch):
     assert [set(entry) for entry in result["files"]] == [{"file", "ok", "recipe_sha256", "problems"}] * 3
     good, bad, missing = result["files"]
     assert good == {
-        "file": files[0], "ok": True, "recipe_sha256": load_recipe(files[0]).fingerprint, "problems": [],
-    }  # fmt: skip
+        "file": files[0],
+        "ok": True,
+        "recipe_sha256": load_recipe(files[0]).fingerprint,
+        "problems": [],
+    }
     assert bad["recipe_sha256"] is None and bad["problems"] == [
-        {"file": files[1], "line": 11, "column": 1, "path": "train.epochs", "rule": "must be at least 1",
-         "received": "0", "suggestion": ""},
-    ]  # fmt: skip
+        {
+            "file": files[1],
+            "line": 11,
+            "column": 1,
+            "path": "train.epochs",
+            "rule": "must be at least 1",
+            "received": "0",
+            "suggestion": "",
+        },
+    ]
     assert set(missing["problems"][0]) == set(bad["problems"][0])
     assert "pip install 'kdrecipes-nowhere>=2'" in missing["problems"][0]["rule"]
     assert json.loads(call("validate", "--json", files[0])[1])["ok"] is True
@@ -348,8 +359,11 @@ def test_run_checks_the_recipe_before_anything_heavy(call, fake_run):
 def test_validate_loads_nothing_heavy():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "kdrecipes", "validate", "recipes/digits.toml"],
-        capture_output=True, text=True, cwd=ROOT, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
     assert (done.returncode, done.stdout) == (0, "recipes/digits.toml  ok\n")
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "kdrecipes" in loaded

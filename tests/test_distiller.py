@@ -692,9 +692,11 @@ def test_keras_distiller_is_wrong_where_ours_is_right(data):
     images, labels = data
     student, teacher = net(0, norm=False), net(1)
     stock = keras.distillation.Distiller(
-        teacher=teacher, student=student, student_loss_weight=0.0,
+        teacher=teacher,
+        student=student,
+        student_loss_weight=0.0,
         distillation_losses=keras.distillation.LogitsDistillation(temperature=3.0),
-    )  # fmt: skip
+    )
     stock.compile(optimizer=keras.optimizers.SGD(0.0), loss=keras.losses.SparseCategoricalCrossentropy(True))
     theirs = stock.evaluate(images, labels, verbose=0, return_dict=True, batch_size=EXAMPLES)["distillation_loss"]
     s, t = (logits_of(m, images) / 3 for m in (student, teacher))

@@ -194,9 +194,14 @@ def test_fit_sees_each_epochs_own_batches(initial):
     witness.compile(loss="mse", run_eagerly=True)
     state = random.getstate()
     witness.fit(
-        loader, epochs=3, initial_epoch=initial, verbose=0, shuffle=False, callbacks=[EpochSetter(loader)],
+        loader,
+        epochs=3,
+        initial_epoch=initial,
+        verbose=0,
+        shuffle=False,
+        callbacks=[EpochSetter(loader)],
         validation_data=Loader(WHOLE, 8, 6),
-    )  # fmt: skip
+    )
     assert random.getstate() == state
     reference = Loader(WHOLE, 5, 6, settings=VIEWS, order_seed=2, drop_last=True)
     expected = []

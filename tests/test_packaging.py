@@ -14,8 +14,18 @@ import kdrecipes
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "plugins" / "kdrecipes-efficientnet-lite"
 pytestmark = pytest.mark.slow
-QUICK = ["--set", "student.width=2", "--set", "teacher.width=2", "--set", "train.epochs=1", "--set",
-         "teacher.train.epochs=1", "--set", 'teacher.preflight="warn"']  # fmt: skip
+QUICK = [
+    "--set",
+    "student.width=2",
+    "--set",
+    "teacher.width=2",
+    "--set",
+    "train.epochs=1",
+    "--set",
+    "teacher.train.epochs=1",
+    "--set",
+    'teacher.preflight="warn"',
+]
 
 
 def run(command, **options):
@@ -44,8 +54,20 @@ def packages(tmp_path_factory):
 
 def install(folder, *wheels):
     """Unpack wheels into a folder of their own; everything else comes from the environment."""
-    done = run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--target", str(folder),
-                *map(str, wheels)])  # fmt: skip
+    done = run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-compile",
+            "--target",
+            str(folder),
+            *map(str, wheels),
+        ]
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -62,9 +84,16 @@ def command(site, cwd, *arguments):
 def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
     (wheel,) = packages.glob("kdrecipes-0*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("kdrecipes/recipes/digits.toml", "kdrecipes/recipes/digits.json", "kdrecipes/recipes/quickstart.toml",
-                 "kdrecipes/schemas/structure.schema.json", "kdrecipes/schemas/recipe.schema.json",
-                 "kdrecipes/schemas/report.schema.json", "kdrecipes/report.html.jinja", "kdrecipes/py.typed"):  # fmt: skip
+    for name in (
+        "kdrecipes/recipes/digits.toml",
+        "kdrecipes/recipes/digits.json",
+        "kdrecipes/recipes/quickstart.toml",
+        "kdrecipes/schemas/structure.schema.json",
+        "kdrecipes/schemas/recipe.schema.json",
+        "kdrecipes/schemas/report.schema.json",
+        "kdrecipes/report.html.jinja",
+        "kdrecipes/py.typed",
+    ):
         assert name in names
     tops = {name.split("/")[0] for name in names}
     assert tops == {"kdrecipes", f"kdrecipes-{kdrecipes.__version__}.dist-info"}
@@ -72,7 +101,8 @@ def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
 
 def test_sdist_has_what_building_needs(packages):
     (sdist,) = packages.glob("kdrecipes-0*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "recipes/digits.toml", "schemas/structure.schema.json"} <= names
 
 

@@ -66,8 +66,13 @@ class Page(HTMLParser):
 def difference(seeds: int, other: str) -> dict[str, Any]:
     tests = [{"seed": s, "only_kd_right": 12, f"only_{other}_right": 1034, "p": 0.25} for s in range(seeds)]
     interval = None if seeds == 2 else [-0.01, 0.0425]
-    return {"mean": -0.0125, "ci95": interval, "ci95_over": "seeds" if seeds > 1 else "test images", "seeds": seeds,
-            "mcnemar": tests}  # fmt: skip
+    return {
+        "mean": -0.0125,
+        "ci95": interval,
+        "ci95_over": "seeds" if seeds > 1 else "test images",
+        "seeds": seeds,
+        "mcnemar": tests,
+    }
 
 
 def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dict[str, Any]:
@@ -83,29 +88,69 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
 
     figures = {"params": 12345, "test_accuracy": 0.5, "test_loss": 1.2345, "ece": 0.0678, "macro_f1": 0.4321}
     report: dict[str, Any] = {
-        "schema_version": 1, "name": "sample", "status": "done", "command": "kdrecipes run sample.toml",
-        "recipe_sha256": "a" * 64, "teacher": None, "comparison": None, "warnings": [],
-        "dataset": {"name": "digits", "fingerprint": "b" * 64, "classes": len(classes), "train": 9000,
-                    "validation": 700, "test": 300, "converted": 0, "skipped": 0},
+        "schema_version": 1,
+        "name": "sample",
+        "status": "done",
+        "command": "kdrecipes run sample.toml",
+        "recipe_sha256": "a" * 64,
+        "teacher": None,
+        "comparison": None,
+        "warnings": [],
+        "dataset": {
+            "name": "digits",
+            "fingerprint": "b" * 64,
+            "classes": len(classes),
+            "train": 9000,
+            "validation": 700,
+            "test": 300,
+            "converted": 0,
+            "skipped": 0,
+        },
         "environment": {"versions": {"keras": "3.15.1"}, "device": "cpu", "threads": 2, "git": None},
-    }  # fmt: skip
+    }
     if teacher:
-        report["teacher"] = {**figures, "component": "cnn", "test_accuracy": 0.875, "sha256": "c" * 64, "reused": True,
-                             "seconds": {"fit": 7380.0, "outputs": None}}  # fmt: skip
-        report["comparison"] = {"kd_minus_baseline": difference(seeds, "baseline"),
-                                "kd_minus_teacher": difference(seeds, "teacher")}  # fmt: skip
+        report["teacher"] = {
+            **figures,
+            "component": "cnn",
+            "test_accuracy": 0.875,
+            "sha256": "c" * 64,
+            "reused": True,
+            "seconds": {"fit": 7380.0, "outputs": None},
+        }
+        report["comparison"] = {
+            "kd_minus_baseline": difference(seeds, "baseline"),
+            "kd_minus_teacher": difference(seeds, "teacher"),
+        }
     report["arms"] = [
-        {**figures, "arm": arm, "seed": seed, "epochs": 3, "steps": 30, "seconds": 5.0,
-         "test_accuracy": 0.5 + 0.01 * seed,
-         "validation_accuracy": [0.2, 0.4444, 0.3333], "best_epoch": 2, "student": f"students/{arm}-{seed}.keras",
-         **({"agreement": 0.6789} if teacher else {})}
-        for seed in range(seeds) for arm in arms
-    ]  # fmt: skip
+        {
+            **figures,
+            "arm": arm,
+            "seed": seed,
+            "epochs": 3,
+            "steps": 30,
+            "seconds": 5.0,
+            "test_accuracy": 0.5 + 0.01 * seed,
+            "validation_accuracy": [0.2, 0.4444, 0.3333],
+            "best_epoch": 2,
+            "student": f"students/{arm}-{seed}.keras",
+            **({"agreement": 0.6789} if teacher else {}),
+        }
+        for seed in range(seeds)
+        for arm in arms
+    ]
     rows = [
-        {"arm": arm, "seed": seed, "epoch": epoch, "label_loss": 2 / epoch, "loss": 9 / epoch,
-         "val_accuracy": epoch / 4}
-        for seed in range(seeds) for arm in arms for epoch in (1, 2, 3)
-    ]  # fmt: skip
+        {
+            "arm": arm,
+            "seed": seed,
+            "epoch": epoch,
+            "label_loss": 2 / epoch,
+            "loss": 9 / epoch,
+            "val_accuracy": epoch / 4,
+        }
+        for seed in range(seeds)
+        for arm in arms
+        for epoch in (1, 2, 3)
+    ]
     logits = {f"{arm}-{seed}": network() for seed in range(seeds) for arm in arms}
     if teacher:
         logits["teacher"] = network()
@@ -113,9 +158,12 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
             {"arm": "teacher", "seed": 0, "epoch": epoch, "loss": 1 / epoch, "val_accuracy": 0.9} for epoch in (1, 2)
         ]
     recipe = SimpleNamespace(
-        data={"student": {"name": "cnn"}, "description": "An invented run."}, text='name = "sample"\n', overrides=(),
-        source="sample.toml", name="sample",
-    )  # fmt: skip
+        data={"student": {"name": "cnn"}, "description": "An invented run."},
+        text='name = "sample"\n',
+        overrides=(),
+        source="sample.toml",
+        name="sample",
+    )
     check_report(report)
     return {"report": report, "recipe": recipe, "classes": classes, "rows": rows, "logits": logits, "labels": labels}
 

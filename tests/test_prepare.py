@@ -97,8 +97,12 @@ def test_progress_names_the_splits(prepared):
 
 
 def test_the_fingerprint_follows_the_pixels_and_the_splits(prepared):
-    texts = ["validation = 0.1", "validation = 0.2", 'validation = 0.1\ntest = "test[:300]"',
-             "validation = 0.1\nstore_size = 4"]  # fmt: skip
+    texts = [
+        "validation = 0.1",
+        "validation = 0.2",
+        'validation = 0.1\ntest = "test[:300]"',
+        "validation = 0.1\nstore_size = 4",
+    ]
     prints = [prepared(text).fingerprint for text in texts]
     assert len(set(prints)) == 4 and prepared(texts[0]).fingerprint == prints[0]
 

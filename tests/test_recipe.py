@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdrecipes.errors import EnvironmentProblem, RecipeError
-from kdrecipes.recipe import MAX_BYTES, fingerprint, load_recipe, packaged_recipes, resolve
+from kdrecipes.reading import MAX_BYTES, packaged_recipes
+from kdrecipes.recipe import fingerprint, load_recipe, resolve
 from kdrecipes.registry import load_registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,8 +84,12 @@ def test_defaults_of_terms_and_teacher(load):
     data = load(TAUGHT).data
     assert data["teacher"] == {"name": "cnn", "width": 32, "depth": 2, "preflight": "stop"}
     assert data["loss"] == {
-        "name": "kd", "temperature": 4.0, "weight": 1.0, "label_weight": 1.0, "label_smoothing": 0.0,
-    }  # fmt: skip
+        "name": "kd",
+        "temperature": 4.0,
+        "weight": 1.0,
+        "label_weight": 1.0,
+        "label_smoothing": 0.0,
+    }
     terms = load(MINIMAL + 'teacher.name = "cnn"\n[[loss.terms]]\nname = "kd"\n').data["loss"]["terms"]
     assert terms == [{"name": "kd", "weight": 1.0, "temperature": 4.0}]
 
@@ -142,8 +147,12 @@ def test_another_optimizer_of_the_teacher_takes_nothing_over(load):
     text = TAUGHT + 'train.optimizer.name = "adamw"\ntrain.optimizer.weight_decay = 0.5\n'
     teacher = load(text, 'teacher.train.optimizer={name="sgd"}').data["teacher"]["train"]
     assert teacher["optimizer"] == {
-        "name": "sgd", "learning_rate": 0.01, "weight_decay": 0.0, "momentum": 0.9, "nesterov": False,
-    }  # fmt: skip
+        "name": "sgd",
+        "learning_rate": 0.01,
+        "weight_decay": 0.0,
+        "momentum": 0.9,
+        "nesterov": False,
+    }
 
 
 def test_an_empty_teacher_train_is_the_students(load):
@@ -242,7 +251,7 @@ def test_later_overrides_win():
     recipe = load_recipe(DIGITS, ["train.epochs=2", "train.epochs=3"])
     assert recipe.data["train"]["epochs"] == 3
     assert recipe.overrides == ("train.epochs=2", "train.epochs=3")
-    data = load_recipe(DIGITS, ["train.batch_size=2", 'train={epochs=1}']).data  # fmt: skip
+    data = load_recipe(DIGITS, ["train.batch_size=2", "train={epochs=1}"]).data
     assert data["train"]["batch_size"] == 128
 
 
@@ -253,9 +262,20 @@ def test_an_override_equals_the_same_words_in_the_file(load):
 
 @pytest.mark.parametrize(
     "text",
-    ["student.name=cnn", "train.epochs", "=1", "", "# nothing", "[train]", "seed=1\nname='x'", "seed=1 seed=2", "a.=1",
-     ".".join("a" * 50) + "=1", "x=" + "[" * 50 + "]" * 50],
-)  # fmt: skip
+    [
+        "student.name=cnn",
+        "train.epochs",
+        "=1",
+        "",
+        "# nothing",
+        "[train]",
+        "seed=1\nname='x'",
+        "seed=1 seed=2",
+        "a.=1",
+        ".".join("a" * 50) + "=1",
+        "x=" + "[" * 50 + "]" * 50,
+    ],
+)
 def test_an_override_that_is_not_one_toml_pair(text):
     with pytest.raises(RecipeError) as caught:
         load_recipe(DIGITS, [text])
@@ -270,21 +290,29 @@ def test_an_override_that_is_not_one_toml_pair(text):
         (["train.epochs=0"], ["--set train.epochs=0  train.epochs  must be at least 1. Received: 0"]),
         (
             ['student={name="cnn", widht=3}'],
-            ['--set student={name="cnn", widht=3}  student.widht  unknown key. '
-             'Received: "widht"; did you mean "width"?'],
+            [
+                '--set student={name="cnn", widht=3}  student.widht  unknown key. '
+                'Received: "widht"; did you mean "width"?'
+            ],
         ),
         (
             ["seed.x=1"],
             ['--set seed.x=1  seed  must be a whole number. Received: {"x": 1}'],
         ),
-        (["train.clip_norm=nan"],
-         ["--set train.clip_norm=nan  train.clip_norm  must be a finite number. Received: nan"]),
-        (["train.epochs=0", "train={epochs=-1}"],
-         ["--set train={epochs=-1}  train.epochs  must be at least 1. Received: -1"]),
-        (["dataset.views.flip=1"],
-         ["--set dataset.views.flip=1  dataset.views.flip  must be true or false. Received: 1"]),
+        (
+            ["train.clip_norm=nan"],
+            ["--set train.clip_norm=nan  train.clip_norm  must be a finite number. Received: nan"],
+        ),
+        (
+            ["train.epochs=0", "train={epochs=-1}"],
+            ["--set train={epochs=-1}  train.epochs  must be at least 1. Received: -1"],
+        ),
+        (
+            ["dataset.views.flip=1"],
+            ["--set dataset.views.flip=1  dataset.views.flip  must be true or false. Received: 1"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_override_is_named_as_the_place(overrides, expected):
     with pytest.raises(RecipeError) as caught:
         load_recipe(DIGITS, overrides)

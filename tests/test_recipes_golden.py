@@ -13,7 +13,7 @@ import pytest
 
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError
 from kdrecipes.recipe import load_recipe
-from kdrecipes.validation import structure_schema
+from kdrecipes.structure import structure_schema
 
 FOLDER = Path(__file__).parent / "recipes"
 VALID = sorted(str(p.relative_to(FOLDER)) for p in (FOLDER / "valid").iterdir())

@@ -10,23 +10,12 @@ from pathlib import Path
 import pytest
 
 import kdrecipes
+from kdrecipes.contract import PASSED_BY_RUN, RUN_KEYS, check_component, recipe_options
 from kdrecipes.errors import EnvironmentProblem, RecipeError
+from kdrecipes.hookspecs import KINDS, Component
 from kdrecipes.recipe import load_recipe
-from kdrecipes.registry import (
-    KINDS,
-    PASSED_BY_RUN,
-    RUN_KEYS,
-    Component,
-    Provider,
-    Registry,
-    check_component,
-    component,
-    load_registry,
-    nearest,
-    recipe_options,
-    unknown_component,
-)
-from kdrecipes.validation import structure_schema
+from kdrecipes.registry import Provider, Registry, component, load_registry, nearest, unknown_component
+from kdrecipes.structure import structure_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = str(ROOT / "recipes" / "digits.toml")
@@ -83,8 +72,10 @@ def test_an_installed_plugin_is_used(install):
     recipe = load_recipe(DIGITS, ['student={name="vit"}'])
     assert recipe.data["student"] == {"name": "vit", "depth": 3}
     assert recipe.options(recipe.data["student"], "model", classes=2, image_size=8) == {
-        "depth": 3, "classes": 2, "image_size": 8,
-    }  # fmt: skip
+        "depth": 3,
+        "classes": 2,
+        "image_size": 8,
+    }
 
 
 @pytest.mark.parametrize(

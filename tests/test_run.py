@@ -17,8 +17,15 @@ from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.home import locked
 from kdrecipes.report import check_report, summary_text
 
-SMALL = ["student.width=3", "student.depth=1", "teacher.width=8", "teacher.train.epochs=3", "train.epochs=2",
-         'dataset.train="train[:320]"', "dataset.validation=0.2"]  # fmt: skip
+SMALL = [
+    "student.width=3",
+    "student.depth=1",
+    "teacher.width=8",
+    "teacher.train.epochs=3",
+    "train.epochs=2",
+    'dataset.train="train[:320]"',
+    "dataset.validation=0.2",
+]
 
 
 def small(*more):
@@ -39,8 +46,18 @@ def student_arrays(folder, label):
 
 def test_run_folder_holds_what_the_design_names(finished):
     folder, report = finished
-    for name in ("lock.json", "status.json", "recipe.toml", "history.jsonl", "predictions.npz", "report.json",
-                 "report.html", "log.txt", "students/baseline-0.keras", "students/kd-0.keras"):  # fmt: skip
+    for name in (
+        "lock.json",
+        "status.json",
+        "recipe.toml",
+        "history.jsonl",
+        "predictions.npz",
+        "report.json",
+        "report.html",
+        "log.txt",
+        "students/baseline-0.keras",
+        "students/kd-0.keras",
+    ):
         assert (folder / name).is_file(), name
     assert json.loads((folder / "status.json").read_text())["status"] == "done"
     assert json.loads((folder / "report.json").read_text()) == report
@@ -81,8 +98,14 @@ def test_history_has_a_line_for_each_arm_and_epoch(finished):
     folder, _ = finished
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [(row["arm"], row["epoch"]) for row in rows] == [
-        ("teacher", 1), ("teacher", 2), ("teacher", 3), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)
-    ]  # fmt: skip
+        ("teacher", 1),
+        ("teacher", 2),
+        ("teacher", 3),
+        ("baseline", 1),
+        ("baseline", 2),
+        ("kd", 1),
+        ("kd", 2),
+    ]
     assert {"loss", "label_loss", "kd", "accuracy", "val_accuracy", "val_loss"} <= rows[-1].keys()
 
 
@@ -157,8 +180,14 @@ def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, monkeypa
             np.testing.assert_array_equal(a, b)
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert [(row["arm"], row["epoch"]) for row in rows] == [
-        ("teacher", 1), ("teacher", 2), ("teacher", 3), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)
-    ]  # fmt: skip
+        ("teacher", 1),
+        ("teacher", 2),
+        ("teacher", 3),
+        ("baseline", 1),
+        ("baseline", 2),
+        ("kd", 1),
+        ("kd", 2),
+    ]
 
 
 def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, tmp_path):
@@ -214,10 +243,22 @@ def test_non_finite_loss_stops_the_run_and_keeps_nothing_of_the_epoch(tmp_path):
 
 
 def test_run_without_a_teacher_trains_the_labels_only_arm(tmp_path):
-    text = "\n".join([
-        "schema_version = 1", 'name = "alone"', "[dataset]", 'name = "digits"', 'train = "train[:320]"',
-        "validation = 0.2", "[student]", 'name = "cnn"', "width = 3", "[train]", "epochs = 1", "batch_size = 32",
-    ])  # fmt: skip
+    text = "\n".join(
+        [
+            "schema_version = 1",
+            'name = "alone"',
+            "[dataset]",
+            'name = "digits"',
+            'train = "train[:320]"',
+            "validation = 0.2",
+            "[student]",
+            'name = "cnn"',
+            "width = 3",
+            "[train]",
+            "epochs = 1",
+            "batch_size = 32",
+        ]
+    )
     (tmp_path / "alone.toml").write_text(text)
     report = kdrecipes.run(kdrecipes.load_recipe(tmp_path / "alone.toml"), tmp_path / "run")
     assert [arm["arm"] for arm in report["arms"]] == ["baseline"]
@@ -234,8 +275,9 @@ def test_weak_teacher_is_stopped_before_any_student_trains(tmp_path):
 
 
 def test_preflight_warn_goes_on_and_says_so_in_the_report(tmp_path):
-    recipe = small('teacher.train.optimizer={name="sgd", learning_rate=1e-12}', 'teacher.preflight="warn"',
-                   "train.epochs=1")  # fmt: skip
+    recipe = small(
+        'teacher.train.optimizer={name="sgd", learning_rate=1e-12}', 'teacher.preflight="warn"', "train.epochs=1"
+    )
     report = kdrecipes.run(recipe, tmp_path / "run")
     assert len(report["warnings"]) == 1 and "validation accuracy" in report["warnings"][0]
     assert "Warning: teacher preflight" in summary_text(report)
@@ -263,8 +305,9 @@ def test_callbacks_are_attached_to_every_arm(tmp_path):
 def test_hint_with_projector_trains_from_a_recipe(tmp_path):
     recipe = small(
         'loss={label_weight=1.0, terms=[{name="kd", weight=0.5}, {name="hint", student_layers=["stage1b_relu"], '
-        'teacher_layers=["stage1b_relu"], projector="linear"}]}', "train.epochs=1",
-    )  # fmt: skip
+        'teacher_layers=["stage1b_relu"], projector="linear"}]}',
+        "train.epochs=1",
+    )
     report = kdrecipes.run(recipe, tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert {"kd", "hint_projected"} <= rows[-1].keys()
@@ -283,8 +326,9 @@ def test_signals_leave_a_run_that_continues(tmp_path, number):
     sets = [word for text in [*SMALL, "train.epochs=500"] for word in ("--set", text)]
     process = subprocess.Popen(
         [sys.executable, "-m", "kdrecipes", "run", "digits", "--out", str(tmp_path / "run"), *sets],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     killer = threading.Timer(120, process.kill)
     killer.start()
     for line in process.stderr:

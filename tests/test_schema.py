@@ -11,7 +11,7 @@ from jsonschema import Draft7Validator
 from kdrecipes.hookspecs import Component
 from kdrecipes.registry import Provider, Registry, load_registry
 from kdrecipes.schema import composed_schema
-from kdrecipes.validation import structure_schema
+from kdrecipes.structure import structure_schema
 
 SCHEMAS = sorted((Path(__file__).resolve().parent.parent / "schemas").glob("*.json"))
 
@@ -73,8 +73,9 @@ def test_composed_names_every_component(built_ins):
         assert sorted(branches) == registry.names(kind)
         for name, branch in branches.items():
             assert branch["properties"]["name"] == {
-                "const": name, "description": registry.components[kind, name][0].summary,
-            }  # fmt: skip
+                "const": name,
+                "description": registry.components[kind, name][0].summary,
+            }
             assert branch["additionalProperties"] is False
     models = definitions["student"]["oneOf"]
     assert not any({"classes", "image_size"} & set(branch["properties"]) for branch in models), "the run passes these"
@@ -100,11 +101,29 @@ def test_composed_keeps_a_components_own_references():
     schema = composed_schema(registry)
     Draft7Validator.check_schema(schema)
     recipe = {
-        "schema_version": 1, "name": "x", "dataset": {"name": "d"}, "student": {"name": "vit", "wide": 4},
+        "schema_version": 1,
+        "name": "x",
+        "dataset": {"name": "d"},
+        "student": {"name": "vit", "wide": 4},
         "train": {"epochs": 1},
-    }  # fmt: skip
+    }
     assert Draft7Validator(schema).is_valid(recipe)
     recipe["student"] = {"name": "vit", "wide": 5}
     assert not Draft7Validator(schema).is_valid(recipe)
     recipe["student"], recipe["callbacks"] = {"name": "vit"}, [{"name": "none_is_installed"}]
     assert not Draft7Validator(schema).is_valid(recipe)
+
+
+def test_committed_editor_schema_is_what_is_installed():
+    """`make schema` writes it: the built-ins and the packages under plugins/, and nothing else that is installed."""
+    import tomllib
+
+    plugins = (Path(__file__).resolve().parent.parent / "plugins").glob("*/pyproject.toml")
+    ours = {"kdrecipes", *(tomllib.loads(file.read_text())["project"]["name"] for file in plugins)}
+    registry = Registry()
+    for component, provider in load_registry().components.values():
+        if provider.distribution in ours:
+            registry.add(component, provider)
+    assert ours == {provider.distribution for _, provider in registry.components.values()}
+    committed = next(file for file in SCHEMAS if file.name == "recipe.schema.json")
+    assert json.loads(committed.read_text(encoding="utf-8")) == composed_schema(registry)

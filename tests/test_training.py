@@ -22,8 +22,10 @@ def rates(optimizer, steps):
 
 
 def test_warmup_cosine_rises_from_zero_and_falls_to_zero():
-    train = {"optimizer": {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.01},
-             "schedule": {"name": "warmup_cosine", "warmup": 0.2}}  # fmt: skip
+    train = {
+        "optimizer": {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.01},
+        "schedule": {"name": "warmup_cosine", "warmup": 0.2},
+    }
     found = rates(build_optimizer(train, 100), [0, 10, 20, 60, 100])
     np.testing.assert_allclose(found, [0, 0.05, 0.1, 0.05, 0], atol=1e-7)
     none = {**train, "schedule": {"name": "warmup_cosine", "warmup": 0.0}}
@@ -35,7 +37,11 @@ def test_warmup_cosine_rises_from_zero_and_falls_to_zero():
     [
         ({"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.3}, torch.optim.AdamW, {"weight_decay": 0.3}),
         ({"name": "adam", "learning_rate": 0.1}, torch.optim.Adam, {}),
-        ({"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.0, "momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
+        (
+            {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.0, "momentum": 0.9},
+            torch.optim.SGD,
+            {"momentum": 0.9},
+        ),
     ],
 )
 def test_optimisers_step_as_torch_does(options, torch_kind, torch_options):
@@ -51,7 +57,11 @@ def test_optimisers_step_as_torch_does(options, torch_kind, torch_options):
 
 
 def test_clip_norm_bounds_the_global_norm():
-    train = {"optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0}, "schedule": CONSTANT, "clip_norm": 1.0}
+    train = {
+        "optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0},
+        "schedule": CONSTANT,
+        "clip_norm": 1.0,
+    }
     optimizer = build_optimizer(train, 10)
     a, b = keras.Variable(np.zeros(1, np.float32)), keras.Variable(np.zeros(1, np.float32))
     optimizer.apply([torch.tensor([3.0]), torch.tensor([4.0])], [a, b])
@@ -68,8 +78,13 @@ def test_balanced_weights_make_classes_count_alike():
 
 # The teacher.
 
-TINY = ["teacher.width=4", "teacher.depth=1", 'dataset.train="train[:320]"', "dataset.validation=0.2",
-        "teacher.train.epochs=1"]  # fmt: skip
+TINY = [
+    "teacher.width=4",
+    "teacher.depth=1",
+    'dataset.train="train[:320]"',
+    "dataset.validation=0.2",
+    "teacher.train.epochs=1",
+]
 
 
 @pytest.fixture
@@ -93,9 +108,16 @@ def test_fine_tuned_teacher_is_kept_and_reused(home):
 
 @pytest.mark.parametrize(
     "change",
-    ["seed=1", "teacher.width=5", "teacher.train.epochs=2", "teacher.train.batch_size=16", "dataset.views.flip=true",
-     "dataset.validation=0.3", 'dataset.train="train[:300]"'],
-)  # fmt: skip
+    [
+        "seed=1",
+        "teacher.width=5",
+        "teacher.train.epochs=2",
+        "teacher.train.batch_size=16",
+        "dataset.views.flip=true",
+        "dataset.validation=0.3",
+        'dataset.train="train[:300]"',
+    ],
+)
 def test_whatever_the_weights_depend_on_makes_another_teacher(home, change):
     prepare_teacher(*tiny(), note=print)
     assert not prepare_teacher(*tiny(change), note=print).reused

@@ -79,12 +79,15 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())
     used = stores.values()
     return Data(
-        train, validation, test, train.store.classes,
+        train,
+        validation,
+        test,
+        train.store.classes,
         table.get("image_size") or train.store.images.shape[1],
         content.hexdigest(),
         sum(store.converted for store in used),
         [name for store in used for name in store.skipped],
-    )  # fmt: skip
+    )
 
 
 def _build_source(recipe: Recipe, name: str, key: str) -> Any:

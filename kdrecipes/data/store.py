@@ -189,10 +189,15 @@ def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
         (folder / f"{key}.npy").write_bytes(buffer.getvalue())
     content.update(labels.tobytes() + index.tobytes())
     meta = {
-        "name": reader.name, "examples": len(labels), "side": side, "classes": reader.classes,
-        "fingerprint": content.hexdigest(), "labels_sha256": _sha256(labels, index),
-        "converted": reader.converted, "skipped": reader.skipped,
-    }  # fmt: skip
+        "name": reader.name,
+        "examples": len(labels),
+        "side": side,
+        "classes": reader.classes,
+        "fingerprint": content.hexdigest(),
+        "labels_sha256": _sha256(labels, index),
+        "converted": reader.converted,
+        "skipped": reader.skipped,
+    }
     write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
 
 

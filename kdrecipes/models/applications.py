@@ -8,8 +8,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.hookspecs import Component
 
@@ -73,7 +71,7 @@ def _transfer(source: keras.Model, model: keras.Model) -> None:
             # Keras' ImageNet EfficientNet divides by √std twice, in two layers; here one layer divides by std.
             after = source.layers[source.layers.index(theirs) + 1]
             mean, variance, count = theirs.get_weights()
-            mine.set_weights([mean, variance / np.square(after.scale), count])
+            mine.set_weights([mean, variance / after.scale**2, count])
             mine.finalize_state()
 
 
@@ -125,16 +123,20 @@ def _component(name: str, architecture: str, summary: str) -> Component:
                 "image_size": {"type": "integer", "minimum": 32},
                 "weights": {
                     "anyOf": [{"enum": ["none", "imagenet"]}, {"type": "string", "minLength": 1, "format": "path"}],
-                    "default": "none", "x-rule": 'must be "none", "imagenet" or a .weights.h5 file',
+                    "default": "none",
+                    "x-rule": 'must be "none", "imagenet" or a .weights.h5 file',
                     "description": '"none", "imagenet" (a download), or a .weights.h5 file of this same model.',
                 },
                 "dropout": {
-                    "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.2,
+                    "type": "number",
+                    "minimum": 0,
+                    "exclusiveMaximum": 1,
+                    "default": 0.2,
                     "description": "Share of features dropped before the last layer.",
                 },
             },
         },
-    )  # fmt: skip
+    )
 
 
 COMPONENTS = [_component(name, architecture, summary) for name, (architecture, summary) in _ARCHITECTURES.items()]

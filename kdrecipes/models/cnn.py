@@ -51,13 +51,19 @@ COMPONENT = Component(
             "classes": {"type": "integer"},
             "image_size": {"type": "integer"},
             "width": {
-                "type": "integer", "minimum": 1, "maximum": 1024, "default": 32,
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1024,
+                "default": 32,
                 "description": "Channels of the first stage; each later stage has twice as many.",
             },
             "depth": {
-                "type": "integer", "minimum": 1, "maximum": 6, "default": 2,
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 6,
+                "default": 2,
                 "description": "Stages of two convolutions; each but the first halves the image.",
             },
         },
     },
-)  # fmt: skip
+)

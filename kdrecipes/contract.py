@@ -1,0 +1,120 @@
+"""What a component must be: the keys it may not claim, the arguments the run passes, a schema that can be used."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kdrecipes.hookspecs import KINDS, Component
+
+# The keys that the run itself reads from a component's table (a component may not claim them) …
+RUN_KEYS: dict[str, tuple[str, ...]] = {
+    "dataset": ("name", "train", "validation", "test", "image_size", "resize", "store_size", "corrupt_limit", "views"),
+    "teacher": ("name", "image_size", "precision", "cache", "cache_limit_gb", "preflight", "train"),
+    "student": ("name", "image_size"),
+    "loss": (
+        "name",
+        "label_weight",
+        "label_smoothing",
+        "terms",
+        "weight",
+        "schedule",
+        "student_layers",
+        "teacher_layers",
+        "projector",
+    ),
+    "callback": ("name",),
+}
+
+
+_TABLES = {"model": ("teacher", "student"), "dataset": ("dataset",), "loss": ("loss",), "callback": ("callback",)}
+
+
+# … and the arguments that the run passes to `build` where the options declare them.
+PASSED_BY_RUN: dict[str, tuple[str, ...]] = {
+    "model": ("classes", "image_size"),
+    "dataset": ("split",),
+    "loss": ("classes", "examples"),
+    "callback": ("folder", "arm", "seed"),
+}
+
+
+def recipe_options(component: Component) -> dict[str, Any]:
+    """The component's options schema as a recipe sees it: without the names that the run passes."""
+    passed = PASSED_BY_RUN[component.kind]
+    schema = dict(component.options)
+    schema["properties"] = {k: v for k, v in schema.get("properties", {}).items() if k not in passed}
+    schema["required"] = [k for k in schema.get("required", []) if k not in passed]
+    if not schema["required"]:
+        del schema["required"]
+    return schema
+
+
+def check_component(component: Any) -> list[str]:
+    """Why a component can't be registered; an empty list when it can."""
+    if not isinstance(component, Component):
+        return [f"yielded {type(component).__name__}, not a kdrecipes.Component"]
+    label = f"{component.kind} {component.name!r}"
+    if component.kind not in KINDS:
+        return [f"{label}: kind must be one of {', '.join(KINDS)}. Received: {component.kind!r}"]
+    if not (isinstance(component.name, str) and re.fullmatch("[A-Za-z0-9._-]+", component.name)):
+        return [f"{label}: its name must consist of letters, digits, '.', '_' and '-'"]
+    if not isinstance(component.summary, str):
+        return [f"{label}: its summary must be a string. Received: {component.summary!r}"]
+    if not isinstance(component.options, dict):
+        return [f"{label}: its options must be a dict, a draft-07 schema. Received: {component.options!r}"]
+    if not callable(component.build):
+        return [f"{label}: build must be callable. Received: {component.build!r}"]
+    from jsonschema import Draft7Validator
+    from jsonschema.exceptions import SchemaError
+
+    problems = []
+    try:
+        Draft7Validator.check_schema(component.options)
+    except SchemaError as error:
+        return [f"{label}: its options are no draft-07 schema: {error.message}"]
+    try:
+        json.dumps(component.options, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return [f"{label}: its options can't be written as JSON: {error}"]
+    if component.options.get("additionalProperties") is not False:
+        problems.append(f'{label}: its options need "additionalProperties": false')
+    reserved = {key for table in _TABLES[component.kind] for key in RUN_KEYS[table]}
+    for key, schema in component.options.get("properties", {}).items():
+        if not isinstance(schema, dict):
+            problems.append(f"{label}: its option {key!r} needs a schema. Received: {schema!r}")
+        if key in reserved and key not in PASSED_BY_RUN[component.kind]:
+            problems.append(f"{label}: its option {key!r} is one of the run's own keys")
+    return problems + [
+        f"{label}: {ref!r} in its options points to nothing in them" for ref in _bad_refs(component.options)
+    ]
+
+
+def undescribed(component: Component) -> list[str]:
+    """Options without a description: unusual, never fatal."""
+    properties = recipe_options(component)["properties"]
+    return sorted(name for name, schema in properties.items() if not schema.get("description"))
+
+
+def _bad_refs(options: Mapping[str, Any]) -> Iterable[str]:
+    """The `$ref`s that lead out of `options` or nowhere."""
+
+    def leads_somewhere(ref: str) -> bool:
+        target: Any = options
+        for part in ref.removeprefix("#").split("/")[1:]:
+            target = target.get(part) if isinstance(target, dict) else None
+        return ref.startswith("#/") and isinstance(target, dict) and "$ref" not in target
+
+    def walk(schema: Any) -> Iterable[str]:
+        if isinstance(schema, dict):
+            if isinstance(ref := schema.get("$ref"), str) and not leads_somewhere(ref):
+                yield ref
+            for value in schema.values():
+                yield from walk(value)
+        elif isinstance(schema, list):
+            for value in schema:
+                yield from walk(value)
+
+    return walk(options)

@@ -1,0 +1,107 @@
+"""Rules between keys of a recipe, which no schema states in words a person would use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdrecipes.registry import nearest
+from kdrecipes.structure import Data, component_tables, definition, parse_requirement, show, structure_schema
+
+if TYPE_CHECKING:
+    from kdrecipes.validation import Checker
+
+
+def check(checker: Checker) -> None:
+    """Report every broken rule between keys to `checker`."""
+    loss = checker.data.get("loss", {})
+    if isinstance(loss, dict):
+        _loss(checker, loss)
+        has_term = checker.has("loss", "name") or checker.has("loss", "terms")
+        if not has_term and checker.has("teacher") and not checker.has("loss"):
+            checker.report(("teacher",), 'needs a distillation term: add [loss] with, say, name = "kd"')
+        if not checker.has("teacher") and has_term:
+            checker.report(("loss",), "a distillation term needs a [teacher]")
+        if not checker.has("teacher") and not has_term and checker.get(("compare", "baseline")) is False:
+            checker.report(("compare", "baseline"), "without a [teacher] there is only the baseline to train", "false")
+    for index, text in enumerate(checker.data["requires"] if isinstance(checker.data.get("requires"), list) else ()):
+        if isinstance(text, str) and text and parse_requirement(text) is None:
+            rule = 'must be a plugin\'s distribution, perhaps with versions, such as "kdrecipes-x>=1"'
+            checker.report(("requires", index), rule, show(text))
+    _ranges(checker)
+    _splits(checker)
+
+
+def _loss(checker: Checker, loss: Data) -> None:
+    own, term = definition("loss")["properties"], definition("term")["properties"]
+    if "name" in loss and "terms" in loss:
+        checker.report(("loss", "terms"), "give either `name` or `[[loss.terms]]`, not both")
+    elif "name" in loss:
+        checked = {key: loss[key] for key in loss if key in term}
+        checker.schema(("loss",), checked, {**definition("term"), "definitions": structure_schema()["definitions"]})
+    else:
+        strays = [key for key in loss if key not in own]
+        for key in list(strays):
+            if nearest(key, [*own, "name"]) and key not in term:
+                checker.unknown_key(("loss", key), [*own, "name"])
+                strays.remove(key)
+            elif "terms" in loss:
+                rule = "stands beside [[loss.terms]]; a term's keys belong in its own [[loss.terms]] table"
+                checker.report(("loss", key), rule, show(key))
+        if not checker.has("loss", "terms") and (strays or (checker.has("teacher") and checker.has("loss"))):
+            checker.missing.append((("loss", "name"), {}))
+    weights = [loss.get("weight", 1.0)] if "name" in loss else []
+    for table in loss["terms"] if isinstance(loss.get("terms"), list) else []:
+        weights.append(table.get("weight", 1.0) if isinstance(table, dict) else 1.0)
+    if loss.get("label_weight", 1.0) == 0 and not any(weight != 0 for weight in weights):
+        rule = "must be greater than 0 where no term has a weight"
+        checker.report(("loss", "label_weight"), rule, show(loss["label_weight"]))
+    for path, _, kind, value in component_tables(checker.data):
+        if kind != "loss" or "projector" not in value:
+            continue
+        pair = [value.get("student_layers"), value.get("teacher_layers")]
+        if None in pair:
+            checker.report((*path, "projector"), "needs student_layers and teacher_layers to map between")
+        elif isinstance(pair[0], list) and isinstance(pair[1], list) and len(pair[0]) != len(pair[1]):
+            rule = (
+                f"needs as many teacher_layers as student_layers, to map each to its partner ({len(pair[1])} "
+                f"and {len(pair[0])} are given)"
+            )
+            checker.report((*path, "projector"), rule)
+
+
+def _ranges(checker: Checker) -> None:
+    views = checker.get(("dataset", "views"))
+    box = views.get("random_resized_crop") if isinstance(views, dict) else None
+    if isinstance(box, dict):
+        if views.get("crop_padding"):
+            rule = "can't be combined with random_resized_crop"
+            checker.report(("dataset", "views", "crop_padding"), rule, show(views["crop_padding"]))
+        for key in ("scale", "ratio"):
+            pair = box.get(key)
+            if (
+                isinstance(pair, list)
+                and len(pair) == 2
+                and all(isinstance(v, int | float) for v in pair)
+                and pair[0] > pair[1]
+            ):
+                path = ("dataset", "views", "random_resized_crop", key)
+                checker.report(path, "must go from the least to the greatest", show(pair))
+
+
+def _splits(checker: Checker) -> None:
+    """Splits written alike overlap for certain; slices are compared once the data are there."""
+    dataset = checker.data.get("dataset")
+    if not isinstance(dataset, dict):
+        return
+    names = {
+        key: dataset.get(key, default)
+        for key, default in (("train", "train"), ("validation", "validation"), ("test", "test"))
+    }
+    seen: dict[str, str] = {}
+    for key, split in names.items():
+        if isinstance(split, str) and split in seen:
+            # Point at the one that is written; the other may be the default.
+            this, other = (key, seen[split]) if key in dataset else (seen[split], key)
+            checker.report(("dataset", this), f"must not be the same images as dataset.{other}", show(split))
+        elif isinstance(split, str):
+            seen[split] = key

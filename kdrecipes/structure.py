@@ -1,0 +1,115 @@
+"""The recipe's structure: its hand-written schema, the tables that name components, and the words of messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from kdrecipes.positions import Path, printable
+
+Data = dict[str, Any]
+
+TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a string",
+    "boolean": "true or false",
+    "object": "a table",
+    "array": "an array",
+    "null": "null",
+}
+# Optimisers and schedules are short closed lists, whose options stand under these names of the schema.
+CLOSED_LISTS = {"optimizer": "optimizers", "schedule": "schedules"}
+
+
+@cache
+def structure_schema() -> Data:
+    """The hand-written schema of step one."""
+    text = (resources.files("kdrecipes.schemas") / "structure.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def definition(name: str) -> Data:
+    """One definition of the structure schema."""
+    return structure_schema()["definitions"][name]
+
+
+def show(value: Any) -> str:
+    """A received value as it stands in a recipe, on one line, shortened."""
+    try:
+        text = printable(json.dumps(value, ensure_ascii=False, default=str))
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def parse_requirement(text: Any) -> Any:
+    """The `packaging` requirement that an entry of `requires` states, or None: a distribution, perhaps its versions."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(text)
+    except (InvalidRequirement, TypeError):
+        return None
+    # A URL or a condition is nothing that a recipe should make people install by copying a line.
+    return None if requirement.url or requirement.marker else requirement
+
+
+def component_tables(data: Data) -> Iterator[tuple[Path, str, str, Data]]:
+    """Every table that names a component: its path, the table's definition, the component's kind, the table."""
+    for key, kind in (("dataset", "dataset"), ("teacher", "model"), ("student", "model")):
+        if isinstance(data.get(key), dict):
+            yield (key,), key, kind, data[key]
+    loss = data.get("loss")
+    if isinstance(loss, dict):
+        if "name" in loss:
+            yield ("loss",), "loss", "loss", loss
+        for i, term in enumerate(loss["terms"] if isinstance(loss.get("terms"), list) else []):
+            if isinstance(term, dict):
+                yield ("loss", "terms", i), "term", "loss", term
+    callbacks = data.get("callbacks")
+    for i, table in enumerate(callbacks if isinstance(callbacks, list) else []):
+        if isinstance(table, dict):
+            yield ("callbacks", i), "callback", "callback", table
+
+
+def run_keys(table: str) -> Data:
+    """The run's own keys of one component table, with their schemas."""
+    if table == "loss":  # one term written directly into [loss]
+        return {**definition("term")["properties"], **definition("loss")["properties"]}
+    return definition(table)["properties"]
+
+
+def one_of(choices: list[Any]) -> str:
+    """`"a"`, `"a" or "b"`, `one of "a", "b", "c"`."""
+    shown = [show(choice) for choice in choices]
+    return " or ".join(shown) if len(shown) < 3 else f"one of {', '.join(shown)}"
+
+
+def words_of(schema: Data) -> str:
+    """What a value must be, in words: `a number`, `a string or null`, `"none" or a string`."""
+    if "enum" in schema or "const" in schema:
+        return one_of(schema.get("enum", [schema.get("const")]))
+    if "type" in schema:
+        kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        return " or ".join(TYPES[kind] for kind in kinds)
+    return " or ".join(words_of(part) for part in schema.get("anyOf") or schema.get("oneOf") or ()) or "another value"
+
+
+def home_of(path: Path) -> str:
+    """The table that a key of the run belongs in, for a key that stands elsewhere; empty where there is none."""
+    definitions = structure_schema()["definitions"]
+    parent, key = path[:-1], path[-1]
+    train = "teacher.train" if parent[:2] == ("teacher", "train") else "train"
+    tables = [("", structure_schema())]
+    tables += [(name, definitions[name]) for name in ("dataset", "teacher", "student", "loss", "train", "compare")]
+    tables += [("dataset.views", definitions["views"]), ("loss", definitions["term"])]
+    for group in CLOSED_LISTS:
+        tables += [(f"{train}.{group}", options) for options in definitions[CLOSED_LISTS[group]].values()]
+    for name, table in tables:
+        if key != "name" and key in table["properties"] and name.split(".") != [str(part) for part in parent]:
+            return f"[{name}]" if name else "the recipe's root"
+    return ""
