@@ -73,7 +73,7 @@ def run(
     ] = [],  # noqa: B006 (typer reads the default, nobody changes it)
     plugin: PluginOption = [],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run folder of another recipe.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in a folder that holds a run.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train teacher, baseline and distilled student; write the report.

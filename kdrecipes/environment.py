@@ -13,6 +13,7 @@ from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.recipe import Recipe
+from kdrecipes.structure import parse_requirement
 
 
 def command() -> str:
@@ -27,7 +28,7 @@ def versions(recipe: Recipe) -> dict[str, str]:
     names = ["kdrecipes", "keras", "torch", "numpy", *recipe.data["requires"]]
     found = {"python": platform.python_version()}
     for name in names:
-        distribution = name.split("=")[0].split("<")[0].split(">")[0].split("~")[0].split("!")[0].strip()
+        distribution = parse_requirement(name).name
         found[distribution] = metadata.version(distribution)
     return found
 

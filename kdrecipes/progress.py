@@ -109,6 +109,8 @@ class _FitWatcher(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = time.monotonic()
+        if self.progress.bars and self.task is not None:
+            self.progress.bars.update(self.task, figures=f"epoch {epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.seen += 1

@@ -9,7 +9,7 @@ import math
 import os.path
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Recipe:
     folder: Path
     overrides: tuple[str, ...]
     fingerprint: str
-    registry: Registry
+    registry: Registry = field(repr=False)
 
     @property
     def name(self) -> str:

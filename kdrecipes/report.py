@@ -146,12 +146,11 @@ def verdict(report: Report) -> str:
     found = (report["comparison"] or {}).get("kd_minus_baseline")
     if found is None:
         return "No baseline and distilled student to compare."
-    points = 100 * found["mean"]
-    amount = f"{points:+.2f} points of test accuracy"
+    amount = f"{_points(found['mean'])} points of test accuracy"
     if found["ci95"] is None:
         return f"Two seeds: the distilled students score {amount} on average; two are too few for an interval."
-    low, high = (100 * bound for bound in found["ci95"])
-    interval = f"95% interval {low:+.2f} to {high:+.2f} over {found['ci95_over']}"
+    low, high = found["ci95"]
+    interval = f"95% interval {_points(low)} to {_points(high)} over {found['ci95_over']}"
     if found["seeds"] == 1:
         sure = "" if low > 0 or high < 0 else " The test images do not tell these two students apart."
         p = found["mcnemar"][0]["p"]
@@ -164,6 +163,11 @@ def verdict(report: Report) -> str:
     if high < 0:
         return f"Distillation hurt here: {amount} over {found['seeds']} seeds ({interval})."
     return f"No difference was found: {amount} over {found['seeds']} seeds ({interval})."
+
+
+def _points(share: float) -> str:
+    """`-0.0083` → `"−0.83"`, a difference in percentage points with its sign."""
+    return f"{100 * share:+.2f}".replace("-", "−")
 
 
 def summary_text(report: Report) -> str:

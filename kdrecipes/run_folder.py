@@ -90,12 +90,12 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
         raise UsageError(
             f"{path} holds files that are no run ({', '.join(sorted(others)[:3])} …). Choose another folder with --out."
         )
-    if earlier is not None and earlier["recipe_sha256"] != recipe.fingerprint:
-        if not overwrite:
-            raise UsageError(
-                f"{path} holds the run of another recipe: {_difference(earlier['recipe'], recipe.data)}. "
-                "Choose another folder with --out, or replace that run with --overwrite."
-            )
+    if earlier is not None and earlier["recipe_sha256"] != recipe.fingerprint and not overwrite:
+        raise UsageError(
+            f"{path} holds the run of another recipe: {_difference(earlier['recipe'], recipe.data)}. "
+            "Choose another folder with --out, or replace that run with --overwrite."
+        )
+    if earlier is not None and overwrite:
         for item in path.iterdir():
             if item.name == ".lock":
                 continue

@@ -49,7 +49,7 @@ def run(
         recipe: from `load_recipe`.
         out: the run folder. Default: `runs/<name>` under the working directory.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        overwrite: replace the run of another recipe in that folder.
+        overwrite: start afresh where the folder holds a run, of this recipe or another.
 
     Returns:
         The report, as in `report.json`.
@@ -61,9 +61,10 @@ def run(
     """
     path = Path(out) if out is not None else Path("runs") / recipe.name
     with open_run(recipe, path, overwrite) as folder:
-        if folder.status.get("status") == "done" and (path / "report.json").is_file():
-            return json.loads((path / "report.json").read_text(encoding="utf-8"))
         progress = Progress(path / "log.txt")
+        if folder.status.get("status") == "done" and (path / "report.json").is_file():
+            progress.note(f"{path} holds the finished run; this is its report again")
+            return json.loads((path / "report.json").read_text(encoding="utf-8"))
         with keras.device(backend.device_name(device)), progress.shown():
             return _straight_line(recipe, folder, progress, device)
 

@@ -208,6 +208,14 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
 
 
+def test_overwrite_starts_the_same_recipe_afresh(tmp_path):
+    recipe = small("train.epochs=1")
+    kdrecipes.run(recipe, tmp_path / "run")
+    before = (tmp_path / "run" / "students" / "kd-0.keras").stat().st_mtime_ns
+    kdrecipes.run(recipe, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "students" / "kd-0.keras").stat().st_mtime_ns > before
+
+
 def test_a_second_process_in_the_folder_is_refused(tmp_path):
     with (
         locked(tmp_path / "run" / ".lock"),

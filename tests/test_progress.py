@@ -1,0 +1,87 @@
+"""What a person sees: a line per epoch without a terminal, bars with one, the expected time after twenty steps."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from kdrecipes.progress import ESTIMATE_AFTER, PlannedFit, Progress, readable_seconds
+
+
+@pytest.fixture
+def shown(tmp_path):
+    """`shown(terminal)` gives a Progress and the text it has written."""
+
+    def make(terminal=False):
+        progress = Progress(tmp_path / "log.txt")
+        text = io.StringIO()
+        progress.console = Console(file=text, force_terminal=terminal, width=160, highlight=False)
+        return progress, text
+
+    return make
+
+
+def fit(watcher, epochs, steps, done=0):
+    watcher.on_train_begin()
+    for epoch in range(done, epochs):
+        watcher.on_epoch_begin(epoch)
+        for step in range(steps):
+            watcher.on_train_batch_end(step, {"loss": 1.0})
+        watcher.on_epoch_end(epoch, {"loss": 0.5, "accuracy": 0.9, "val_loss": 0.75, "val_accuracy": 0.8125})
+    watcher.on_train_end()
+
+
+def test_one_line_per_epoch_without_a_terminal_and_in_the_log(shown, tmp_path):
+    progress, text = shown()
+    with progress.shown():
+        fit(progress.watch("kd-0", 3)(1, 5), 3, 5, done=1)
+    lines = text.getvalue().splitlines()
+    assert [line[:16] for line in lines] == ["kd-0  epoch 2/3 ", "kd-0  epoch 3/3 "]
+    assert "loss 0.5000" in lines[0] and "val_accuracy 0.8125" in lines[0] and "\x1b" not in text.getvalue()
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
+
+
+def test_a_terminal_gets_bars_with_time_left(shown):
+    progress, text = shown(terminal=True)
+    with progress.shown():
+        progress.preparing("digits train", 10, 20)
+        progress.preparing("digits train", 20, 20)
+        fit(progress.watch("kd-0", 2)(0, 4), 2, 4)
+    assert "preparing digits train" in text.getvalue() and "kd-0" in text.getvalue()
+    assert "epoch 1/2" in text.getvalue().replace("kd-0  epoch 1/2", "")  # beside the bar
+    assert "prepared digits train: 20 images" in text.getvalue() and "epoch 2/2" in text.getvalue()
+
+
+@pytest.mark.parametrize(("first", "minutes"), [("teacher", 25), ("baseline-0", 15)])
+def test_expected_time_counts_what_is_still_to_do(shown, first, minutes):
+    """100 teacher steps of 6 s, 100 of 3 s and 100 of 6 s: a cached teacher's are not counted."""
+    progress, text = shown()
+    progress.plan = [PlannedFit("teacher", 100, 0.2), PlannedFit("baseline-0", 100, 0.1), PlannedFit("kd-0", 100, 0.2)]
+    progress.estimate(first, 6.0 if first == "teacher" else 3.0)
+    progress.estimate(first, 60.0)  # told once
+    assert text.getvalue().count("training will take about") == 1
+    assert f"about {minutes} min in all" in text.getvalue()
+
+
+def test_expected_time_comes_after_twenty_steps_of_the_first_fit(shown):
+    progress, text = shown()
+    progress.plan = [PlannedFit("baseline-0", 100, 0.1)]
+    watcher = progress.watch("baseline-0", 1)(0, 100)
+    watcher.on_epoch_begin(0)
+    for step in range(ESTIMATE_AFTER - 1):
+        watcher.on_train_batch_end(step)
+    assert text.getvalue() == ""
+    watcher.on_train_batch_end(ESTIMATE_AFTER - 1)
+    assert "training will take about" in text.getvalue()
+
+
+def test_readable_seconds():
+    assert [readable_seconds(s) for s in (0.04, 9.94, 42, 99.4, 100, 3725, 7300)] == [
+        "0.0 s",
+        "9.9 s",
+        "42 s",
+        "99 s",
+        "2 min",
+        "62 min",
+        "2 h 2 min",
+    ]
