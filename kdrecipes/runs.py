@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from kdrecipes.backend import keras
 from kdrecipes.building import build_callbacks, build_distiller, build_model
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.environment import command, environment
+from kdrecipes.errors import RunError
 from kdrecipes.evaluation import predict
 from kdrecipes.home import disk_errors, new_file
 from kdrecipes.progress import PlannedFit, Progress
@@ -171,5 +173,22 @@ def plan_fits(recipe: Recipe, data: Data) -> list[PlannedFit]:
             student = build_model(recipe, "student", data)
             distiller = build_distiller(recipe, data, student, teacher if arm.arm == "kd" else None)
             seconds[arm.arm] = rehearse(distiller, data, train)
+            if len(seconds) == 1:
+                _refuse_unsaveable(student)
         add(arm.label, train, seconds[arm.arm])
     return plan
+
+
+def _refuse_unsaveable(student: keras.Model) -> None:
+    """Save and reload a student before it is trained: a layer that Keras can't load again would lose the training."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "student.keras"
+        try:
+            student.save(path)
+            keras.models.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise RunError(
+                f"student: {student.name!r} can't be saved and loaded again as a .keras file ({text}). Register custom "
+                "layers with keras.saving.register_keras_serializable, and give them a get_config."
+            ) from error

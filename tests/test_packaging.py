@@ -13,7 +13,7 @@ import kdrecipes
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "plugins" / "kdrecipes-efficientnet-lite"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 QUICK = [
     "--set",
     "student.width=2",

@@ -349,3 +349,33 @@ def test_signals_leave_a_run_that_continues(tmp_path, number):
     assert "continues from the last whole epoch" in message and "Traceback" not in message
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
     assert (tmp_path / "run" / "state" / "last").is_file()
+
+
+UNSAVEABLE = """
+import kdrecipes
+
+def build(classes, image_size):
+    import keras
+
+    class Odd(keras.layers.Layer):
+        def call(self, x):
+            return x + 1
+
+    pixels = keras.Input((image_size, image_size, 3))
+    x = keras.layers.GlobalAveragePooling2D()(Odd()(pixels))
+    return keras.Model(pixels, keras.layers.Dense(classes)(x), name="odd")
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    yield kdrecipes.Component(kind="model", name="odd", build=build, options={
+        "type": "object", "additionalProperties": False,
+        "properties": {"classes": {"type": "integer"}, "image_size": {"type": "integer"}}})
+"""
+
+
+def test_student_that_cannot_be_loaded_again_is_refused_before_training(tmp_path):
+    (tmp_path / "odd.py").write_text(UNSAVEABLE)
+    recipe = kdrecipes.load_recipe("digits", [*SMALL[2:], 'student={name="odd"}'], plugins=[tmp_path / "odd.py"])
+    with pytest.raises(RunError, match="student: 'odd' can't be saved and loaded again .*register_keras_serializable"):
+        kdrecipes.run(recipe, tmp_path / "run")
+    assert (tmp_path / "run" / "history.jsonl").exists() is False
