@@ -39,8 +39,11 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
             f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model."
         )
     width = model.output_shape[-1]
-    if role == "student" and width != len(data.classes):
-        raise RunError(f"student: {table['name']!r} has {width} outputs and the dataset {len(data.classes)} classes.")
+    if width != len(data.classes):
+        raise RunError(
+            f"{role}: {table['name']!r} has {width} outputs and the dataset {len(data.classes)} classes. Nothing was "
+            "trained. A model component makes its head as wide as the `classes` it is passed."
+        )
     return accelerate(model)
 
 

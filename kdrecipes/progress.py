@@ -62,6 +62,10 @@ class Progress:
     def note(self, text: str) -> None:
         """One line for the user."""
         (self.bars.console if self.bars else self.console).print(text, markup=False)
+        self.record(text)
+
+    def record(self, text: str) -> None:
+        """Into the log only."""
         if self.log:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")

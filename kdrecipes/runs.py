@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from kdrecipes.backend import keras
 from kdrecipes.building import build_callbacks, build_distiller, build_model
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.environment import command, environment
-from kdrecipes.errors import RunError
+from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.evaluation import predict
 from kdrecipes.home import disk_errors, new_file
 from kdrecipes.progress import PlannedFit, Progress
 from kdrecipes.recipe import Recipe
+from kdrecipes.registry import one_line
 from kdrecipes.report import build_report, write_report
 from kdrecipes.run_folder import RunFolder, open_run, same_data
 from kdrecipes.teacher import Teacher, check_teacher, prepare_teacher, view_settings
@@ -68,7 +70,13 @@ def run(
             progress.note(f"{path} holds the finished run; this is its report again")
             return json.loads((path / "report.json").read_text(encoding="utf-8"))
         with keras.device(backend.device_name(device)), progress.shown():
-            return _straight_line(recipe, folder, progress, device)
+            try:
+                return _straight_line(recipe, folder, progress, device)
+            except KDRecipesError:
+                raise
+            except Exception as error:
+                progress.record(traceback.format_exc())
+                raise RunError(f"The run stopped: {one_line(error)}. The traceback is in {progress.log}.") from error
 
 
 def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str) -> dict[str, Any]:

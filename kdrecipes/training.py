@@ -14,7 +14,8 @@ from kdrecipes.backend import keras
 from kdrecipes.data.loader import EpochSetter, Loader, ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
-from kdrecipes.errors import RunError
+from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.registry import one_line
 from kdrecipes.state import StateFolder
 
 Row = dict[str, Any]
@@ -135,9 +136,10 @@ def rehearse(distiller: Distiller, data: Data, train: Mapping[str, Any]) -> floa
         for _ in range(2):
             started = time.monotonic()
             distiller.train_step(batch)
-    except (ValueError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        raise RunError(f"A first training step on black images failed: {text}") from error
+    except KDRecipesError:
+        raise
+    except Exception as error:  # a plugin's term or layer may raise anything
+        raise RunError(f"A first training step on black images failed: {one_line(error)}") from error
     return time.monotonic() - started
 
 

@@ -379,3 +379,50 @@ def test_student_that_cannot_be_loaded_again_is_refused_before_training(tmp_path
     with pytest.raises(RunError, match=r"student: .odd. can.t be saved and loaded again .*register_keras_serializable"):
         kdrecipes.run(recipe, tmp_path / "run")
     assert (tmp_path / "run" / "history.jsonl").exists() is False
+
+
+LOUD = """
+import kdrecipes
+
+def thousand(classes, image_size):
+    import keras
+
+    pixels = keras.Input((image_size, image_size, 3))
+    return keras.Model(pixels, keras.layers.Dense(1000)(keras.layers.Flatten()(pixels)))
+
+class Late:
+    calls = 0
+
+    def __call__(self, labels, student, teacher):
+        self.calls += 1
+        if self.calls > 2:
+            raise KeyError("late")
+        return (student.logits - teacher.logits).square().mean(-1)
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    passed = {"classes": {"type": "integer"}, "image_size": {"type": "integer"}}
+    yield kdrecipes.Component(kind="model", name="thousand", build=thousand, options={
+        "type": "object", "additionalProperties": False, "properties": passed})
+    yield kdrecipes.Component(kind="loss", name="late", build=Late)
+"""
+
+
+@pytest.fixture
+def loud(tmp_path):
+    (tmp_path / "loud.py").write_text(LOUD)
+    return lambda *more: kdrecipes.load_recipe("digits", [*SMALL, *more], plugins=[tmp_path / "loud.py"])
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_wrong_class_count_is_told_before_anything_trains(tmp_path, loud, role):
+    with pytest.raises(RunError, match=rf"{role}: 'thousand' has 1000 outputs and the dataset 10 classes"):
+        kdrecipes.run(loud(f'{role}={{name="thousand"}}'), tmp_path / "run")
+    assert not (tmp_path / "run" / "history.jsonl").exists()
+
+
+def test_whatever_a_plugin_raises_is_one_line_and_its_traceback_is_in_the_log(tmp_path, loud):
+    with pytest.raises(RunError, match=r"The run stopped: KeyError: 'late'. The traceback is in .*log.txt"):
+        kdrecipes.run(loud('loss={name="late"}'), tmp_path / "run")
+    assert 'raise KeyError("late")' in (tmp_path / "run" / "log.txt").read_text()
+    assert (tmp_path / "run" / "students" / "baseline-0.keras").is_file()
