@@ -32,7 +32,7 @@ lint: .venv/ready
 schema: .venv/ready
 	$(BIN)/kdrecipes schema --out schemas/recipe.schema.json
 
-# torch first: its CPU build is enough, and a plain resolve could pick a build with gigabytes of GPU libraries.
+# torch by itself first: where a build for this machine lies at hand, pip takes it before anything else asks for one.
 .venv/ready: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch

@@ -19,8 +19,10 @@ from kdrecipes.hookspecs import Component, hookimpl
 
 if TYPE_CHECKING:
     from kdrecipes.distiller import Distiller, Outputs
+    from kdrecipes.fast import accelerate
     from kdrecipes.losses.hint import Hint
     from kdrecipes.losses.kd import KD
+    from kdrecipes.losses.projected import Projected
     from kdrecipes.recipe import Recipe, load_recipe
     from kdrecipes.registry import component
     from kdrecipes.runs import run
@@ -30,6 +32,8 @@ _LAZY = {
     "Outputs": "kdrecipes.distiller",
     "KD": "kdrecipes.losses.kd",
     "Hint": "kdrecipes.losses.hint",
+    "Projected": "kdrecipes.losses.projected",
+    "accelerate": "kdrecipes.fast",
     "Recipe": "kdrecipes.recipe",
     "load_recipe": "kdrecipes.recipe",
     "component": "kdrecipes.registry",
@@ -44,10 +48,12 @@ __all__ = [
     "Hint",
     "KDRecipesError",
     "Outputs",
+    "Projected",
     "Recipe",
     "RecipeError",
     "RunError",
     "UsageError",
+    "accelerate",
     "component",
     "hookimpl",
     "load_recipe",

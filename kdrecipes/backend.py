@@ -49,6 +49,20 @@ def seed_everything(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
+def fresh_names() -> None:
+    """Let Keras number unnamed layers from the start again, so that a model's layer names do not depend on what was
+    built before it."""
+    from keras.src.utils.naming import reset_uids
+
+    reset_uids()
+
+
+def synchronize() -> None:
+    """Wait until a GPU has done what it was given; a CPU always has."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def device_name(wanted: str) -> str:
     """The device for `--device`: "auto" is a GPU where there is one, else the CPU.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kdrecipes.backend import keras
+from kdrecipes.backend import fresh_names, keras
 from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
-from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
 from kdrecipes.losses.projected import Projected
 from kdrecipes.recipe import Recipe
@@ -20,10 +20,10 @@ def _build(recipe: Recipe, kind: str, table: Mapping[str, Any], where: str, **pa
     try:
         return component.build(**recipe.options(table, kind, **passed))
     except KDRecipesError as error:
-        raise type(error)(f"{where}: {error}") from error
+        error.args = (f"{where}: {error}",)
+        raise
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise RunError(f"{where}: {table['name']!r} ({provider}) could not be built: {text}") from error
+        raise RunError(f"{where}: {table['name']!r} ({provider}) could not be built: {one_line(error)}") from error
 
 
 def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
@@ -33,6 +33,7 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
         RunError: when it can't be built or its output is not (batch, classes).
     """
     table = recipe.data[role]
+    fresh_names()
     model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.image_size)
     if not isinstance(model, keras.Model):
         raise RunError(
@@ -98,7 +99,8 @@ def build_distiller(
             label_smoothing=loss["label_smoothing"] if role == "student" else 0.0,
         )
     except ValueError as error:
-        raise RunError(f"loss: {error}") from error
+        where = "teacher" if str(error).startswith("The teacher") else "loss" if terms else role
+        raise RunError(f"{where}: {error}") from error
 
 
 def build_callbacks(recipe: Recipe, **passed: Any) -> list[Any]:

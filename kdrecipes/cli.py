@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from kdrecipes.errors import KDRecipesError, Problem, RecipeError, UsageError
+from kdrecipes.errors import KDRecipesError, Preempted, Problem, RecipeError, UsageError
 
 app = typer.Typer(
     name="kdrecipes",
     help="Knowledge distillation by recipe: one file names a teacher, a student, a dataset and a loss.",
     epilog="Start with:  kdrecipes run digits   (no download, under a minute).   "
-    "Exit codes: 0 done, 1 run failed, 2 recipe or usage, 3 environment or plugin, 130 interrupted.",
+    "Exit codes: 0 done, 1 run failed, 2 recipe or usage, 3 environment or plugin, 130 interrupted, 143 preempted.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -232,11 +232,15 @@ def schema(
 
 
 def main() -> None:
-    """Entry point: turns every known error into its message and exit code."""
+    """Entry point: turns every known error into its message and exit code; with --json into an object on stdout too."""
     try:
         app()
-    except KDRecipesError as error:
+    except (KDRecipesError, Preempted) as error:
         typer.echo(str(error), err=True)
+        if "--json" in sys.argv[1:]:
+            problems = [problem.asdict() for problem in error.problems] if isinstance(error, RecipeError) else []
+            _print_json({"ok": False, "error": str(error), "problems": problems})
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
         sys.exit(130)

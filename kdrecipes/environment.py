@@ -11,14 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kdrecipes import backend
+from kdrecipes.home import file_sha256
 from kdrecipes.recipe import Recipe
-from kdrecipes.structure import parse_requirement
+from kdrecipes.structure import component_tables, parse_requirement
 
 
 def command() -> str:
     """The command that was typed, as one line."""
-    if Path(sys.argv[0]).name in ("kdrecipes", "__main__.py"):
+    script = Path(sys.argv[0])
+    if script.name == "kdrecipes" or script == Path(__file__).with_name("__main__.py"):
         return shlex.join(["kdrecipes", *sys.argv[1:]])
     return "kdrecipes.run(…)"
 
@@ -33,17 +34,49 @@ def versions(recipe: Recipe) -> dict[str, str]:
     return found
 
 
+def origin(recipe: Recipe, dataset: str, device: str) -> dict[str, Any]:
+    """What a run stands on besides its recipe; it must not change while the run is interrupted.
+
+    Args:
+        recipe: the recipe.
+        dataset: the data's fingerprint.
+        device: the device's name.
+
+    Returns:
+        `dataset_sha256`; `files`, sha256 of every file that an option names and of single-file plugins; `device`;
+        `threads`; `components`, who provides each, with its version.
+    """
+    import torch
+
+    files: dict[str, str] = {}
+    components: dict[str, str] = {}
+    for _, _, kind, table in component_tables(dict(recipe.data)):
+        provider = recipe.registry.provider(kind, table["name"])
+        components[f"{kind} {table['name']}"] = str(provider)
+        if Path(provider.distribution).is_file():
+            files[provider.distribution] = provider.version
+        for value in recipe.options(table, kind).values():
+            if isinstance(value, str) and Path(value).is_file():
+                files[value] = file_sha256(Path(value))
+    return {
+        "dataset_sha256": dataset,
+        "files": files,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "components": components,
+    }
+
+
 def environment(recipe: Recipe, device: str) -> dict[str, Any]:
     """Where the run happened: versions, device, threads, system, git."""
     import torch
 
-    name = backend.device_name(device)
     described = (
-        torch.cuda.get_device_name(name) if name.startswith("cuda") else platform.processor() or platform.machine()
+        torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or platform.machine()
     )
     return {
         "versions": versions(recipe),
-        "device": name,
+        "device": device,
         "device_name": described,
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),

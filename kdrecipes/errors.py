@@ -28,6 +28,21 @@ class EnvironmentProblem(KDRecipesError):
     exit_code = 3
 
 
+class Preempted(BaseException):
+    """SIGTERM came; the last whole epoch is saved (exit code 143).
+
+    Like KeyboardInterrupt no `Exception`: it may arise inside any code, and nobody who handles errors may swallow it.
+    """
+
+    exit_code = 143
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line of text."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in a recipe: where, which rule, what was received, what may have been meant.

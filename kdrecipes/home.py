@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ def home() -> Path:
 def digest(*facts: Any) -> str:
     """sha256 (hex) of JSON-able facts."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def readable_bytes(size: float) -> str:
@@ -116,7 +122,7 @@ def _temporary_name(path: Path) -> Path:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically."""
     with new_file(path, "w") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
+        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
 
 
@@ -130,19 +136,24 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+def locked(path: Path, busy: str | None = None, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold an exclusive `flock`, which the kernel frees when the process dies, however it dies.
 
     Args:
         path: the lock file, created where it is missing.
         busy: the message of the EnvironmentProblem raised when another process holds it; None waits instead.
+        waiting: called once before waiting begins.
     """
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EnvironmentProblem(str(busy)) from None
+            if busy:
+                raise EnvironmentProblem(busy) from None
+            if waiting:
+                waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

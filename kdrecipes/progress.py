@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ class Progress:
         self.record(text)
 
     def record(self, text: str) -> None:
-        """Into the log only."""
+        """Into the log only; a log that can't be written stops nothing."""
         if self.log:
-            with self.log.open("a", encoding="utf-8") as file:
+            with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def preparing(self, name: str, done: int, total: int) -> None:
@@ -85,14 +85,22 @@ class Progress:
         """For `training.fit`: makes the callback that shows one fit."""
         return lambda done, steps: _FitWatcher(self, label, epochs, done, steps)
 
-    def estimate(self, label: str, seconds_per_step: float) -> None:
-        """Tell, once, how long the planned fits will take in all, from the first one's measured step."""
+    def estimate(self, label: str, seconds_per_step: float, done: int = 0) -> None:
+        """Tell, once, how long the planned fits will still take, from the first one's measured step.
+
+        Args:
+            label: the first fit's.
+            seconds_per_step: measured in it.
+            done: steps of it that an earlier run did.
+        """
         first = next((i for i, fit in enumerate(self.plan) if fit.label == label), None)
         if self.estimated or first is None:
             return
         self.estimated = True
         # Fits before the first one that runs were done by an earlier run.
-        total = sum(fit.steps * fit.cost for fit in self.plan[first:]) / self.plan[first].cost * seconds_per_step
+        now = self.plan[first]
+        cost = sum(fit.steps * fit.cost for fit in self.plan[first:]) - done * now.cost
+        total = cost / now.cost * seconds_per_step
         self.note(f"training will take about {readable_seconds(total)} in all ({seconds_per_step:.2f} s a step here)")
 
 
@@ -121,7 +129,8 @@ class _FitWatcher(keras.callbacks.Callback):
         if self.seen == 2:  # the first step pays for what is built lazily
             self.first = time.monotonic()
         if self.seen == ESTIMATE_AFTER:
-            self.progress.estimate(self.label, (time.monotonic() - self.first) / (ESTIMATE_AFTER - 2))
+            step = (time.monotonic() - self.first) / (ESTIMATE_AFTER - 2)
+            self.progress.estimate(self.label, step, self.done * self.steps_per_epoch)
         if self.progress.bars and self.task is not None:
             self.progress.bars.update(self.task, advance=1)
 

@@ -136,7 +136,7 @@ def _is_path(schema: Mapping[str, Any], value: str) -> bool:
 
 
 def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`[teacher.train]` over `[train]`; a table that names the same thing, or nothing, is completed key by key."""
+    """`[teacher.train]` over `[train]`; a table that names the same thing is completed key by key."""
     merged = {**copy.deepcopy(dict(train)), **own}
     for key in ("optimizer", "schedule"):
         if key in own and key in train and own[key].get("name") == train[key].get("name"):

@@ -18,7 +18,7 @@ import pluggy
 
 from kdrecipes import hookspecs
 from kdrecipes.contract import check_component, undescribed
-from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.hookspecs import Component
 
 BUILT_IN = ("kdrecipes.data", "kdrecipes.models", "kdrecipes.losses", "kdrecipes.callbacks")
@@ -115,12 +115,6 @@ def _register(manager: pluggy.PluginManager, registry: Registry, plugin: Any, pr
             f"{component.kind} {component.name}: option {o!r} has no description" for o in undescribed(component)
         ]
     entry.error = "; ".join(problems)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line of text."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _load_file(path: Path) -> tuple[ModuleType, Provider]:

@@ -25,6 +25,7 @@ def build_report(
     rows: list[dict[str, Any]],
     arms: Mapping[str, Mapping[str, Any]],
     logits: Mapping[str, np.ndarray],
+    warnings: list[str],
     environment: Mapping[str, Any],
     command: str,
 ) -> Report:
@@ -35,6 +36,7 @@ def build_report(
         rows: the history.
         arms: params, epochs, steps and seconds of each trained arm, by label.
         logits: float32 (test images, classes) by "teacher" and arm label.
+        warnings: what the reader should know.
         environment, command: where and how it ran.
     """
     labels = data.test.labels
@@ -58,7 +60,7 @@ def build_report(
         "teacher": None,
         "arms": [],
         "comparison": None,
-        "warnings": list(teacher.warnings) if teacher else [],
+        "warnings": warnings,
         "environment": dict(environment),
     }
     if teacher is not None and taught is not None:

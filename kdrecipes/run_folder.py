@@ -7,22 +7,33 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.environment import command, versions
-from kdrecipes.errors import KDRecipesError, UsageError
+from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.home import disk_errors, locked, new_file, write_json
 from kdrecipes.recipe import Recipe
 from kdrecipes.training import Row
 
-
-class Preempted(KDRecipesError):
-    """SIGTERM came; the last whole epoch is saved (exit code 143)."""
-
-    exit_code = 143
+# What a run writes, and all that --overwrite removes; lock.json, which makes the folder a run, goes last.
+_ENTRIES = (
+    "status.json",
+    "recipe.toml",
+    "recipe.json",
+    "history.jsonl",
+    "predictions.npz",
+    "students",
+    "state",
+    "report.json",
+    "report.html",
+    "figures",
+    "export",
+    "log.txt",
+    "lock.json",
+)
 
 
 @dataclass
@@ -46,7 +57,7 @@ class RunFolder:
         groups[arm, seed] = [{"arm": arm, "seed": seed, **row} for row in rows]
         self.rows = [row for group in groups.values() for row in group]
         with new_file(self.path / "history.jsonl", "w") as file:
-            file.writelines(json.dumps(row) + "\n" for row in self.rows)
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
 
     def student(self, label: str) -> Path:
         """Where an arm's student is saved."""
@@ -78,55 +89,69 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
         except BaseException as error:
             if folder.status.get("status") != "done":
                 stopped = isinstance(error, KeyboardInterrupt | Preempted)
-                folder.set_status("preempted" if stopped else "failed", error=str(error) or type(error).__name__)
+                with suppress(KDRecipesError, OSError):  # a full disk must not hide why the run ended
+                    folder.set_status("preempted" if stopped else "failed", error=str(error) or type(error).__name__)
             raise
 
 
 def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
     lock_file = path / "lock.json"
-    earlier = json.loads(lock_file.read_text(encoding="utf-8")) if lock_file.is_file() else None
-    others = [item.name for item in path.iterdir() if item.name != ".lock"]
+    earlier = _read_json(lock_file) if lock_file.is_file() else None
+    others = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
     if earlier is None and others:
         raise UsageError(
-            f"{path} holds files that are no run ({', '.join(sorted(others)[:3])} …). Choose another folder with --out."
+            f"{path} holds files that are no run ({', '.join(others[:3])} …). Choose another folder with --out."
         )
-    if earlier is not None and earlier["recipe_sha256"] != recipe.fingerprint and not overwrite:
+    if earlier is not None and not overwrite and earlier.get("recipe_sha256") != recipe.fingerprint:
         raise UsageError(
-            f"{path} holds the run of another recipe: {_difference(earlier['recipe'], recipe.data)}. "
+            f"{path} holds the run of another recipe: {_difference(earlier.get('recipe', {}), recipe.data)}. "
             "Choose another folder with --out, or replace that run with --overwrite."
         )
     if earlier is not None and overwrite:
-        for item in path.iterdir():
-            if item.name == ".lock":
-                continue
-            if item.is_dir():
-                shutil.rmtree(item)
-            else:
-                item.unlink()
+        with disk_errors(path):
+            for name in _ENTRIES:
+                if (path / name).is_dir():
+                    shutil.rmtree(path / name)
+                else:
+                    (path / name).unlink(missing_ok=True)
         earlier = None
     if earlier is None:
-        suffix = Path(recipe.source).suffix or ".toml"
-        with new_file(path / f"recipe{suffix}", "w") as file:
+        facts = {
+            "recipe_sha256": recipe.fingerprint,
+            "recipe": recipe.data,
+            "overrides": list(recipe.overrides),
+            "command": command(),
+            "versions": versions(recipe),
+        }
+        write_json(lock_file, facts)  # first: from here on the folder is a run
+        with new_file(path / f"recipe{Path(recipe.source).suffix or '.toml'}", "w") as file:
             file.write(recipe.text)
-        write_json(
-            lock_file,
-            {
-                "recipe_sha256": recipe.fingerprint,
-                "recipe": recipe.data,
-                "overrides": list(recipe.overrides),
-                "command": command(),
-                "versions": versions(recipe),
-            },
-        )
+
+
+def _read_json(file: Path) -> Any:
+    """A JSON object of a run, or a refusal of the folder."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} can't be read ({one_line(error)}). Choose another folder with --out.") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{file} is no file of a run. Choose another folder with --out.")
+    return value
 
 
 def _read_folder(path: Path) -> RunFolder:
     status, rows = {}, []
     if (path / "status.json").is_file():
-        status = json.loads((path / "status.json").read_text(encoding="utf-8"))
+        status = _read_json(path / "status.json")
         status.pop("error", None)
-    if (path / "history.jsonl").is_file():
-        rows = [json.loads(line) for line in (path / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    history = path / "history.jsonl"
+    if history.is_file():
+        try:
+            rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{history} can't be read ({one_line(error)}). Choose another folder with --out."
+            ) from error
     return RunFolder(path, status, rows)
 
 
@@ -162,11 +187,28 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def same_data(folder: RunFolder, fingerprint: str) -> None:
-    """Note the data's fingerprint in lock.json, or refuse data that are not those the run began with."""
-    lock = json.loads((folder.path / "lock.json").read_text(encoding="utf-8"))
-    if lock.setdefault("dataset_sha256", fingerprint) != fingerprint:
-        raise UsageError(
-            f"The data changed since the run in {folder.path} began. Start it afresh in another folder with --out."
-        )
+def check_origin(folder: RunFolder, origin: Mapping[str, Any]) -> list[str]:
+    """Note in lock.json what the run stands on, or compare it with what it began with.
+
+    Args:
+        folder: the run's.
+        origin: from `environment.origin`.
+
+    Returns:
+        What else than the data and files changed since: the report repeats it.
+
+    Raises:
+        UsageError: when the data, or a file that the recipe or `--plugin` names, changed.
+    """
+    lock = _read_json(folder.path / "lock.json")
+    began = lock.setdefault("origin", dict(origin))
     write_json(folder.path / "lock.json", lock)
+    for key in ("dataset_sha256", "files"):
+        if began.get(key) != origin[key]:
+            what = "data" if key == "dataset_sha256" else "files that the recipe names"
+            raise UsageError(
+                f"The {what} changed since the run in {folder.path} began. Start it afresh in another folder with "
+                "--out, or in this one with --overwrite."
+            )
+    changed = [key for key in origin if key not in ("dataset_sha256", "files") and began.get(key) != origin[key]]
+    return [f"the run began with {key} {began.get(key)} and went on with {origin[key]}" for key in changed]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import traceback
 from dataclasses import dataclass
@@ -16,17 +15,17 @@ from kdrecipes import backend
 from kdrecipes.backend import keras
 from kdrecipes.building import build_callbacks, build_distiller, build_model
 from kdrecipes.data.prepare import Data, prepare
-from kdrecipes.environment import command, environment
-from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.environment import command, environment, origin
+from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.evaluation import predict
 from kdrecipes.home import disk_errors, new_file
 from kdrecipes.progress import PlannedFit, Progress
 from kdrecipes.recipe import Recipe
-from kdrecipes.registry import one_line
 from kdrecipes.report import build_report, write_report
-from kdrecipes.run_folder import RunFolder, open_run, same_data
+from kdrecipes.run_folder import RunFolder, check_origin, open_run
+from kdrecipes.state import StateFolder
 from kdrecipes.teacher import Teacher, check_teacher, prepare_teacher, view_settings
-from kdrecipes.training import fit, rehearse, state_folder
+from kdrecipes.training import fit, rehearse
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,13 @@ def run(
         EnvironmentProblem: when data, disk or plugins are missing (3).
     """
     path = Path(out) if out is not None else Path("runs") / recipe.name
+    device = backend.device_name(device)
     with open_run(recipe, path, overwrite) as folder:
         progress = Progress(path / "log.txt")
         if folder.status.get("status") == "done" and (path / "report.json").is_file():
             progress.note(f"{path} holds the finished run; this is its report again")
             return json.loads((path / "report.json").read_text(encoding="utf-8"))
-        with keras.device(backend.device_name(device)), progress.shown():
+        with keras.device(device), progress.shown():
             try:
                 return _straight_line(recipe, folder, progress, device)
             except KDRecipesError:
@@ -81,7 +81,7 @@ def run(
 
 def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str) -> dict[str, Any]:
     data = prepare(recipe, progress.preparing)
-    same_data(folder, data.fingerprint)
+    warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
     progress.plan = plan_fits(recipe, data)
     teacher = None
     if "teacher" in recipe.data:
@@ -89,13 +89,14 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         teacher = prepare_teacher(recipe, data, progress.watch("teacher", epochs), progress.note)
         folder.keep_rows("teacher", recipe.data["seed"], teacher.rows)
         check_teacher(recipe, teacher, data)
+        warnings += teacher.warnings
     for arm in arms_of(recipe):
         if not folder.student(arm.label).is_file() or arm.label not in folder.status.get("arms", {}):
             train_arm(recipe, arm, data, teacher, folder, progress)
     logits = evaluate_once(recipe, data, teacher, folder)
-    report = build_report(
-        recipe, data, teacher, folder.rows, folder.status["arms"], logits, environment(recipe, device), command()
-    )
+    facts = environment(recipe, device)
+    arms = folder.status["arms"]
+    report = build_report(recipe, data, teacher, folder.rows, arms, logits, warnings, facts, command())
     write_report(report, folder.path, recipe, data.classes, folder.rows, logits)
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")
@@ -117,7 +118,7 @@ def train_arm(
     backend.seed_everything(arm.seed)
     student = build_model(recipe, "student", data)
     distiller = build_distiller(recipe, data, student, teacher.model if teacher and arm.arm == "kd" else None)
-    state = state_folder(folder.path)
+    state = StateFolder(folder.path / "state")
     rows = fit(
         distiller,
         data,
@@ -131,12 +132,10 @@ def train_arm(
         watch=progress.watch(arm.label, recipe.data["train"]["epochs"]),
     )
     path = folder.student(arm.label)
-    with disk_errors(path.parent):
-        path.parent.mkdir(exist_ok=True)
-        # Keras chooses the format by the ending, so the temporary name keeps it.
-        temporary = path.with_name(f".{path.name}")
-        student.save(temporary)
-        os.replace(temporary, path)
+    with disk_errors(folder.path), tempfile.TemporaryDirectory(dir=folder.path, prefix=".student-") as temporary:
+        student.save(Path(temporary) / path.name)  # Keras writes in place and chooses the format by the ending
+        with new_file(path) as file:
+            file.write((Path(temporary) / path.name).read_bytes())
     facts = {
         "params": student.count_params(),
         "epochs": len(rows),
@@ -153,6 +152,8 @@ def evaluate_once(recipe: Recipe, data: Data, teacher: Teacher | None, folder: R
     for arm in arms_of(recipe):
         saved = keras.models.load_model(folder.student(arm.label), compile=False, safe_mode=True)
         logits[arm.label] = predict(saved, data.test, data.image_size)
+        if not np.isfinite(logits[arm.label]).all():
+            raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")
     with new_file(folder.path / "predictions.npz") as file:
         stored: dict[str, Any] = {"labels": data.test.labels, **logits}
         np.savez(file, **stored)
@@ -195,8 +196,8 @@ def _refuse_unsaveable(student: keras.Model) -> None:
             student.save(path)
             keras.models.load_model(path, compile=False, safe_mode=True)
         except Exception as error:
-            text = " ".join(str(error).split())[:300]
             raise RunError(
-                f"student: {student.name!r} can't be saved and loaded again as a .keras file ({text}). Register custom "
-                "layers with keras.saving.register_keras_serializable, and give them a get_config."
+                f"student: {student.name!r} can't be saved and loaded again as a .keras file "
+                f"({one_line(error)[:300]}). Register custom layers with keras.saving.register_keras_serializable, and "
+                "give them a get_config."
             ) from error

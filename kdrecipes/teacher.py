@@ -18,9 +18,9 @@ from kdrecipes.data.loader import Split, ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
 from kdrecipes.evaluation import accuracy, predict
-from kdrecipes.home import digest, home, locked
+from kdrecipes.home import digest, file_sha256, home, locked
 from kdrecipes.recipe import Recipe
-from kdrecipes.training import Row, _assign, fit, state_folder
+from kdrecipes.training import Row, assign, fit
 
 TEACHER_VERSION = 1
 
@@ -70,12 +70,16 @@ def prepare_teacher(
     if train is None:
         return Teacher(model, weights_fingerprint(model))
     folder = home() / "teachers" / f"{recipe.data['teacher']['name']}-{_fingerprint(recipe, data)[:20]}"
-    with locked(folder / ".lock"):  # a second run of the same teacher waits and then finds it done
+
+    def waiting() -> None:
+        note(f"another run is fine-tuning this teacher in {folder}; waiting for it")
+
+    with locked(folder / ".lock", waiting=waiting):
         if (found := state_files.load(folder / "weights")) is not None:
-            _assign(model.variables, found[0])
+            assign(model.variables, found[0])
             note(f"teacher: fine-tuned by an earlier run, {folder}")
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
-        state = state_folder(folder)
+        state = state_files.StateFolder(folder / "state")
         rows = fit(
             build_distiller(recipe, data, model, None, role="teacher"),
             data,
@@ -111,7 +115,7 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
     table = recipe.data["teacher"]
     _, provider = recipe.registry.components["model", table["name"]]
     options = recipe.options(table, "model")
-    files = {key: _file_sha256(value) for key, value in options.items() if isinstance(value, str)}
+    files = {k: file_sha256(Path(v)) for k, v in options.items() if isinstance(v, str) and Path(v).is_file()}
 
     def content(split: Split) -> list[str]:
         return [split.store.fingerprint, hashlib.sha256(np.ascontiguousarray(split.positions).tobytes()).hexdigest()]
@@ -131,11 +135,6 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
         content(data.train),
         content(data.validation),
     )
-
-
-def _file_sha256(value: str) -> str | None:
-    path = Path(value)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def preflight(teacher: Teacher, data: Data) -> list[str]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kdrecipes.backend import keras
+from kdrecipes.backend import keras, synchronize
 from kdrecipes.data.loader import EpochSetter, Loader, ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
-from kdrecipes.errors import KDRecipesError, RunError
-from kdrecipes.registry import one_line
+from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.state import StateFolder
 
 Row = dict[str, Any]
@@ -103,7 +101,7 @@ def fit(
     optimizer.build(distiller.trainable_variables)
     rows: list[Row] = []
     if (found := state.load()) and found[1]["label"] == label:
-        _assign([*distiller.variables, *optimizer.variables], found[0])
+        assign([*distiller.variables, *optimizer.variables], found[0])
         rows = found[1]["rows"]
         on_epoch(rows)
     if len(rows) < train["epochs"]:
@@ -131,11 +129,14 @@ def rehearse(distiller: Distiller, data: Data, train: Mapping[str, Any]) -> floa
     distiller.compile(optimizer=build_optimizer(train, 10), metrics=["accuracy"])
     distiller.optimizer.build(distiller.trainable_variables)
     n, size = train["batch_size"], data.image_size
-    batch = {"image": keras.ops.zeros((n, size, size, 3))}, np.zeros(n, np.int64)
+    batch: tuple = {"image": keras.ops.zeros((n, size, size, 3))}, np.zeros(n, np.int64)
+    if train.get("class_weight"):
+        batch = (*batch, np.ones(n, np.float32))
     try:
         for _ in range(2):
             started = time.monotonic()
             distiller.train_step(batch)
+            synchronize()
     except KDRecipesError:
         raise
     except Exception as error:  # a plugin's term or layer may raise anything
@@ -159,9 +160,10 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}
-        if not math.isfinite(figures.get("loss", math.nan)):
+        bad = next((name for name in ("loss", *figures) if not math.isfinite(figures.get(name, math.nan))), None)
+        if bad is not None:
             raise RunError(
-                f"{self.label}: the loss is {figures.get('loss')} after epoch {epoch + 1}. A lower learning_rate, or "
+                f"{self.label}: the {bad} is {figures.get(bad)} after epoch {epoch + 1}. A lower learning_rate, or "
                 "clip_norm = 1.0 under [train], usually mends this. Nothing of this epoch was kept."
             )
         seconds = time.monotonic() - self.started
@@ -172,13 +174,13 @@ class _Keeper(keras.callbacks.Callback):
         self.on_epoch(self.rows)
 
 
-def _assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+    """Give variables the values of a state.
+
+    Raises:
+        RunError: when they are not as many, or of other shapes.
+    """
     if len(variables) != len(arrays) or any(tuple(v.shape) != a.shape for v, a in zip(variables, arrays, strict=True)):
         raise RunError("The saved state is of another network. Start again with --overwrite.")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
-
-
-def state_folder(folder: Path) -> StateFolder:
-    """The state kept in `folder`/state."""
-    return StateFolder(folder / "state")

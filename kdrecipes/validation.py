@@ -13,9 +13,9 @@ from jsonschema.exceptions import ValidationError
 
 from kdrecipes import relations
 from kdrecipes.contract import PASSED_BY_RUN, recipe_options
-from kdrecipes.errors import EnvironmentProblem, Problem
+from kdrecipes.errors import EnvironmentProblem, Problem, one_line
 from kdrecipes.positions import Path, Positions, printable, show_path
-from kdrecipes.registry import Registry, nearest, not_loaded, one_line
+from kdrecipes.registry import Registry, nearest, not_loaded
 from kdrecipes.structure import (
     CLOSED_LISTS,
     Data,

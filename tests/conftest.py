@@ -15,6 +15,7 @@ import pytest
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: a second thread costs more than it gives
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tolerances and bit-identity are promised for the CPU
 os.environ["KDRECIPES_HOME"] = tempfile.mkdtemp(prefix="kdrecipes-tests-")
 
 from kdrecipes.registry import load_registry

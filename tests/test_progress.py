@@ -62,6 +62,13 @@ def test_expected_time_counts_what_is_still_to_do(shown, first, minutes):
     assert f"about {minutes} min in all" in text.getvalue()
 
 
+def test_expected_time_leaves_out_steps_done_by_an_earlier_run(shown):
+    progress, text = shown()
+    progress.plan = [PlannedFit("kd-0", 100, 0.1)]
+    progress.estimate("kd-0", 6.0, done=60)
+    assert "about 4 min in all" in text.getvalue()
+
+
 def test_expected_time_comes_after_twenty_steps_of_the_first_fit(shown):
     progress, text = shown()
     progress.plan = [PlannedFit("baseline-0", 100, 0.1)]

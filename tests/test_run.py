@@ -1,5 +1,6 @@
 """Whole runs on scikit-learn's digits: arms, resuming, the run folder, bad input while running."""
 
+import hashlib
 import json
 import os
 import signal
@@ -41,7 +42,7 @@ def finished(tmp_path_factory):
 
 def student_arrays(folder, label):
     model = keras.models.load_model(folder / "students" / f"{label}.keras", compile=False, safe_mode=True)
-    return [v.numpy() for v in model.variables]
+    return [v.numpy() for v in model.weights]  # not the seeds' states, which a .keras file does not hold
 
 
 def test_run_folder_holds_what_the_design_names(finished):
@@ -63,7 +64,8 @@ def test_run_folder_holds_what_the_design_names(finished):
     assert json.loads((folder / "report.json").read_text()) == report
     lock = json.loads((folder / "lock.json").read_text())
     assert lock["recipe_sha256"] == report["recipe_sha256"] == small().fingerprint
-    assert lock["dataset_sha256"] == report["dataset"]["fingerprint"]
+    assert lock["origin"]["dataset_sha256"] == report["dataset"]["fingerprint"]
+    assert lock["origin"]["components"]["model cnn"] == "built-in"
 
 
 def test_report_fits_its_schema_and_says_what_was_run(finished):
@@ -125,25 +127,93 @@ def test_same_recipe_gives_the_same_result(finished, tmp_path):
     assert again["teacher"]["sha256"] == report["teacher"]["sha256"]
 
 
-def test_arms_of_a_seed_start_from_the_same_weights_and_see_the_same_batches(monkeypatch, tmp_path):
-    seen = []
+def test_arms_of_a_seed_start_from_the_same_weights_and_are_fed_the_same_batches(monkeypatch, tmp_path):
+    seen = {}
     fit = training.fit
 
+    class Recording(training.Loader):
+        def __getitem__(self, batch):
+            x, y = super().__getitem__(batch)
+            if self.drop_last:  # the training split
+                seen[current][1].append((self.epoch, batch, x["image"].numpy().tobytes(), y.numpy().tobytes()))
+            return x, y
+
     def spying(distiller, data, train, **options):
-        if options["label"] != "teacher":
-            loader = training.Loader(data.train, 32, 8, settings=options["settings"], order_seed=options["order_seed"])
-            loader.epoch = 1
-            seen.append((options["label"], [v.numpy().copy() for v in distiller.student.variables], loader[3]))
+        nonlocal current
+        current = options["label"]
+        seen[current] = ([v.numpy().copy() for v in distiller.student.variables], [])
         return fit(distiller, data, train, **options)
 
+    current = ""
+    monkeypatch.setattr(training, "Loader", Recording)
     monkeypatch.setattr(runs, "fit", spying)
-    kdrecipes.run(small("compare.seeds=[0,1]", "train.epochs=1", "dataset.views.flip=true"), tmp_path / "run")
-    assert [label for label, _, _ in seen] == ["baseline-0", "kd-0", "baseline-1", "kd-1"]
-    for first, second in ((0, 1), (2, 3)):
-        for a, b in zip(seen[first][1], seen[second][1], strict=True):
+    monkeypatch.setattr("kdrecipes.teacher.fit", spying)
+    kdrecipes.run(small("compare.seeds=[0,1]", "dataset.views.flip=true"), tmp_path / "run")
+    assert {"baseline-0", "kd-0", "baseline-1", "kd-1"} <= set(seen)
+    for seed in (0, 1):
+        (first, fed), (second, fed_too) = seen[f"baseline-{seed}"], seen[f"kd-{seed}"]
+        assert all((a == b).all() for a, b in zip(first, second, strict=True))
+        assert fed == fed_too and len({epoch for epoch, *_ in fed}) == 2
+    assert any((a != b).any() for a, b in zip(seen["kd-0"][0], seen["kd-1"][0], strict=True))
+    assert seen["kd-0"][1] != seen["kd-1"][1]
+
+
+DROPS = """
+import kdrecipes
+
+def build(classes, image_size):
+    import keras
+    from keras import layers
+
+    pixels = keras.Input((image_size, image_size, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(layers.Rescaling(1 / 255)(pixels))
+    x = layers.Dropout(0.5)(layers.Conv2D(4, 3, activation="relu")(x))
+    return keras.Model(pixels, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    yield kdrecipes.Component(kind="model", name="drops", build=build, options={
+        "type": "object", "additionalProperties": False,
+        "properties": {"classes": {"type": "integer"}, "image_size": {"type": "integer"}}})
+"""
+
+
+@pytest.fixture
+def drops(tmp_path):
+    """Recipes whose student has dropout and layers without names."""
+    (tmp_path / "drops.py").write_text(DROPS)
+    sets = [*SMALL[2:], 'student={name="drops"}']
+    return lambda *more: kdrecipes.load_recipe("digits", [*sets, *more], plugins=[tmp_path / "drops.py"])
+
+
+def test_dropout_after_a_resume_is_what_it_would_have_been(tmp_path, drops, monkeypatch):
+    whole = tmp_path / "whole"
+    kdrecipes.run(drops(), whole)
+    fit = training.fit
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    def stopping(*arguments, **options):
+        return fit(*arguments, **{**options, "callbacks": [Stop()]})
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "fit", stopping)
+        kdrecipes.run(drops(), tmp_path / "stopped")
+    kdrecipes.run(drops(), tmp_path / "stopped")
+    for label in ("baseline-0", "kd-0"):
+        for a, b in zip(student_arrays(whole, label), student_arrays(tmp_path / "stopped", label), strict=True):
             np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(seen[first][2][0]["image"], seen[second][2][0]["image"])
-    assert any((a != b).any() for a, b in zip(seen[0][1], seen[2][1], strict=True))
+
+
+def test_layers_without_names_are_numbered_alike_in_every_build(tmp_path, drops):
+    term = 'loss={name="hint", student_layers=["conv2d_1"], teacher_layers=["stage1b_relu"], projector="linear"}'
+    with pytest.raises(RunError, match="shapes must be equal"):  # found, both times; 4 and 8 px wide
+        kdrecipes.run(drops(term), tmp_path / "run")
+    good = term.replace("stage1b_relu", "logits").replace("conv2d_1", "global_average_pooling2d")
+    kdrecipes.run(drops(good), tmp_path / "good")
 
 
 @pytest.mark.parametrize(("arm", "epoch"), [("teacher", 1), ("baseline", 0), ("kd", 0), ("kd", 1)])
@@ -201,6 +271,9 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     kdrecipes.run(recipe, tmp_path / "run")
     other = kdrecipes.run(small("train.epochs=1", "student.width=2"), tmp_path / "run", overwrite=True)
     assert json.loads((tmp_path / "run" / "report.json").read_text()) == other
+    (tmp_path / "run" / "notes.txt").write_text("precious")
+    kdrecipes.run(recipe, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "precious"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match=r"holds files that are no run \(thesis.tex"):
@@ -230,15 +303,60 @@ def test_out_that_is_a_file_is_refused(tmp_path):
         kdrecipes.run(small(), tmp_path / "file")
 
 
-def test_data_that_changed_since_the_run_began_is_refused(finished, tmp_path, monkeypatch):
+def interrupted(recipe, folder, monkeypatch):
+    """A run that stopped just after it had begun; returns its lock."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "plan_fits", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        kdrecipes.run(recipe, folder)
+    return json.loads((folder / "lock.json").read_text())
+
+
+@pytest.mark.parametrize("change", [{"dataset_sha256": "0" * 64}, {"files": {"weights.h5": "0" * 64}}])
+def test_data_or_files_that_changed_since_the_run_began_are_refused(tmp_path, monkeypatch, change):
     recipe = small("train.epochs=1")
-    monkeypatch.setattr(runs, "plan_fits", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    lock = interrupted(recipe, tmp_path / "run", monkeypatch)
+    (tmp_path / "run" / "lock.json").write_text(json.dumps({**lock, "origin": {**lock["origin"], **change}}))
+    with pytest.raises(UsageError, match=r"The (data|files that the recipe names) changed .*--out.*--overwrite"):
         kdrecipes.run(recipe, tmp_path / "run")
-    lock = json.loads((tmp_path / "run" / "lock.json").read_text())
-    (tmp_path / "run" / "lock.json").write_text(json.dumps({**lock, "dataset_sha256": "0" * 64}))
-    with pytest.raises(UsageError, match="data changed"):
-        kdrecipes.run(recipe, tmp_path / "run")
+
+
+def test_another_machine_on_the_way_is_told_in_the_report(tmp_path, monkeypatch):
+    recipe = small("train.epochs=1")
+    lock = interrupted(recipe, tmp_path / "run", monkeypatch)
+    (tmp_path / "run" / "lock.json").write_text(json.dumps({**lock, "origin": {**lock["origin"], "device": "cuda"}}))
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    assert report["warnings"] == ["the run began with device cuda and went on with cpu"]
+
+
+def test_single_file_plugin_is_recorded_with_its_sha256(tmp_path, loud, monkeypatch):
+    lock = interrupted(loud('loss={name="late"}'), tmp_path / "run", monkeypatch)
+    (digest,) = lock["origin"]["files"].values()
+    assert digest.removeprefix("sha256:") == hashlib.sha256((tmp_path / "loud.py").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["lock.json", "status.json", "history.jsonl"])
+def test_damaged_run_folder_is_one_message(tmp_path, monkeypatch, name):
+    interrupted(small(), tmp_path / "run", monkeypatch)
+    (tmp_path / "run" / name).write_text("{torn")
+    with pytest.raises(UsageError, match=rf"{name} can't be read .*--out"):
+        kdrecipes.run(small(), tmp_path / "run")
+
+
+def test_folder_with_nothing_but_leftovers_of_a_kill_is_used(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock.json.abc").write_text("half")
+    assert kdrecipes.run(small("train.epochs=1"), tmp_path / "run")["status"] == "done"
+
+
+def test_unknown_device_leaves_no_folder(tmp_path):
+    with pytest.raises(UsageError, match="--device tpu: not available here"):
+        kdrecipes.run(small(), tmp_path / "run", device="tpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_teacher_batch_larger_than_train_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"fewer than one batch of teacher\.train\.batch_size = 4096"):
+        kdrecipes.run(small("teacher.train.batch_size=4096"), tmp_path / "run")
 
 
 def test_non_finite_loss_stops_the_run_and_keeps_nothing_of_the_epoch(tmp_path):

@@ -11,7 +11,10 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.data import views as view_functions
+from kdrecipes.data.hashing import hash64
 from kdrecipes.data.store import Store
+
+_DROPOUT = 0x64726F70  # the stream of hashes that seeds dropout
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,10 @@ class Loader(keras.utils.PyDataset):
 
 
 class EpochSetter(keras.callbacks.Callback):
-    """Tells a loader which epoch `fit` has begun."""
+    """Tells a loader which epoch `fit` has begun, and seeds torch's global generator by (order seed, epoch).
+
+    Dropout draws from that generator: so arms of one seed drop alike, and an epoch after a resume is the one it was.
+    """
 
     def __init__(self, loader: Loader):
         super().__init__()
@@ -121,3 +127,4 @@ class EpochSetter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Called by `fit` before the epoch's first batch is asked for."""
         self.loader.epoch = epoch
+        torch.manual_seed(int(hash64(np.array([epoch]), _DROPOUT, self.loader.order_seed or 0)[0]) >> 1)

@@ -68,12 +68,13 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     _refuse_overlap(table, parts)
     _refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
-    batch = recipe.data["train"]["batch_size"]
-    if len(train) < batch:
-        raise RunError(
-            f"dataset.train holds {len(train)} images, fewer than one batch of train.batch_size = {batch}, and the "
-            "last incomplete batch is dropped. Lower train.batch_size."
-        )
+    trained = {"train": recipe.data["train"], "teacher.train": recipe.data.get("teacher", {}).get("train")}
+    for key, settings in trained.items():
+        if settings and len(train) < settings["batch_size"]:
+            raise RunError(
+                f"dataset.train holds {len(train)} images, fewer than one batch of {key}.batch_size = "
+                f"{settings['batch_size']}, and the last incomplete batch is dropped. Lower {key}.batch_size."
+            )
     content = hashlib.sha256()
     for part in (train, validation, test):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())

@@ -61,6 +61,7 @@ def _stock(architecture: str, classes: int, image_size: int, weights: str | None
 def _transfer(source: keras.Model, model: keras.Model) -> None:
     """Copy all weights of the 1000-class ImageNet network; a head for other classes keeps its own."""
     import keras
+    import numpy as np
 
     pairs = list(zip(*([la for la in m.layers if la.weights] for m in (source, model)), strict=True))
     if source.output_shape != model.output_shape:
@@ -71,7 +72,7 @@ def _transfer(source: keras.Model, model: keras.Model) -> None:
             # Keras' ImageNet EfficientNet divides by √std twice, in two layers; here one layer divides by std.
             after = source.layers[source.layers.index(theirs) + 1]
             mean, variance, count = theirs.get_weights()
-            mine.set_weights([mean, variance / after.scale**2, count])
+            mine.set_weights([mean, variance / np.square(after.scale), count])
             mine.finalize_state()
 
 
