@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from kdrecipes.data import store as store_module
-from kdrecipes.data.digits import ArraySource
+from kdrecipes.data.source import ArraySource
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.home import home

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.data import tfds
-from kdrecipes.data.digits import SPLIT_OPTION, ArraySource, file_facts, missing_split
+from kdrecipes.data.source import SPLIT_OPTION, ArraySource, file_facts, missing_split
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
 from kdrecipes.home import digest, disk_errors, home
 from kdrecipes.hookspecs import Component

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from kdrecipes.data.digits import SPLIT_OPTION, file_facts, missing_split
+from kdrecipes.data.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.home import digest
 from kdrecipes.hookspecs import Component

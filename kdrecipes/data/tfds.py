@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.data.digits import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.data.folder import decode
+from kdrecipes.data.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.data.tfds_prepare import last_line, prepare
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.home import digest

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from kdrecipes.data.digits import file_facts
+from kdrecipes.data.source import file_facts
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
 from kdrecipes.home import digest, disk_errors, home, locked
 
