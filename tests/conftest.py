@@ -18,7 +18,13 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tolerances and bit-identity are promised for the CPU
 os.environ["KDRECIPES_HOME"] = tempfile.mkdtemp(prefix="kdrecipes-tests-")
 
+from hypothesis import settings
+
 from kdrecipes.registry import load_registry
+
+# The same examples on every run: a new one found by chance belongs to a run by hand with more examples.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

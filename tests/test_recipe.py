@@ -441,7 +441,8 @@ BASES = [tomllib.loads((FOLDER / "valid" / name).read_text()) for name in ("ever
 
 def edited(base, edits):
     data = copy.deepcopy(base)
-    for action, which, value, word in edits:
+    for action, which, shared, word in edits:
+        value = copy.deepcopy(shared)  # or it might come to stand within itself
         spots = [(data, key) for key in data]
         for parent, key in spots:
             inner = parent[key]
