@@ -87,13 +87,18 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
     _unrepresentable(data, checker)
     problems = checker.check()
     missing = _missing_requirements(data.get("requires"))
-    if missing:
+    broken = _broken_requirements(data.get("requires"), registry)
+    if missing or broken:
         # Components of the missing plugin are unknown for that reason; what is wrong beside them still counts.
         problems = [p for p in problems if "no installed plugin provides" not in p.rule]
     if problems:
         raise RecipeError(problems)
     if missing:
         raise EnvironmentProblem(_requirement_message(checker, missing))
+    if broken:
+        index, text, error = broken[0]
+        where = checker.place(("requires", index))
+        raise EnvironmentProblem(f"{where}  requires  the recipe needs {text}, which could not be loaded: {error}.")
     resolved = resolve(data, registry)
     return Recipe(resolved, text, str(path), folder, tuple(overrides), fingerprint(resolved), registry)
 
@@ -219,6 +224,18 @@ def _missing_requirements(requires: Any) -> list[tuple[int, str, str]]:
         if not requirement.specifier.contains(installed, prereleases=True):
             missing.append((index, text, installed))
     return missing
+
+
+def _broken_requirements(requires: Any, registry: Registry) -> list[tuple[int, str, str]]:
+    """The required distributions whose plugins failed to load: (index, requirement, error)."""
+    broken = {re.sub("[-_.]+", "-", p.provider.distribution).lower(): p.error for p in registry.broken}
+    found = []
+    for index, text in enumerate(requires if isinstance(requires, list) else []):
+        requirement = parse_requirement(text)
+        name = re.sub("[-_.]+", "-", requirement.name).lower() if requirement else ""
+        if name in broken:
+            found.append((index, text, broken[name]))
+    return found
 
 
 def _requirement_message(checker: Checker, missing: list[tuple[int, str, str]]) -> str:

@@ -74,8 +74,13 @@ def install(folder, *wheels):
 def command(site, cwd, *arguments):
     """`kdrecipes ARGUMENTS` with the unpacked package first, in an empty folder, as its user would."""
     code = (
-        "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
-        f"sys.path.insert(0, {str(site)!r}); from kdrecipes.cli import main; main()"
+        "import sys, importlib.metadata as m\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
+        f"site = {str(site)!r}; sys.path.insert(0, site); find = m.MetadataPathFinder.find_distributions\n"
+        # the environment's own editable kdrecipes and plugins are hidden, metadata too
+        "ours = lambda d: not d.name.startswith('kdrecipes') or str(d._path).startswith(site)\n"
+        "m.MetadataPathFinder.find_distributions = lambda *a: filter(ours, find(*a))\n"
+        "from kdrecipes.cli import main; main()"
     )
     cwd.mkdir(exist_ok=True)
     return run([sys.executable, "-I", "-c", code, *arguments], cwd=cwd, env=dict(os.environ))

@@ -333,3 +333,11 @@ def test_public_names():
             assert getattr(kdrecipes, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         kdrecipes.nonsense  # noqa: B018
+
+
+def test_a_required_plugin_that_is_broken_is_no_fault_of_the_recipe(install, tmp_path):
+    install("kdrecipes-broken", "raise RuntimeError('no such library')")
+    text = Path(DIGITS).read_text().replace("schema_version = 1", 'schema_version = 1\nrequires = ["kdrecipes_broken"]')
+    (tmp_path / "r.toml").write_text(text.replace('name = "cnn"', 'name = "from_broken"', 1))
+    with pytest.raises(EnvironmentProblem, match="the recipe needs kdrecipes_broken, which could not be loaded"):
+        load_recipe(tmp_path / "r.toml")
