@@ -28,6 +28,9 @@ SMALL = [
     "dataset.validation=0.2",
 ]
 
+# … and the lines of its history: (arm, epoch).
+EPOCHS = [("teacher", 1), ("teacher", 2), ("teacher", 3), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)]
+
 
 def small(*more):
     return kdrecipes.load_recipe("digits", [*SMALL, *more])
@@ -99,15 +102,7 @@ def test_figures_are_those_of_the_saved_file(finished):
 def test_history_has_a_line_for_each_arm_and_epoch(finished):
     folder, _ = finished
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    assert [(row["arm"], row["epoch"]) for row in rows] == [
-        ("teacher", 1),
-        ("teacher", 2),
-        ("teacher", 3),
-        ("baseline", 1),
-        ("baseline", 2),
-        ("kd", 1),
-        ("kd", 2),
-    ]
+    assert [(row["arm"], row["epoch"]) for row in rows] == EPOCHS
     assert {"loss", "label_loss", "kd", "accuracy", "val_accuracy", "val_loss"} <= rows[-1].keys()
 
 
@@ -249,15 +244,7 @@ def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, monkeypa
         for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "run", label), strict=True):
             np.testing.assert_array_equal(a, b)
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    assert [(row["arm"], row["epoch"]) for row in rows] == [
-        ("teacher", 1),
-        ("teacher", 2),
-        ("teacher", 3),
-        ("baseline", 1),
-        ("baseline", 2),
-        ("kd", 1),
-        ("kd", 2),
-    ]
+    assert [(row["arm"], row["epoch"]) for row in rows] == EPOCHS
 
 
 def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, tmp_path):
