@@ -28,7 +28,7 @@ SMALL = [
     "dataset.validation=0.2",
 ]
 
-# … and the lines of its history: (arm, epoch).
+# What a run of SMALL does: the lines of its history, (arm, epoch).
 EPOCHS = [("teacher", 1), ("teacher", 2), ("teacher", 3), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)]
 
 
