@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,13 +46,40 @@ class ViewSettings:
     seed: int = 0
 
 
+TeacherOutputs = Callable[[int, np.ndarray], np.ndarray]  # epoch, positions in the split → logits (batch, classes)
+
+
+def show(
+    split: Split, chosen: np.ndarray, size: int, settings: ViewSettings | None = None, epoch: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the networks see of some examples in an epoch: the one place where views are made.
+
+    Args:
+        split: the examples.
+        chosen: int64 (batch,), positions in the split.
+        size: pixels per side.
+        settings: the views; None shows every image whole, as evaluation does.
+        epoch: counted from 0.
+
+    Returns:
+        Images, float32 (batch, size, size, 3), 0–255, and labels, int64 (batch,).
+    """
+    rows = split.positions[chosen]
+    images = split.store.images[rows]
+    parameters = None
+    if settings is not None and settings.views:
+        index = split.store.index[rows]
+        parameters = view_functions.draw(settings.views, settings.seed, epoch, index, images.shape[1])
+    return view_functions.apply(images, parameters, size), torch.from_numpy(split.store.labels[rows])
+
+
 class Loader(keras.utils.PyDataset):
     """Batches `(x, y)` or `(x, y, sample_weight)` for `fit`, `evaluate` and `predict`.
 
     `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
-    split; `y` is int64 (batch,). `loader[i]` is batch `i` of epoch `loader.epoch`, which `EpochSetter` keeps in step
-    with `fit`. Nothing is drawn from a global generator; so `fit` must be told `shuffle=False`, without which Keras
-    orders the batches by Python's.
+    split, and with `teacher` its logits, `"teacher"` (batch, classes); `y` is int64 (batch,). `loader[i]` is batch `i`
+    of epoch `loader.epoch`, which `EpochSetter` keeps in step with `fit`. Nothing is drawn from a global generator; so
+    `fit` must be told `shuffle=False`, without which Keras orders the batches by Python's.
 
     Args:
         split: the examples.
@@ -62,6 +89,7 @@ class Loader(keras.utils.PyDataset):
         order_seed: shuffles by (seed, epoch); None keeps the split's order.
         drop_last: leave an incomplete last batch out.
         class_weight: float (classes,), the weight of each class's examples.
+        teacher: the teacher's logits by epoch and positions in the split; None where it is asked live.
     """
 
     def __init__(
@@ -74,11 +102,12 @@ class Loader(keras.utils.PyDataset):
         order_seed: int | None = None,
         drop_last: bool = False,
         class_weight: np.ndarray | None = None,
+        teacher: TeacherOutputs | None = None,
     ):
         super().__init__()
         self.split, self.batch_size, self.size = split, batch_size, size
         self.settings, self.order_seed = settings, order_seed
-        self.drop_last, self.class_weight = drop_last, class_weight
+        self.drop_last, self.class_weight, self.teacher = drop_last, class_weight, teacher
         self.epoch = 0
         self._order: tuple[int, np.ndarray] | None = None
 
@@ -99,19 +128,13 @@ class Loader(keras.utils.PyDataset):
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
         chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
-        rows = self.split.positions[chosen]
-        images = self.split.store.images[rows]
-        parameters = None
-        if self.settings is not None and self.settings.views:
-            index = self.split.store.index[rows]
-            settings = self.settings
-            parameters = view_functions.draw(settings.views, settings.seed, self.epoch, index, images.shape[1])
-        labels = self.split.store.labels[rows]
-        x = {"image": view_functions.apply(images, parameters, self.size), "index": torch.from_numpy(chosen.copy())}
-        y = torch.from_numpy(labels)
+        image, y = show(self.split, chosen, self.size, self.settings, self.epoch)
+        x = {"image": image, "index": torch.from_numpy(chosen.copy())}
+        if self.teacher is not None:
+            x["teacher"] = torch.from_numpy(self.teacher(self.epoch, chosen))
         if self.class_weight is None:
             return x, y
-        return x, y, torch.from_numpy(self.class_weight[labels].astype(np.float32))
+        return x, y, torch.from_numpy(self.class_weight[y.numpy()].astype(np.float32))
 
 
 class EpochSetter(keras.callbacks.Callback):
