@@ -1,12 +1,13 @@
-"""The fast path: native torch kernels on channels-last memory inside ordinary Keras layers.
+"""The fast path: native torch kernels on channels-last memory inside ordinary Keras models.
 
-Stock Keras on torch copies NHWC→NCHW→NHWC around every convolution and computes batch normalisation in a chain of
-small operations. `accelerate` replaces the `call` of single layer instances; classes, weights, configuration and saved
-files stay Keras' own.
+Stock Keras on torch copies NHWC→NCHW→NHWC around every convolution, computes batch normalisation in a chain of small
+operations and goes through many Python calls for every layer. `accelerate` replaces the `call` of single layer and
+graph instances; classes, weights, configuration and saved files stay Keras' own.
 """
 
 from __future__ import annotations
 
-from kdrecipes.fast.layers import accelerate
+from kdrecipes.fast.accelerate import accelerate, restore
+from kdrecipes.fast.optimizers import accelerate_optimizer
 
-__all__ = ["accelerate"]
+__all__ = ["accelerate", "accelerate_optimizer", "restore"]

@@ -1,0 +1,227 @@
+"""A Functional model's graph as a flat list of steps: no Keras call for a layer that torch computes by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from keras import tree
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.models.functional import Functional, operation_fn
+
+from kdrecipes.fast.native import Function, Layout, Native, convolution, fits
+from kdrecipes.backend import keras
+
+layers = keras.layers
+
+
+class Step(NamedTuple):
+    """One computation.
+
+    Attributes:
+        function: from one value, or a list of several, and `training`, to the result.
+        inputs: the slot it reads, or a list of slots.
+        output: the slot it fills, or a list of slots.
+        drops: slots that nothing reads after it.
+    """
+
+    function: Function
+    inputs: int | list[int]
+    output: int | list[int]
+    drops: tuple[int, ...]
+
+
+class Plan(NamedTuple):
+    """Steps in order, how many slots they use, and the slots of the model's outputs."""
+
+    steps: list[Step]
+    slots: int
+    outputs: list[int]
+
+
+def is_graph(model: Any) -> bool:
+    """Whether `graph_call` can stand in for a model's `call`: Functional, with Keras' own `call`, no masks."""
+    return (
+        isinstance(model, Functional)
+        and type(model).call is Functional.call
+        and not any(getattr(tensor, "_keras_mask", None) is not None for node in _nodes(model) for tensor in node.outputs)
+    )
+
+
+def graph_call(model: Functional, natives: Mapping[Any, Native], is_own: Callable[[Any], bool]) -> Callable[..., Any]:
+    """What computes a Functional model, in place of its `call`.
+
+    Args:
+        model: one for which `is_graph` holds.
+        natives: the native computation of each layer that has one.
+        is_own: whether a layer's call is still the one that `accelerate` gave it. Another's, such as one that records
+            the layer's output, is called as Keras calls it, and so is a layer with torch hooks.
+    """
+    stock = model.call
+    mine = [layer for layer in model._operations if layer in natives]
+    plans: dict[frozenset[int], Plan] = {}
+    single = len(model.inputs) == 1 and len(model.outputs) == 1
+    rank, dtype = len(model.inputs[0].shape), getattr(torch, model.inputs[0].dtype, None)
+
+    def call(inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        plain = isinstance(inputs, torch.Tensor)
+        if mask is not None or kwargs or in_stateless_scope() or (plain and inputs.is_meta):
+            return stock(inputs, training=training, mask=mask, **kwargs)
+        if plain and single and inputs.ndim == rank and inputs.dtype == dtype and not hasattr(inputs, "_keras_mask"):
+            values = [inputs]
+        else:
+            values = model._standardize_inputs(inputs)
+            if any(value is None or value.is_meta or hasattr(value, "_keras_mask") for value in values):
+                return stock(inputs, training=training)
+        others = frozenset(id(layer) for layer in mine if not is_own(layer))
+        if others not in plans:
+            plans[others] = make_plan(model, {layer: natives[layer] for layer in mine if id(layer) not in others})
+        outputs = run_plan(plans[others], values, training)
+        return outputs[0] if single else tree.pack_sequence_as(model._outputs_struct, outputs)
+
+    return call
+
+
+def run_plan(plan: Plan, inputs: list[Any], training: bool | None) -> list[Any]:
+    """The model's outputs, flat."""
+    values: list[Any] = [*inputs, *[None] * (plan.slots - len(inputs))]
+    for function, source, target, drops in plan.steps:
+        given = values[source] if isinstance(source, int) else [values[slot] for slot in source]
+        result = function(given, training)
+        if isinstance(target, int):
+            values[target] = result
+        else:
+            for slot, value in zip(target, tree.flatten(result), strict=True):
+                values[slot] = value
+        for slot in drops:
+            values[slot] = None
+    return [values[slot] for slot in plan.outputs]
+
+
+def make_plan(model: Functional, natives: Mapping[Any, Native]) -> Plan:
+    """The steps of a model; the given layers are computed natively, everything else is called as Keras does."""
+    builder = _Builder(model, natives)
+    for node in _nodes(model):
+        builder.add(node)
+    outputs = [builder.slot(tensor, Layout.KERAS) for tensor in model.outputs]
+    last: dict[int, int] = {}
+    for i, step in enumerate(builder.steps):
+        last.update(dict.fromkeys([step.inputs] if isinstance(step.inputs, int) else step.inputs, i))
+    drops: dict[int, list[int]] = {}
+    for slot, i in last.items():
+        if slot not in outputs:
+            drops.setdefault(i, []).append(slot)
+    steps = [step._replace(drops=tuple(drops.get(i, ()))) for i, step in enumerate(builder.steps)]
+    return Plan(steps, builder.slots, outputs)
+
+
+def _nodes(model: Functional) -> list[Any]:
+    """The graph's nodes without its inputs, each after what it reads."""
+    by_depth = model._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+
+
+class _Builder:
+    def __init__(self, model: Functional, natives: Mapping[Any, Native]):
+        self.natives = natives
+        self.steps: list[Step] = []
+        self.slots = len(model.inputs)
+        self.found = {(id(tensor), Layout.KERAS): i for i, tensor in enumerate(model.inputs)}
+        nodes = _nodes(model)
+        self.readers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
+        self.readers.update(id(tensor) for tensor in model.outputs)
+        self.maker = {id(tensor): node for node in nodes for tensor in node.outputs}
+        self.skipped = {id(node) for node in nodes if self._is_border(node, nodes)}
+
+    def slot(self, tensor: Any, layout: Layout) -> int:
+        """Where a value stands in a layout; a view is added where it stands in the other one alone."""
+        key = (id(tensor), layout)
+        if key not in self.found:
+            other = Layout.KERAS if layout is Layout.IMAGE else Layout.IMAGE
+            order = (0, 3, 1, 2) if layout is Layout.IMAGE else (0, 2, 3, 1)
+            source = self.found[id(tensor), other]
+            self._append(lambda x, training: x.permute(order), source, tensor, layout)
+        return self.found[key]
+
+    def _append(self, function: Function, inputs: int | list[int], tensors: Any, layout: Layout) -> None:
+        first = self.slots
+        many = isinstance(tensors, list)
+        for tensor in tensors if many else [tensors]:
+            self.found[id(tensor), layout] = self.slots
+            self.slots += 1
+        output = list(range(first, self.slots)) if many else first
+        self.steps.append(Step(function, inputs, output, ()))
+
+    def add(self, node: Any) -> None:
+        """Append a node's step."""
+        if id(node) in self.skipped:
+            return
+        made = self._native(node)
+        if made is None:
+            tensors = list({id(tensor): tensor for tensor in node.input_tensors}.values())
+            slots = [self.slot(tensor, Layout.KERAS) for tensor in tensors]
+            self._append(_as_keras(node, [id(t) for t in tensors]), slots, list(node.outputs), Layout.KERAS)
+            return
+        tensors, border = node.input_tensors, None
+        if id(padding := self.maker.get(id(tensors[0]))) in self.skipped:
+            tensors, border = padding.input_tensors, padding.operation.padding
+        layout = made.takes
+        if layout is Layout.ANY:
+            images = all((id(tensor), Layout.IMAGE) in self.found for tensor in tensors)
+            layout = Layout.IMAGE if images else Layout.KERAS
+        function = made.function
+        if border is not None:
+            function = convolution(node.operation, border=(border[0][0], border[1][0]))
+        elif self._is_fresh(tensors[0]):
+            function = made.in_place or function
+        slots = [self.slot(tensor, layout) for tensor in tensors]
+        merges = isinstance(node.arguments.args[0], list | tuple)
+        gives = layout if made.gives is Layout.ANY else made.gives
+        self._append(function, slots if merges else slots[0], node.outputs[0], gives)
+
+    def _native(self, node: Any) -> Native | None:
+        """The node's native computation, where the call is a plain one on tensors that it fits."""
+        made = self.natives.get(node.operation)
+        given = node.arguments
+        if made is None or given.kwargs or len(given.args) != 1:
+            return None
+        tensors = list(given.args[0]) if isinstance(given.args[0], list | tuple) else [given.args[0]]
+        if not all(isinstance(t, keras.KerasTensor) and t.dtype == "float32" for t in tensors):
+            return None
+        return made if fits(made, [len(t.shape) for t in tensors]) else None
+
+    def _is_fresh(self, tensor: Any) -> bool:
+        """Whether a value is a native result that nothing but its one reader, and nothing in autograd, needs."""
+        node = self.maker.get(id(tensor))
+        if node is None or self.readers[id(tensor)] > 1:
+            return False
+        made = self._native(node)
+        return made is not None and made.leaves
+
+    def _is_border(self, node: Any, nodes: list[Any]) -> bool:
+        """Whether a node pads evenly for one valid convolution alone, which then pads by itself."""
+        if type(node.operation) is not layers.ZeroPadding2D or self._native(node) is None:
+            return False
+        (top, bottom), (left, right) = node.operation.padding
+        readers = [n for n in nodes if any(t is node.outputs[0] for t in n.input_tensors)]
+        if (top, left) != (bottom, right) or len(readers) != 1 or self.readers[id(node.outputs[0])] != 1:
+            return False
+        reader = readers[0].operation
+        return (
+            type(reader) in (layers.Conv2D, layers.DepthwiseConv2D)
+            and self._native(readers[0]) is not None
+            and reader.padding == "valid"
+        )
+
+
+def _as_keras(node: Any, ids: list[int]) -> Function:
+    """A node's own call, as a Functional model makes it."""
+    operation, arguments = node.operation, node.arguments
+
+    def function(values: list[Any], training: bool | None) -> Any:
+        args, kwargs = arguments.fill_in(dict(zip(ids, values, strict=True)))
+        return operation_fn(operation, training=training)(*args, **kwargs)
+
+    return function

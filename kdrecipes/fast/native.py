@@ -1,0 +1,365 @@
+"""Torch's own functions for single Keras layers: convolution, normalisation, pooling, activations, merges.
+
+Images are computed channels first on channels-last memory: `x.permute(0, 3, 1, 2)` of Keras' (batch, height, width,
+channels) is such a tensor, without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from kdrecipes.backend import keras
+
+Function = Callable[[Any, bool], Any]  # tensor (a list of them for merges), training → tensor
+layers = keras.layers
+
+
+class Layout(Enum):
+    """How a native function's tensors are laid out."""
+
+    IMAGE = "(batch, channels, height, width) on channels-last memory"
+    KERAS = "as Keras has it, channels last"
+    ANY = "takes either; gives what it takes"
+
+
+class Native(NamedTuple):
+    """A layer's computation by torch's own functions.
+
+    Attributes:
+        function: from a tensor, or a list of them for a merge, and `training`, to a tensor.
+        takes, gives: the layouts of its inputs and output.
+        leaves: whether autograd has no need of the output, which may then be changed in place.
+        in_place: the same function writing over its input, where there is one.
+        ranks: how many dimensions its inputs may have, all the same; empty: 4 for images, else any.
+    """
+
+    function: Function
+    takes: Layout
+    gives: Layout
+    leaves: bool = False
+    in_place: Function | None = None
+    ranks: tuple[int, ...] = ()
+
+
+def fits(made: Native, ranks: list[int]) -> bool:
+    """Whether inputs of these numbers of dimensions can be taken."""
+    allowed = made.ranks or ((4,) if Layout.IMAGE in (made.takes, made.gives) else ())
+    return len(set(ranks)) == 1 and (not allowed or ranks[0] in allowed)
+
+
+def native(layer: Any) -> Native | None:
+    """The native computation of a layer; None where it is left to Keras.
+
+    Taken are exactly Keras' own classes (a subclass may compute anything), built, computing in float32, channels last,
+    without an activity regulariser, rematerialisation, quantisation or LoRA.
+    """
+    make = _MAKERS.get(type(layer))
+    if (
+        make is None
+        or not layer.built
+        or layer.compute_dtype != "float32"
+        or layer.variable_dtype != "float32"
+        or getattr(layer, "data_format", "channels_last") != "channels_last"
+        or layer.activity_regularizer is not None
+        or layer._remat_mode is not None
+        or getattr(layer, "quantization_mode", None) is not None
+        or getattr(layer, "lora_enabled", False)
+    ):
+        return None
+    return make(layer)
+
+
+# --- activations -----------------------------------------------------------------------------------------------------
+
+_ACTIVATIONS: dict[Any, Callable[[torch.Tensor], torch.Tensor]] = {
+    keras.activations.linear: lambda x: x,
+    keras.activations.relu: torch.relu,
+    keras.activations.relu6: F.relu6,
+    keras.activations.sigmoid: torch.sigmoid,
+    keras.activations.tanh: torch.tanh,
+    keras.activations.silu: F.silu,
+    keras.activations.hard_silu: F.hardswish,
+    keras.activations.hard_sigmoid: F.hardsigmoid,
+    keras.activations.gelu: F.gelu,
+    keras.activations.elu: F.elu,
+    keras.activations.selu: F.selu,
+    keras.activations.mish: F.mish,
+    keras.activations.softplus: F.softplus,
+}
+
+
+def activation_of(layer: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """The elementwise native form of a layer's activation; None where there is none (softmax, custom ones)."""
+    activation = getattr(layer, "activation", None)
+    return _ACTIVATIONS[keras.activations.linear] if activation is None else _ACTIVATIONS.get(activation)
+
+
+# Writing over the input needs autograd to work from the output alone.
+_IN_PLACE: dict[Any, Callable[[torch.Tensor], torch.Tensor]] = {
+    torch.relu: torch.relu_,
+    F.relu6: lambda x: F.hardtanh_(x, 0.0, 6.0),
+}
+
+
+def _activation(layer: Any) -> Native | None:
+    function = activation_of(layer)
+    return None if function is None else _elementwise(function)
+
+
+def _elementwise(function: Callable[[Any], Any]) -> Native:
+    over = _IN_PLACE.get(function)
+    return Native(
+        lambda x, training: function(x),
+        Layout.ANY,
+        Layout.ANY,
+        in_place=over and (lambda x, training: over(x)),
+    )
+
+
+def _relu(layer: Any) -> Native | None:
+    if layer.threshold != 0:
+        return None
+    slope, top = float(layer.negative_slope), layer.max_value
+    if slope == 0:
+        if top is None:
+            return _elementwise(torch.relu)
+        return _elementwise(F.relu6) if top == 6 else _elementwise(lambda x: F.hardtanh(x, 0.0, float(top)))
+    return _elementwise(lambda x: F.leaky_relu(x, slope)) if top is None else None
+
+
+def _leaky_relu(layer: Any) -> Native:
+    slope = float(layer.negative_slope)
+    return _elementwise(lambda x: F.leaky_relu(x, slope))
+
+
+def _rescaling(layer: Any) -> Native | None:
+    scale, offset = layer.scale, layer.offset
+    if not isinstance(scale, int | float) or not isinstance(offset, int | float):
+        return None
+    return _elementwise(lambda x: x * scale + offset)
+
+
+def _dropout(layer: Any) -> Native:
+    stock = type(layer).call  # its random numbers are Keras' own
+    return Native(
+        lambda x, training: stock(layer, x, training=True) if training and layer.rate > 0 else x,
+        Layout.KERAS,
+        Layout.KERAS,
+    )
+
+
+# --- convolution and dense -------------------------------------------------------------------------------------------
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """TensorFlow's "same": as many output pixels as size / stride, rounded up; the odd pixel goes behind."""
+    total = max(0, (-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)
+    return total // 2, total - total // 2
+
+
+def pad_same(
+    x: torch.Tensor, kernel: Any, strides: Any, dilation: Any, mode: str = "constant"
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """What is left to pad for the operation itself, after padding by hand what it can't: sides that differ."""
+    top, bottom = same_padding(x.shape[2], kernel[0], strides[0], dilation[0])
+    left, right = same_padding(x.shape[3], kernel[1], strides[1], dilation[1])
+    if (top, left) == (bottom, right):
+        return x, (top, left)
+    return F.pad(x, (left, right, top, bottom), mode=mode), (0, 0)
+
+
+def convolution(layer: Any, border: tuple[int, int] = (0, 0)) -> Function | None:
+    """Conv2D or DepthwiseConv2D; `border`: pixels of black added on both sides first, from a padding layer before."""
+    activate = activation_of(layer)
+    if activate is None or layer.padding not in ("same", "valid"):
+        return None
+    kernel = torch_kernel(layer)
+    bias = layer.bias._value if layer.use_bias else None
+    strides, dilation = layer.strides, layer.dilation_rate
+    groups = layer.groups if type(layer) is layers.Conv2D else kernel.shape[0] // layer.depth_multiplier
+    size = layer.kernel_size
+    # Of a pixel a convolution of one pixel is itself, whatever the padding.
+    same = layer.padding == "same" and (tuple(size) != (1, 1) or tuple(strides) != (1, 1))
+
+    def function(x: Any, training: bool) -> Any:
+        padding = border
+        if same:
+            x, padding = pad_same(x, size, strides, dilation)
+        return activate(F.conv2d(x, torch_kernel(layer), bias, strides, padding, dilation, groups))
+
+    return function
+
+
+def kernel_of(layer: Any) -> torch.Tensor | None:
+    """A convolution's kernel, in Keras' shape; None for other layers."""
+    if type(layer) is layers.Conv2D:
+        return layer._kernel._value
+    return layer.kernel._value if type(layer) is layers.DepthwiseConv2D else None
+
+
+def torch_kernel(layer: Any) -> torch.Tensor:
+    """A view of a convolution's kernel as torch wants it: (out, in / groups, height, width)."""
+    if type(layer) is layers.Conv2D:
+        return layer._kernel._value.permute(3, 2, 0, 1)
+    kernel = layer.kernel._value
+    height, width, channels, multiplier = kernel.shape
+    return kernel.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+
+
+def _convolution(layer: Any) -> Native | None:
+    function = convolution(layer)
+    linear = activation_of(layer) is _ACTIVATIONS[keras.activations.linear]
+    return None if function is None else Native(function, Layout.IMAGE, Layout.IMAGE, leaves=linear)
+
+
+def _dense(layer: Any) -> Native | None:
+    activate = activation_of(layer)
+    if activate is None:
+        return None
+    bias = layer.bias._value if layer.use_bias else None
+    kernel = layer._kernel._value
+    return Native(lambda x, training: activate(F.linear(x, kernel.T, bias)), Layout.KERAS, Layout.KERAS)
+
+
+def _zero_padding(layer: Any) -> Native:
+    (top, bottom), (left, right) = layer.padding
+    return Native(lambda x, training: F.pad(x, (left, right, top, bottom)), Layout.IMAGE, Layout.IMAGE)
+
+
+# --- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def _scale_and_offset(layer: Any) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    return (layer.gamma._value if layer.scale else None, layer.beta._value if layer.center else None)
+
+
+def _batch_normalization(layer: Any) -> Native | None:
+    if layer.axis not in (-1, 3) or layer.synchronized:
+        return None
+    weight, bias = _scale_and_offset(layer)
+    mean, variance = layer.moving_mean._value, layer.moving_variance._value
+    epsilon = layer.epsilon
+    stock = type(layer).call
+
+    def function(x: Any, training: bool) -> Any:
+        if not (training and layer.trainable):
+            return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, epsilon)
+        count = x.numel() // x.shape[1]
+        if count < 2:  # torch refuses to normalise one value per channel
+            return stock(layer, x.movedim(1, -1), training=True).movedim(-1, 1)
+        # Torch moves its variance towards n / (n − 1) times the batch's, Keras towards the batch's own: so what torch
+        # moves is scaled by n / (n − 1) and back. `.data`: autograd would take this for a change of what it saved.
+        moving = variance.data
+        moving.mul_(count / (count - 1))
+        y = F.batch_norm(x, mean, variance, weight, bias, True, 1 - layer.momentum, epsilon)
+        moving.mul_((count - 1) / count)
+        return y
+
+    return Native(function, Layout.IMAGE, Layout.IMAGE, leaves=True, ranks=(2, 4))
+
+
+def _group_normalization(layer: Any) -> Native | None:
+    if layer.axis not in (-1, 3):
+        return None
+    weight, bias = _scale_and_offset(layer)
+    groups, epsilon = layer.groups, layer.epsilon
+    return Native(lambda x, training: F.group_norm(x, groups, weight, bias, epsilon), Layout.IMAGE, Layout.IMAGE)
+
+
+def _layer_normalization(layer: Any) -> Native | None:
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    if axes != [-1] or layer.rms_scaling or not (layer.scale and layer.center):
+        return None
+    weight, bias = _scale_and_offset(layer)
+    shape, epsilon = tuple(weight.shape), layer.epsilon  # type: ignore[union-attr]
+    return Native(lambda x, training: F.layer_norm(x, shape, weight, bias, epsilon), Layout.KERAS, Layout.KERAS)
+
+
+# --- pooling and merges ----------------------------------------------------------------------------------------------
+
+
+def _pooling(layer: Any) -> Native | None:
+    size, strides = layer.pool_size, layer.strides
+    if layer.padding not in ("same", "valid"):
+        return None
+    same = layer.padding == "same"
+
+    def function(x: Any, training: bool) -> Any:
+        padding = (0, 0)
+        if same:  # where the sides differ Keras on torch repeats the edge
+            x, padding = pad_same(x, size, strides, (1, 1), mode="replicate")
+        if type(layer) is layers.MaxPooling2D:
+            return F.max_pool2d(x, size, strides, padding)
+        return F.avg_pool2d(x, size, strides, padding, count_include_pad=False)
+
+    return Native(function, Layout.IMAGE, Layout.IMAGE)
+
+
+def _global_pooling(layer: Any) -> Native:
+    keep = layer.keepdims
+    if type(layer) is layers.GlobalAveragePooling2D:
+        return Native(
+            lambda x, training: x.mean((2, 3), keepdim=keep), Layout.IMAGE, Layout.IMAGE if keep else Layout.KERAS
+        )
+    return Native(
+        lambda x, training: x.amax((2, 3), keepdim=keep), Layout.IMAGE, Layout.IMAGE if keep else Layout.KERAS
+    )
+
+
+def _reshape(layer: Any) -> Native:
+    return Native(lambda x, training: x.reshape(x.shape[0], *layer.target_shape), Layout.KERAS, Layout.KERAS)
+
+
+def _add(layer: Any) -> Native:
+    def function(x: Any, training: bool) -> Any:
+        total = x[0] + x[1]
+        for more in x[2:]:
+            total = total + more
+        return total
+
+    return Native(function, Layout.ANY, Layout.ANY, leaves=True)
+
+
+def _multiply(layer: Any) -> Native:
+    def function(x: Any, training: bool) -> Any:
+        product = x[0] * x[1]
+        for more in x[2:]:
+            product = product * more
+        return product
+
+    return Native(function, Layout.ANY, Layout.ANY)
+
+
+def _concatenate(layer: Any) -> Native | None:
+    if layer.axis not in (-1, 3):
+        return None
+    return Native(lambda x, training: torch.cat(x, 1), Layout.IMAGE, Layout.IMAGE)
+
+
+_MAKERS: dict[type, Callable[[Any], Native | None]] = {
+    layers.Activation: _activation,
+    layers.ReLU: _relu,
+    layers.LeakyReLU: _leaky_relu,
+    layers.Rescaling: _rescaling,
+    layers.Dropout: _dropout,
+    layers.Conv2D: _convolution,
+    layers.DepthwiseConv2D: _convolution,
+    layers.Dense: _dense,
+    layers.ZeroPadding2D: _zero_padding,
+    layers.BatchNormalization: _batch_normalization,
+    layers.GroupNormalization: _group_normalization,
+    layers.LayerNormalization: _layer_normalization,
+    layers.MaxPooling2D: _pooling,
+    layers.AveragePooling2D: _pooling,
+    layers.GlobalAveragePooling2D: _global_pooling,
+    layers.GlobalMaxPooling2D: _global_pooling,
+    layers.Reshape: _reshape,
+    layers.Add: _add,
+    layers.Multiply: _multiply,
+    layers.Concatenate: _concatenate,
+}
