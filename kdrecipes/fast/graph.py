@@ -185,7 +185,10 @@ class _Builder:
         """The node's native computation, where the call is a plain one on tensors that it fits."""
         made = self.natives.get(node.operation)
         given = node.arguments
-        if made is None or given.kwargs or len(given.args) != 1:
+        # `training` as the graph was built counts where none is given; Keras' graph then says False, or nothing.
+        if made is None or len(given.args) != 1 or any(given.kwargs.get(key) for key in ("training", "mask")):
+            return None
+        if not set(given.kwargs) <= {"training", "mask"}:
             return None
         tensors = list(given.args[0]) if isinstance(given.args[0], list | tuple) else [given.args[0]]
         if not all(isinstance(t, keras.KerasTensor) and t.dtype == "float32" for t in tensors):

@@ -146,10 +146,17 @@ def _rescaling(layer: Any) -> Native | None:
 
 def _dropout(layer: Any) -> Native:
     stock = type(layer).call  # its random numbers are Keras' own
+    shape = layer.noise_shape
+    if shape is not None and len(shape) == 4 and shape[0] is None and set(shape[1:]) == {1}:
+        # Whole examples are dropped (stochastic depth): one factor for each, in place of a mask as large as the images.
+        return Native(
+            lambda x, training: x * stock(layer, x.new_ones(len(x), 1, 1, 1), training=True) if training else x,
+            Layout.ANY,
+            Layout.ANY,
+            ranks=(4,),
+        )
     return Native(
-        lambda x, training: stock(layer, x, training=True) if training and layer.rate > 0 else x,
-        Layout.KERAS,
-        Layout.KERAS,
+        lambda x, training: stock(layer, x, training=True) if training else x, Layout.KERAS, Layout.KERAS
     )
 
 
