@@ -8,6 +8,7 @@ graph instances; classes, weights, configuration and saved files stay Keras' own
 from __future__ import annotations
 
 from kdrecipes.fast.accelerate import accelerate, restore
+from kdrecipes.fast.frozen import frozen
 from kdrecipes.fast.optimizers import accelerate_optimizer
 
-__all__ = ["accelerate", "accelerate_optimizer", "restore"]
+__all__ = ["accelerate", "accelerate_optimizer", "frozen", "restore"]

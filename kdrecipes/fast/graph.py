@@ -11,8 +11,8 @@ from keras import tree
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.models.functional import Functional, operation_fn
 
-from kdrecipes.fast.native import Function, Layout, Native, convolution, fits
 from kdrecipes.backend import keras
+from kdrecipes.fast.native import CONVOLUTIONS, Function, Layout, Native, convolution, fits
 
 layers = keras.layers
 
@@ -100,9 +100,16 @@ def run_plan(plan: Plan, inputs: list[Any], training: bool | None) -> list[Any]:
     return [values[slot] for slot in plan.outputs]
 
 
-def make_plan(model: Functional, natives: Mapping[Any, Native]) -> Plan:
-    """The steps of a model; the given layers are computed natively, everything else is called as Keras does."""
-    builder = _Builder(model, natives)
+def make_plan(model: Functional, natives: Mapping[Any, Native], frozen: bool = False) -> Plan:
+    """The steps of a model; the given layers are computed natively, everything else is called as Keras does.
+
+    Args:
+        model: one for which `is_graph` holds.
+        natives: the native computation of each layer that has one.
+        frozen: for inference with the weights as they are now: batch normalisation is folded into convolutions, and
+            graphs inside the graph run as plans of their own.
+    """
+    builder = _Builder(model, natives, frozen)
     for node in _nodes(model):
         builder.add(node)
     outputs = [builder.slot(tensor, Layout.KERAS) for tensor in model.outputs]
@@ -124,16 +131,20 @@ def _nodes(model: Functional) -> list[Any]:
 
 
 class _Builder:
-    def __init__(self, model: Functional, natives: Mapping[Any, Native]):
-        self.natives = natives
+    def __init__(self, model: Functional, natives: Mapping[Any, Native], frozen: bool):
+        self.natives, self.frozen = natives, frozen
         self.steps: list[Step] = []
         self.slots = len(model.inputs)
         self.found = {(id(tensor), Layout.KERAS): i for i, tensor in enumerate(model.inputs)}
         nodes = _nodes(model)
-        self.readers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
-        self.readers.update(id(tensor) for tensor in model.outputs)
+        readers = [(id(tensor), node) for node in nodes for tensor in node.input_tensors]
+        self.readers = Counter([*(key for key, _ in readers), *(id(tensor) for tensor in model.outputs)])
+        self.reader = dict(readers)
         self.maker = {id(tensor): node for node in nodes for tensor in node.outputs}
-        self.skipped = {id(node) for node in nodes if self._is_border(node, nodes)}
+        self.absorbed: set[int] = set()  # nodes that a convolution before or after them computes
+        for node in nodes:
+            if self._is_border(node) or self._is_folded(node):
+                self.absorbed.add(id(node))
 
     def slot(self, tensor: Any, layout: Layout) -> int:
         """Where a value stands in a layout; a view is added where it stands in the other one alone."""
@@ -156,30 +167,45 @@ class _Builder:
 
     def add(self, node: Any) -> None:
         """Append a node's step."""
-        if id(node) in self.skipped:
+        if id(node) in self.absorbed:
             return
         made = self._native(node)
         if made is None:
             tensors = list({id(tensor): tensor for tensor in node.input_tensors}.values())
             slots = [self.slot(tensor, Layout.KERAS) for tensor in tensors]
-            self._append(_as_keras(node, [id(t) for t in tensors]), slots, list(node.outputs), Layout.KERAS)
+            self._append(self._other(node, [id(t) for t in tensors]), slots, list(node.outputs), Layout.KERAS)
             return
-        tensors, border = node.input_tensors, None
-        if id(padding := self.maker.get(id(tensors[0]))) in self.skipped:
-            tensors, border = padding.input_tensors, padding.operation.padding
+        tensors, output, function = list(node.input_tensors), node.outputs[0], made.function
         layout = made.takes
         if layout is Layout.ANY:
             images = all((id(tensor), Layout.IMAGE) in self.found for tensor in tensors)
             layout = Layout.IMAGE if images else Layout.KERAS
-        function = made.function
-        if border is not None:
-            function = convolution(node.operation, border=(border[0][0], border[1][0]))
-        elif self._is_fresh(tensors[0]):
-            function = made.in_place or function
-        slots = [self.slot(tensor, layout) for tensor in tensors]
         merges = isinstance(node.arguments.args[0], list | tuple)
+        if type(node.operation) in CONVOLUTIONS:
+            border, norm = (0, 0), None
+            before, after = self.maker.get(id(tensors[0])), self.reader.get(id(output))
+            if id(before) in self.absorbed and type(before.operation) is layers.ZeroPadding2D:
+                tensors, border = before.input_tensors, (before.operation.padding[0][0], before.operation.padding[1][0])
+            if id(after) in self.absorbed and type(after.operation) is layers.BatchNormalization:
+                output, norm = after.outputs[0], after.operation
+            function = convolution(node.operation, border, norm, self.frozen)
+        elif type(node.operation) is layers.Add and len(tensors) == 2 and tensors[0].shape == tensors[1].shape:
+            fresh = next((i for i in (0, 1) if self._is_fresh(tensors[i])), None)
+            if fresh is not None:
+                function = _add_over(fresh)
+        elif not merges and self._is_fresh(tensors[0]):
+            function = (made.in_place if not self.frozen else made.frozen_in_place) or function
+        slots = [self.slot(tensor, layout) for tensor in tensors]
         gives = layout if made.gives is Layout.ANY else made.gives
-        self._append(function, slots if merges else slots[0], node.outputs[0], gives)
+        self._append(function, slots if merges else slots[0], output, gives)
+
+    def _other(self, node: Any, ids: list[int]) -> Function:
+        """The computation of a node that is not native."""
+        operation = node.operation
+        if self.frozen and is_graph(operation) and len(ids) == 1 and len(operation.inputs) == len(operation.outputs) == 1:
+            plan = make_plan(operation, self.natives, frozen=True)
+            return lambda values, training: run_plan(plan, values, False)
+        return _as_keras(node, ids)
 
     def _native(self, node: Any) -> Native | None:
         """The node's native computation, where the call is a plain one on tensors that it fits."""
@@ -195,28 +221,44 @@ class _Builder:
             return None
         return made if fits(made, [len(t.shape) for t in tensors]) else None
 
+    def _only_reader(self, tensor: Any) -> Any:
+        """The one node that reads a value; None where several do, or the model gives it out."""
+        return self.reader.get(id(tensor)) if self.readers[id(tensor)] == 1 else None
+
     def _is_fresh(self, tensor: Any) -> bool:
         """Whether a value is a native result that nothing but its one reader, and nothing in autograd, needs."""
         node = self.maker.get(id(tensor))
-        if node is None or self.readers[id(tensor)] > 1:
-            return False
-        made = self._native(node)
-        return made is not None and made.leaves
+        made = None if node is None else self._native(node)
+        return made is not None and made.leaves and self._only_reader(tensor) is not None
 
-    def _is_border(self, node: Any, nodes: list[Any]) -> bool:
+    def _is_border(self, node: Any) -> bool:
         """Whether a node pads evenly for one valid convolution alone, which then pads by itself."""
         if type(node.operation) is not layers.ZeroPadding2D or self._native(node) is None:
             return False
         (top, bottom), (left, right) = node.operation.padding
-        readers = [n for n in nodes if any(t is node.outputs[0] for t in n.input_tensors)]
-        if (top, left) != (bottom, right) or len(readers) != 1 or self.readers[id(node.outputs[0])] != 1:
-            return False
-        reader = readers[0].operation
+        reader = self._only_reader(node.outputs[0])
         return (
-            type(reader) in (layers.Conv2D, layers.DepthwiseConv2D)
-            and self._native(readers[0]) is not None
-            and reader.padding == "valid"
+            (top, left) == (bottom, right)
+            and reader is not None
+            and type(reader.operation) in CONVOLUTIONS
+            and self._native(reader) is not None
+            and reader.operation.padding == "valid"
         )
+
+    def _is_folded(self, node: Any) -> bool:
+        """Whether a node normalises what one linear convolution alone computed, which is then scaled instead."""
+        if not self.frozen or type(node.operation) is not layers.BatchNormalization or self._native(node) is None:
+            return False
+        before = self.maker.get(id(node.input_tensors[0]))
+        return (
+            before is not None
+            and type(before.operation) in CONVOLUTIONS
+            and self._is_fresh(node.input_tensors[0])
+        )
+
+
+def _add_over(fresh: int) -> Function:
+    return lambda x, training: x[fresh].add_(x[1 - fresh])
 
 
 def _as_keras(node: Any, ids: list[int]) -> Function:

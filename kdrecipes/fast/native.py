@@ -17,6 +17,7 @@ from kdrecipes.backend import keras
 
 Function = Callable[[Any, bool], Any]  # tensor (a list of them for merges), training → tensor
 layers = keras.layers
+CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 
 
 class Layout(Enum):
@@ -34,7 +35,8 @@ class Native(NamedTuple):
         function: from a tensor, or a list of them for a merge, and `training`, to a tensor.
         takes, gives: the layouts of its inputs and output.
         leaves: whether autograd has no need of the output, which may then be changed in place.
-        in_place: the same function writing over its input, where there is one.
+        in_place: the same function writing over its input, where autograd can work from the output alone.
+        frozen_in_place: the same where there is no autograd.
         ranks: how many dimensions its inputs may have, all the same; empty: 4 for images, else any.
     """
 
@@ -43,6 +45,7 @@ class Native(NamedTuple):
     gives: Layout
     leaves: bool = False
     in_place: Function | None = None
+    frozen_in_place: Function | None = None
     ranks: tuple[int, ...] = ()
 
 
@@ -99,10 +102,15 @@ def activation_of(layer: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
     return _ACTIVATIONS[keras.activations.linear] if activation is None else _ACTIVATIONS.get(activation)
 
 
-# Writing over the input needs autograd to work from the output alone.
 _IN_PLACE: dict[Any, Callable[[torch.Tensor], torch.Tensor]] = {
     torch.relu: torch.relu_,
     F.relu6: lambda x: F.hardtanh_(x, 0.0, 6.0),
+}
+_FROZEN_IN_PLACE = _IN_PLACE | {
+    torch.sigmoid: torch.sigmoid_,
+    F.silu: lambda x: F.silu(x, inplace=True),
+    F.hardswish: lambda x: F.hardswish(x, inplace=True),
+    F.hardsigmoid: lambda x: F.hardsigmoid(x, inplace=True),
 }
 
 
@@ -112,12 +120,16 @@ def _activation(layer: Any) -> Native | None:
 
 
 def _elementwise(function: Callable[[Any], Any]) -> Native:
-    over = _IN_PLACE.get(function)
+    def taking_training(f: Callable[[Any], Any] | None) -> Any:
+        return f and (lambda x, training: f(x))
+
+    over, frozen_over = (table.get(function) for table in (_IN_PLACE, _FROZEN_IN_PLACE))
     return Native(
-        lambda x, training: function(x),
+        taking_training(function),
         Layout.ANY,
         Layout.ANY,
-        in_place=over and (lambda x, training: over(x)),
+        in_place=taking_training(over),
+        frozen_in_place=taking_training(frozen_over),
     )
 
 
@@ -180,26 +192,51 @@ def pad_same(
     return F.pad(x, (left, right, top, bottom), mode=mode), (0, 0)
 
 
-def convolution(layer: Any, border: tuple[int, int] = (0, 0)) -> Function | None:
-    """Conv2D or DepthwiseConv2D; `border`: pixels of black added on both sides first, from a padding layer before."""
+def convolution(
+    layer: Any, border: tuple[int, int] = (0, 0), norm: Any = None, frozen: bool = False
+) -> Function | None:
+    """What a Conv2D or DepthwiseConv2D computes; None where it is left to Keras.
+
+    Args:
+        layer: the layer.
+        border: rows and columns of black on both sides, from a padding layer before it.
+        norm: a batch normalisation after it that its weights take in; only for a frozen one.
+        frozen: use a copy of the weights as they are now.
+    """
     activate = activation_of(layer)
     if activate is None or layer.padding not in ("same", "valid"):
         return None
-    kernel = torch_kernel(layer)
     bias = layer.bias._value if layer.use_bias else None
-    strides, dilation = layer.strides, layer.dilation_rate
-    groups = layer.groups if type(layer) is layers.Conv2D else kernel.shape[0] // layer.depth_multiplier
-    size = layer.kernel_size
-    # Of a pixel a convolution of one pixel is itself, whatever the padding.
+    strides, dilation, size = layer.strides, layer.dilation_rate, layer.kernel_size
+    groups = layer.groups if type(layer) is layers.Conv2D else torch_kernel(layer).shape[0] // layer.depth_multiplier
+    # With one pixel at a stride of one there is nothing to pad.
     same = layer.padding == "same" and (tuple(size) != (1, 1) or tuple(strides) != (1, 1))
+    fixed = folded(torch_kernel(layer), bias, norm) if frozen else None
 
     def function(x: Any, training: bool) -> Any:
         padding = border
         if same:
             x, padding = pad_same(x, size, strides, dilation)
-        return activate(F.conv2d(x, torch_kernel(layer), bias, strides, padding, dilation, groups))
+        kernel, offset = fixed or (torch_kernel(layer), bias)
+        return activate(F.conv2d(x, kernel, offset, strides, padding, dilation, groups))
 
     return function
+
+
+def folded(
+    kernel: torch.Tensor, bias: torch.Tensor | None, norm: Any
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Copies of a convolution's kernel and bias that take in the batch normalisation after it, computed in float64."""
+    memory = torch.channels_last if kernel.shape[1] > 1 else torch.contiguous_format
+    if norm is None:
+        return kernel.detach().clone(memory_format=memory), None if bias is None else bias.detach().clone()
+    weight, offset = _scale_and_offset(norm)
+    mean, variance = norm.moving_mean._value.double(), norm.moving_variance._value.double()
+    scale = (variance + norm.epsilon).rsqrt() * (1.0 if weight is None else weight.detach().double())
+    shift = (0.0 if bias is None else bias.detach().double()) - mean
+    shift = shift * scale + (0.0 if offset is None else offset.detach().double())
+    scaled = (kernel.detach().double() * scale.view(-1, 1, 1, 1)).to(kernel.dtype)
+    return scaled.contiguous(memory_format=memory), shift.to(kernel.dtype)
 
 
 def kernel_of(layer: Any) -> torch.Tensor | None:

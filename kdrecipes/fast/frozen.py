@@ -1,0 +1,37 @@
+"""`frozen`: a model that no longer learns, as one inference function with its normalisation folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from kdrecipes.backend import keras
+from kdrecipes.fast.graph import is_graph, make_plan, run_plan
+from kdrecipes.fast.native import native
+
+
+def frozen(model: keras.Model) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A model's inference with the weights that it has now; the model itself is left as it is.
+
+    Batch normalisation after a convolution is folded into a copy of its weights (in float64), activations and sums
+    write over what nobody reads any more, values are dropped after their last use. The outputs are the model's to
+    rounding. A model that is no graph of layers (a subclass with a `call` of its own) is called as it is.
+
+    Args:
+        model: built, float32, with one input and one output.
+
+    Returns:
+        From images, float (batch, height, width, channels), to the model's output. It computes no gradients.
+    """
+    graph = getattr(model, "_functional", None) or model
+    if not is_graph(graph) or len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        return lambda images: model(images, training=False)
+    natives = {layer: made for layer in model._flatten_layers() if (made := native(layer)) is not None}
+    plan = make_plan(graph, natives, frozen=True)
+
+    def infer(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return run_plan(plan, graph._standardize_inputs(images), False)[0]
+
+    return infer
