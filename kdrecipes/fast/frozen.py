@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.fast.graph import is_graph, make_plan, run_plan
+from kdrecipes.fast.graph import has_one_input_and_output, make_plan, run_plan
 from kdrecipes.fast.native import native
 
 
@@ -25,7 +25,7 @@ def frozen(model: keras.Model) -> Callable[[torch.Tensor], torch.Tensor]:
         From images, float (batch, height, width, channels), to the model's output. It computes no gradients.
     """
     graph = getattr(model, "_functional", None) or model
-    if not is_graph(graph) or len(graph.inputs) != 1 or len(graph.outputs) != 1:
+    if not has_one_input_and_output(graph):
         return lambda images: model(images, training=False)
     natives = {layer: made for layer in model._flatten_layers() if (made := native(layer)) is not None}
     plan = make_plan(graph, natives, frozen=True)

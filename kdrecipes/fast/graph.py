@@ -46,8 +46,13 @@ def is_graph(model: Any) -> bool:
     return (
         isinstance(model, Functional)
         and type(model).call is Functional.call
-        and not any(getattr(tensor, "_keras_mask", None) is not None for node in _nodes(model) for tensor in node.outputs)
+        and not any(getattr(t, "_keras_mask", None) is not None for node in _nodes(model) for t in node.outputs)
     )
+
+
+def has_one_input_and_output(model: Any) -> bool:
+    """Whether a model is such a graph from one tensor to one tensor."""
+    return is_graph(model) and len(model.inputs) == len(model.outputs) == 1
 
 
 def graph_call(model: Functional, natives: Mapping[Any, Native], is_own: Callable[[Any], bool]) -> Callable[..., Any]:
@@ -202,7 +207,7 @@ class _Builder:
     def _other(self, node: Any, ids: list[int]) -> Function:
         """The computation of a node that is not native."""
         operation = node.operation
-        if self.frozen and is_graph(operation) and len(ids) == 1 and len(operation.inputs) == len(operation.outputs) == 1:
+        if self.frozen and has_one_input_and_output(operation) and len(ids) == 1:
             plan = make_plan(operation, self.natives, frozen=True)
             return lambda values, training: run_plan(plan, values, False)
         return _as_keras(node, ids)
@@ -250,11 +255,7 @@ class _Builder:
         if not self.frozen or type(node.operation) is not layers.BatchNormalization or self._native(node) is None:
             return False
         before = self.maker.get(id(node.input_tensors[0]))
-        return (
-            before is not None
-            and type(before.operation) in CONVOLUTIONS
-            and self._is_fresh(node.input_tensors[0])
-        )
+        return before is not None and type(before.operation) in CONVOLUTIONS and self._is_fresh(node.input_tensors[0])
 
 
 def _add_over(fresh: int) -> Function:

@@ -167,9 +167,7 @@ def _dropout(layer: Any) -> Native:
             Layout.ANY,
             ranks=(4,),
         )
-    return Native(
-        lambda x, training: stock(layer, x, training=True) if training else x, Layout.KERAS, Layout.KERAS
-    )
+    return Native(lambda x, training: stock(layer, x, training=True) if training else x, Layout.KERAS, Layout.KERAS)
 
 
 # --- convolution and dense -------------------------------------------------------------------------------------------
@@ -223,9 +221,7 @@ def convolution(
     return function
 
 
-def folded(
-    kernel: torch.Tensor, bias: torch.Tensor | None, norm: Any
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def folded(kernel: torch.Tensor, bias: torch.Tensor | None, norm: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Copies of a convolution's kernel and bias that take in the batch normalisation after it, computed in float64."""
     memory = torch.channels_last if kernel.shape[1] > 1 else torch.contiguous_format
     if norm is None:
