@@ -16,7 +16,8 @@ def frozen(model: keras.Model) -> Callable[[torch.Tensor], torch.Tensor]:
 
     Batch normalisation after a convolution is folded into a copy of its weights (in float64), activations and sums
     write over what nobody reads any more, values are dropped after their last use. The outputs are the model's to
-    rounding. A model that is no graph of layers (a subclass with a `call` of its own) is called as it is.
+    rounding. Later changes of its weights may or may not be seen: make it anew after them. A model that is no graph of
+    layers (a subclass with a `call` of its own) is called as it is.
 
     Args:
         model: built, float32, with one input and one output.
