@@ -144,8 +144,8 @@ class _Builder:
         nodes = _nodes(model)
         readers = [(id(tensor), node) for node in nodes for tensor in node.input_tensors]
         self.readers = Counter([*(key for key, _ in readers), *(id(tensor) for tensor in model.outputs)])
-        self.reader = dict(readers)
-        self.maker = {id(tensor): node for node in nodes for tensor in node.outputs}
+        self.reader: dict[int, Any] = dict(readers)
+        self.maker: dict[int, Any] = {id(tensor): node for node in nodes for tensor in node.outputs}
         self.absorbed: set[int] = set()  # nodes that a convolution before or after them computes
         for node in nodes:
             if self._is_border(node) or self._is_folded(node):
@@ -188,12 +188,12 @@ class _Builder:
         merges = isinstance(node.arguments.args[0], list | tuple)
         if type(node.operation) in CONVOLUTIONS:
             border, norm = (0, 0), None
-            before, after = self.maker.get(id(tensors[0])), self.reader.get(id(output))
-            if id(before) in self.absorbed and type(before.operation) is layers.ZeroPadding2D:
-                tensors, border = before.input_tensors, (before.operation.padding[0][0], before.operation.padding[1][0])
-            if id(after) in self.absorbed and type(after.operation) is layers.BatchNormalization:
+            if (before := self._absorbed(self.maker, tensors[0], layers.ZeroPadding2D)) is not None:
+                (top, _), (left, _) = before.operation.padding
+                tensors, border = before.input_tensors, (top, left)
+            if (after := self._absorbed(self.reader, output, layers.BatchNormalization)) is not None:
                 output, norm = after.outputs[0], after.operation
-            function = convolution(node.operation, border, norm, self.frozen)
+            function = convolution(node.operation, border, norm, self.frozen) or function
         elif type(node.operation) is layers.Add and len(tensors) == 2 and tensors[0].shape == tensors[1].shape:
             fresh = next((i for i in (0, 1) if self._is_fresh(tensors[i])), None)
             if fresh is not None:
@@ -203,6 +203,11 @@ class _Builder:
         slots = [self.slot(tensor, layout) for tensor in tensors]
         gives = layout if made.gives is Layout.ANY else made.gives
         self._append(function, slots if merges else slots[0], output, gives)
+
+    def _absorbed(self, nodes: Mapping[int, Any], tensor: Any, kind: type) -> Any:
+        """The absorbed node of a kind that made, or reads, a value."""
+        node = nodes.get(id(tensor))
+        return node if node is not None and id(node) in self.absorbed and type(node.operation) is kind else None
 
     def _other(self, node: Any, ids: list[int]) -> Function:
         """The computation of a node that is not native."""

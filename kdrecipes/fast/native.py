@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from kdrecipes.backend import keras
 
-Function = Callable[[Any, bool], Any]  # tensor (a list of them for merges), training → tensor
+Function = Callable[[Any, bool | None], Any]  # tensor (a list of them for merges), training → tensor
 layers = keras.layers
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
 
@@ -121,7 +121,7 @@ def _activation(layer: Any) -> Native | None:
 
 def _elementwise(function: Callable[[Any], Any]) -> Native:
     def taking_training(f: Callable[[Any], Any] | None) -> Any:
-        return f and (lambda x, training: f(x))
+        return None if f is None else lambda x, training: f(x)
 
     over, frozen_over = (table.get(function) for table in (_IN_PLACE, _FROZEN_IN_PLACE))
     return Native(
@@ -211,7 +211,7 @@ def convolution(
     same = layer.padding == "same" and (tuple(size) != (1, 1) or tuple(strides) != (1, 1))
     fixed = folded(torch_kernel(layer), bias, norm) if frozen else None
 
-    def function(x: Any, training: bool) -> Any:
+    def function(x: Any, training: bool | None) -> Any:
         padding = border
         if same:
             x, padding = pad_same(x, size, strides, dilation)
@@ -257,6 +257,26 @@ def _convolution(layer: Any) -> Native | None:
     return None if function is None else Native(function, Layout.IMAGE, Layout.IMAGE, leaves=linear)
 
 
+def _separable_convolution(layer: Any) -> Native | None:
+    activate = activation_of(layer)
+    if activate is None or layer.padding not in ("same", "valid"):
+        return None
+    depthwise, pointwise = layer.depthwise_kernel._value, layer.pointwise_kernel._value
+    bias = layer.bias._value if layer.use_bias else None
+    strides, dilation, size = layer.strides, layer.dilation_rate, layer.kernel_size
+    channels, multiplier = depthwise.shape[2:]
+
+    def function(x: Any, training: bool | None) -> Any:
+        padding = (0, 0)
+        if layer.padding == "same":
+            x, padding = pad_same(x, size, strides, dilation)
+        first = depthwise.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, *size)
+        x = F.conv2d(x, first, None, strides, padding, dilation, channels)
+        return activate(F.conv2d(x, pointwise.permute(3, 2, 0, 1), bias))
+
+    return Native(function, Layout.IMAGE, Layout.IMAGE)
+
+
 def _dense(layer: Any) -> Native | None:
     activate = activation_of(layer)
     if activate is None:
@@ -286,7 +306,7 @@ def _batch_normalization(layer: Any) -> Native | None:
     epsilon = layer.epsilon
     stock = type(layer).call
 
-    def function(x: Any, training: bool) -> Any:
+    def function(x: Any, training: bool | None) -> Any:
         if not (training and layer.trainable):
             return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, epsilon)
         count = x.numel() // x.shape[1]
@@ -329,7 +349,7 @@ def _pooling(layer: Any) -> Native | None:
         return None
     same = layer.padding == "same"
 
-    def function(x: Any, training: bool) -> Any:
+    def function(x: Any, training: bool | None) -> Any:
         padding = (0, 0)
         if same:  # where the sides differ Keras on torch repeats the edge
             x, padding = pad_same(x, size, strides, (1, 1), mode="replicate")
@@ -356,7 +376,7 @@ def _reshape(layer: Any) -> Native:
 
 
 def _add(layer: Any) -> Native:
-    def function(x: Any, training: bool) -> Any:
+    def function(x: Any, training: bool | None) -> Any:
         total = x[0] + x[1]
         for more in x[2:]:
             total = total + more
@@ -366,7 +386,7 @@ def _add(layer: Any) -> Native:
 
 
 def _multiply(layer: Any) -> Native:
-    def function(x: Any, training: bool) -> Any:
+    def function(x: Any, training: bool | None) -> Any:
         product = x[0] * x[1]
         for more in x[2:]:
             product = product * more
@@ -389,6 +409,7 @@ _MAKERS: dict[type, Callable[[Any], Native | None]] = {
     layers.Dropout: _dropout,
     layers.Conv2D: _convolution,
     layers.DepthwiseConv2D: _convolution,
+    layers.SeparableConv2D: _separable_convolution,
     layers.Dense: _dense,
     layers.ZeroPadding2D: _zero_padding,
     layers.BatchNormalization: _batch_normalization,
