@@ -181,7 +181,9 @@ class _Builder:
             self._append(self._other(node, [id(t) for t in tensors]), slots, list(node.outputs), Layout.KERAS)
             return
         tensors, output, function = list(node.input_tensors), node.outputs[0], made.function
-        layout = made.takes
+        layout, gives = made.takes, made.gives
+        if len(tensors[0].shape) != 4:
+            layout = gives = Layout.KERAS
         if layout is Layout.ANY:
             images = all((id(tensor), Layout.IMAGE) in self.found for tensor in tensors)
             layout = Layout.IMAGE if images else Layout.KERAS
@@ -201,8 +203,7 @@ class _Builder:
         elif not merges and self._is_fresh(tensors[0]):
             function = (made.in_place if not self.frozen else made.frozen_in_place) or function
         slots = [self.slot(tensor, layout) for tensor in tensors]
-        gives = layout if made.gives is Layout.ANY else made.gives
-        self._append(function, slots if merges else slots[0], output, gives)
+        self._append(function, slots if merges else slots[0], output, layout if gives is Layout.ANY else gives)
 
     def _absorbed(self, nodes: Mapping[int, Any], tensor: Any, kind: type) -> Any:
         """The absorbed node of a kind that made, or reads, a value."""

@@ -96,10 +96,17 @@ _ACTIVATIONS: dict[Any, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def activation_of(layer: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The elementwise native form of a layer's activation; None where there is none (softmax, custom ones)."""
-    activation = getattr(layer, "activation", None)
-    return _ACTIVATIONS[keras.activations.linear] if activation is None else _ACTIVATIONS.get(activation)
+def is_linear(layer: Any) -> bool:
+    """Whether a layer has no activation."""
+    return layer.activation in (None, keras.activations.linear)
+
+
+def activate(layer: Any, y: torch.Tensor) -> torch.Tensor:
+    """A layer's activation as it is now, of an image-layout or other tensor; Keras' own where torch has none."""
+    function = _ACTIVATIONS.get(layer.activation or keras.activations.linear)
+    if function is not None:
+        return function(y)
+    return layer.activation(y.movedim(1, -1)).movedim(-1, 1) if y.ndim == 4 else layer.activation(y)
 
 
 _IN_PLACE: dict[Any, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -115,7 +122,7 @@ _FROZEN_IN_PLACE = _IN_PLACE | {
 
 
 def _activation(layer: Any) -> Native | None:
-    function = activation_of(layer)
+    function = _ACTIVATIONS.get(layer.activation)
     return None if function is None else _elementwise(function)
 
 
@@ -201,8 +208,7 @@ def convolution(
         norm: a batch normalisation after it that its weights take in; only for a frozen one.
         frozen: use a copy of the weights as they are now.
     """
-    activate = activation_of(layer)
-    if activate is None or layer.padding not in ("same", "valid"):
+    if layer.padding not in ("same", "valid"):
         return None
     bias = layer.bias._value if layer.use_bias else None
     strides, dilation, size = layer.strides, layer.dilation_rate, layer.kernel_size
@@ -216,7 +222,7 @@ def convolution(
         if same:
             x, padding = pad_same(x, size, strides, dilation)
         kernel, offset = fixed or (torch_kernel(layer), bias)
-        return activate(F.conv2d(x, kernel, offset, strides, padding, dilation, groups))
+        return activate(layer, F.conv2d(x, kernel, offset, strides, padding, dilation, groups))
 
     return function
 
@@ -253,13 +259,11 @@ def torch_kernel(layer: Any) -> torch.Tensor:
 
 def _convolution(layer: Any) -> Native | None:
     function = convolution(layer)
-    linear = activation_of(layer) is _ACTIVATIONS[keras.activations.linear]
-    return None if function is None else Native(function, Layout.IMAGE, Layout.IMAGE, leaves=linear)
+    return None if function is None else Native(function, Layout.IMAGE, Layout.IMAGE, leaves=is_linear(layer))
 
 
 def _separable_convolution(layer: Any) -> Native | None:
-    activate = activation_of(layer)
-    if activate is None or layer.padding not in ("same", "valid"):
+    if layer.padding not in ("same", "valid"):
         return None
     depthwise, pointwise = layer.depthwise_kernel._value, layer.pointwise_kernel._value
     bias = layer.bias._value if layer.use_bias else None
@@ -272,18 +276,19 @@ def _separable_convolution(layer: Any) -> Native | None:
             x, padding = pad_same(x, size, strides, dilation)
         first = depthwise.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, *size)
         x = F.conv2d(x, first, None, strides, padding, dilation, channels)
-        return activate(F.conv2d(x, pointwise.permute(3, 2, 0, 1), bias))
+        return activate(layer, F.conv2d(x, pointwise.permute(3, 2, 0, 1), bias))
 
     return Native(function, Layout.IMAGE, Layout.IMAGE)
 
 
-def _dense(layer: Any) -> Native | None:
-    activate = activation_of(layer)
-    if activate is None:
-        return None
-    bias = layer.bias._value if layer.use_bias else None
-    kernel = layer._kernel._value
-    return Native(lambda x, training: activate(F.linear(x, kernel.T, bias)), Layout.KERAS, Layout.KERAS)
+def _dense(layer: Any) -> Native:
+    kernel, bias = layer._kernel._value, layer.bias._value if layer.use_bias else None
+
+    def function(x: Any, training: bool | None) -> Any:
+        y = F.linear(x, kernel.T, bias)
+        return layer.activation(y) if layer.activation not in _ACTIVATIONS else _ACTIVATIONS[layer.activation](y)
+
+    return Native(function, Layout.KERAS, Layout.KERAS)
 
 
 def _zero_padding(layer: Any) -> Native:
@@ -299,7 +304,7 @@ def _scale_and_offset(layer: Any) -> tuple[torch.Tensor | None, torch.Tensor | N
 
 
 def _batch_normalization(layer: Any) -> Native | None:
-    if layer.axis not in (-1, 3) or layer.synchronized:
+    if layer.axis not in (-1, 3) or layer.synchronized or layer.renorm:
         return None
     weight, bias = _scale_and_offset(layer)
     mean, variance = layer.moving_mean._value, layer.moving_variance._value
