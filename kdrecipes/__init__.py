@@ -20,6 +20,7 @@ from kdrecipes.hookspecs import Component, hookimpl
 if TYPE_CHECKING:
     from kdrecipes.distiller import Distiller, Outputs
     from kdrecipes.fast import accelerate
+    from kdrecipes.losses.dist import DIST
     from kdrecipes.losses.hint import Hint
     from kdrecipes.losses.kd import KD
     from kdrecipes.losses.projected import Projected
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Distiller": "kdrecipes.distiller",
     "Outputs": "kdrecipes.distiller",
+    "DIST": "kdrecipes.losses.dist",
     "KD": "kdrecipes.losses.kd",
     "Hint": "kdrecipes.losses.hint",
     "Projected": "kdrecipes.losses.projected",
@@ -41,6 +43,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "DIST",
     "KD",
     "Component",
     "Distiller",

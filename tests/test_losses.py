@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdrecipes import KD, Hint, Outputs
+from kdrecipes import DIST, KD, Hint, Outputs
 
 # Values of the official implementations on this batch, in float64.
 STUDENT = [[2, 1, 0.1, -1, 0.5], [0.3, -0.2, 1.7, 0, -1.1], [-0.5, 2.2, 0.4, 1, 0], [1.2, 0.7, -0.3, 0.2, 2.5]]
@@ -140,3 +140,35 @@ def test_keras_default_is_another_number():
     _, mine = value_and_gradient(lambda s: kd(s, truth, 1.0), wrong)
     assert theirs.abs().max() < 1e-6
     assert mine.abs().max() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({}, 0.04698107),
+        ({"temperature": 4.0}, 1.67911896),
+        ({"gamma": 0.0}, 0.02591820),
+        ({"beta": 0.0}, 0.02106287),
+        ({"beta": 2.0, "gamma": 0.5}, 2 * 0.02591820 + 0.5 * 0.02106287),
+    ],
+)
+def test_dist_golden_values(options, value):
+    student, teacher = (torch.tensor(z, dtype=torch.float64) for z in (STUDENT, TEACHER))
+    found = DIST(**options)(None, Outputs(student), Outputs(teacher))
+    assert found.shape == () and found.item() == pytest.approx(value, abs=1e-8)
+
+
+def test_dist_ignores_the_scale_of_probabilities_but_not_their_order():
+    teacher = torch.tensor(TEACHER, dtype=torch.float64)
+    assert DIST()(None, Outputs(teacher), Outputs(teacher)).item() == pytest.approx(0.0, abs=1e-6)
+    turned = DIST()(None, Outputs(teacher.flip(1)), Outputs(teacher)).item()
+    assert turned > 0.5 and DIST.relational
+    student = torch.tensor(STUDENT, dtype=torch.float32, requires_grad=True)
+    DIST()(None, Outputs(student), Outputs(teacher.float())).backward()
+    assert torch.isfinite(student.grad).all() and student.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
+def test_dist_refuses_other_temperatures(temperature):
+    with pytest.raises(ValueError, match="must be a finite number above 0"):
+        DIST(temperature)

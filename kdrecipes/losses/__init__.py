@@ -10,7 +10,8 @@ from kdrecipes.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The loss components."""
-    from kdrecipes.losses import hint, kd
+    from kdrecipes.losses import dist, hint, kd
 
     yield kd.COMPONENT
+    yield dist.COMPONENT
     yield hint.COMPONENT

@@ -1,0 +1,92 @@
+"""`dist`: correlation of teacher and student, within images and within classes (Huang et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from kdrecipes.hookspecs import Component
+
+if TYPE_CHECKING:
+    import torch
+
+    from kdrecipes.distiller import Outputs
+
+_EPSILON = 1e-8
+
+OPTIONS = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "temperature": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "default": 1.0,
+            "description": "Divides both networks' logits.",
+            "examples": [1.0, 4.0],
+        },
+        "beta": {
+            "type": "number",
+            "minimum": 0,
+            "default": 1.0,
+            "description": "Weight of the correlation over the classes of each image.",
+        },
+        "gamma": {
+            "type": "number",
+            "minimum": 0,
+            "default": 1.0,
+            "description": "Weight of the correlation over the images of each class in the batch.",
+        },
+    },
+}
+
+
+class DIST:
+    """T² · (β · (1 − mean ρ over images) + γ · (1 − mean ρ over classes)), ρ being Pearson's correlation.
+
+    Huang et al., "Knowledge Distillation from A Stronger Teacher", arXiv:2205.10536, eq. 8–10, with the factor T² of
+    its published code. Both networks' softmaxes are compared up to shift and scale, so a student need not be as sure
+    as a much larger teacher. It is a scalar: what it says of an image depends on the batch.
+
+    Args:
+        temperature: T, a finite number above 0. Default 1.0.
+        beta: weight of the correlation within images. Default 1.0.
+        gamma: weight of the correlation within classes. Default 1.0.
+
+    Raises:
+        ValueError: for any other temperature.
+    """
+
+    relational = True
+
+    def __init__(self, temperature: float = 1.0, beta: float = 1.0, gamma: float = 1.0):
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"`temperature` must be a finite number above 0. Received: temperature={temperature}")
+        self.temperature, self.beta, self.gamma = float(temperature), float(beta), float(gamma)
+
+    def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
+        """A scalar, in the wider dtype of the two logits; `labels` are not read."""
+        q = (student.logits / self.temperature).softmax(-1)
+        p = (teacher.logits / self.temperature).softmax(-1)
+        within_images, within_classes = 1 - _correlation(q, p).mean(), 1 - _correlation(q.T, p.T).mean()
+        return self.temperature**2 * (self.beta * within_images + self.gamma * within_classes)
+
+
+def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Pearson's correlation of the rows of two matrices."""
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + _EPSILON)
+
+
+def build(temperature: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> DIST:
+    """The term that a recipe's `name = "dist"` asks for."""
+    return DIST(temperature, beta, gamma)
+
+
+COMPONENT = Component(
+    kind="loss",
+    name="dist",
+    build=build,
+    options=OPTIONS,
+    summary="correlation with a stronger teacher, within images and classes",
+)
