@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import random
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kdrecipes.backend import keras
-from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings
+from kdrecipes.data import loader as loaders
+from kdrecipes.data import views as view_functions
+from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings, show
 from kdrecipes.data.store import Store
+from kdrecipes.training import balanced_weights
 
 VIEWS = ViewSettings({"flip": True, "crop_padding": 2}, seed=3)
 
@@ -166,6 +173,175 @@ def test_evaluation_is_never_augmented(settings):
         assert np.array_equal(np.stack([shown[i] for i in range(23)]), STORE.images)
 
 
+# --- mixing -----------------------------------------------------------------------------------------------------------
+
+MIX = ViewSettings({"flip": True, "crop_padding": 2, "mixup": 0.8}, seed=3)
+
+
+def test_a_mixed_image_is_its_own_and_its_partners_view_in_their_shares():
+    some = Split(STORE, np.array([20, 3, 7, 15, 0, 11, 2]))
+    everyone = np.arange(7)
+    for epoch in (0, 4):
+        own, labels = show(some, everyone, 9, VIEWS, epoch)
+        mixed, shares_of_classes = show(some, everyone, 9, MIX, epoch)
+        partner, share = view_functions.draw_mix(0.8, 3, epoch, some.index, 7)
+        share = torch.from_numpy(share)[:, None, None, None]
+        expected = share * own + (1 - share) * own[partner]
+        torch.testing.assert_close(mixed, expected.float(), rtol=0, atol=1e-3)
+        expected = np.zeros((7, 4))
+        for i in range(7):
+            expected[i, labels[i]] += share[i]
+            expected[i, labels[partner[i]]] += 1 - share[i]
+        assert shares_of_classes.dtype == torch.float32
+        np.testing.assert_allclose(shares_of_classes.numpy(), expected, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(0, 22), min_size=1, max_size=12), st.integers(0, 50), st.integers(0, 99), st.floats(0.01, 9)
+)
+def test_a_mix_is_the_same_in_any_company_and_its_label_whole(chosen, epoch, seed, alpha):
+    settings = ViewSettings({"flip": True, "crop_padding": 1, "mixup": alpha}, seed)
+    images, labels = show(WHOLE, np.array(chosen), 6, settings, epoch)
+    assert images.shape == (len(chosen), 6, 6, 3) and labels.shape == (len(chosen), 4)
+    assert ((labels >= 0).all() and (labels.sum(1) - 1).abs().max() < 1e-6) and images.max() <= 255 + 1e-3
+    assert (labels.gather(1, torch.from_numpy(STORE.labels[chosen])[:, None]) >= 0.5).all()  # mostly itself
+    for i, position in enumerate(chosen):
+        alone, label = show(WHOLE, np.array([position]), 6, settings, epoch)
+        assert torch.equal(alone[0], images[i]) and torch.equal(label[0], labels[i])
+
+
+def test_mixed_batches_of_the_loader():
+    first = Loader(WHOLE, 5, 9, settings=MIX, order_seed=0)
+    other = Loader(WHOLE, 7, 9, settings=MIX, order_seed=8)
+    for epoch in (0, 1):
+        a, b = images_of(first, epoch), images_of(other, epoch)
+        assert all(torch.equal(a[i], b[i]) for i in range(23))
+    x, y = first[2]
+    assert y.shape == (5, 4) and y.dtype == torch.float32 and x["index"].dtype == torch.int64
+    assert torch.equal(y, show(WHOLE, x["index"].numpy(), 9, MIX, 1)[1])
+
+
+def test_a_mixed_example_weighs_what_its_labels_do():
+    weights = balanced_weights(STORE.labels[:9], 4)
+    _, y, weight = Loader(WHOLE, 8, 6, settings=MIX, order_seed=0, class_weight=weights)[1]
+    np.testing.assert_allclose(weight.numpy(), y.numpy() @ weights, rtol=1e-6)
+    assert weight.dtype == torch.float32 and len(set(weight.tolist())) > 4  # more than there are classes
+
+
+# --- reading ahead ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Split:
+    """The examples of WHOLE, mapped from a file, with a loader that reads files ahead however small they are."""
+    np.save(tmp_path / "images.npy", STORE.images)
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    monkeypatch.setattr(loaders, "_AHEAD_FROM", 1)
+    return Split(Store(images, STORE.labels, STORE.index, STORE.classes, "fingerprint", 0, []), np.arange(23))
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("kdrecipes reads")]
+
+
+def all_read() -> None:
+    """Wait for what is being read; no reader stays."""
+    for thread in readers():
+        thread.join(10)
+    assert readers() == []
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[int]]]:
+    """What was read: epochs and positions, sorted by when it was asked for."""
+    seen: list[tuple[int, list[int]]] = []
+    read = loaders._read
+
+    def recording(split, chosen, settings, epoch):
+        seen.append((epoch, chosen.tolist()))
+        return read(split, chosen, settings, epoch)
+
+    monkeypatch.setattr(loaders, "_read", recording)
+    return seen
+
+
+def test_only_large_mapped_stores_are_read_ahead(mapped, monkeypatch):
+    assert Loader(mapped, 5, 6).read_ahead and not Loader(WHOLE, 5, 6).read_ahead
+    monkeypatch.setattr(loaders, "_AHEAD_FROM", mapped.store.images.nbytes + 1)
+    assert not Loader(mapped, 5, 6).read_ahead
+
+
+@pytest.mark.parametrize("settings", [VIEWS, MIX])
+def test_batches_are_the_same_when_they_are_read_ahead(mapped, settings):
+    ahead, plain = Loader(mapped, 3, 9, settings=settings, order_seed=4), Loader(WHOLE, 3, 9, settings=settings)
+    plain.order_seed = 4
+    asked = [(0, i) for i in range(8)] + [(1, 0), (1, 1), (1, 3), (1, 2), (0, 2), (0, 3), (2, 7), (2, 0), (2, 1)]
+    for epoch, batch in asked:
+        ahead.epoch = plain.epoch = epoch
+        assert same(ahead[batch], plain[batch])
+    all_read()
+
+
+def test_a_few_batches_of_the_epoch_are_read_ahead_from_the_first_on(mapped, reads):
+    loader = Loader(mapped, 3, 6, order_seed=4)
+    loader.epoch = 2
+    order = loader.order().tolist()
+    batches = [(2, order[3 * i : 3 * i + 3]) for i in range(8)]
+    assert not reads
+    for batch in range(8):
+        loader[batch]
+        all_read()
+        assert sorted(reads) == sorted(batches[: batch + 1 + 3])  # each once, and no further ahead
+    loader.on_epoch_end()
+
+
+def test_nothing_of_another_epoch_is_given_out(mapped):
+    loader = Loader(mapped, 5, 6, settings=VIEWS, order_seed=4)
+    loader[0]  # as `fit` does before its first epoch: batches of epoch 0 are on their way
+    loader.epoch = 1
+    assert positions(loader, 1)[:5] == np.random.default_rng([4, 1]).permutation(23)[:5].tolist()
+    all_read()
+
+
+def test_an_error_of_reading_arrives_with_its_batch(mapped, monkeypatch):
+    read = loaders._read
+
+    def failing(split, chosen, settings, epoch):
+        if 7 in chosen:
+            raise OSError("disk on fire")
+        return read(split, chosen, settings, epoch)
+
+    monkeypatch.setattr(loaders, "_read", failing)
+    loader = Loader(mapped, 3, 6)
+    loader[0], loader[1]
+    with pytest.raises(OSError, match="disk on fire"):
+        loader[2]
+    assert loader[3][0]["index"].tolist() == [9, 10, 11]
+    all_read()
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, ValueError, None])
+def test_no_reader_outlives_a_fit_however_it_ends(mapped, how):
+    class Stop(keras.callbacks.Callback):
+        """Ends the fit in the second epoch's first batch."""
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self.epoch == 1 and how is not None:
+                raise how
+            self.model.stop_training = self.epoch == 1
+
+    loader = Loader(mapped, 3, 6, settings=VIEWS, order_seed=2)
+    try:
+        fit_witness(loader, Loader(mapped, 4, 6), callbacks=[Stop()])
+    except BaseException as error:
+        assert type(error) is how
+    all_read()
+
+
 # --- in fit -----------------------------------------------------------------------------------------------------------
 
 
@@ -186,27 +362,58 @@ class Witness(keras.Model):
         return {"loss": 0.0}
 
 
-@pytest.mark.parametrize("initial", [0, 1])
-def test_fit_sees_each_epochs_own_batches(initial):
-    """`fit` makes more iterators than epochs; none of them may see another epoch's order or views."""
-    loader = Loader(WHOLE, 5, 6, settings=VIEWS, order_seed=2, drop_last=True)
+def fit_witness(loader: Loader, validation: Loader, initial: int = 0, callbacks: list | None = None) -> list[tuple]:
+    """What the training steps of three epochs were given."""
     witness = Witness()
     witness.compile(loss="mse", run_eagerly=True)
-    state = random.getstate()
     witness.fit(
         loader,
         epochs=3,
         initial_epoch=initial,
         verbose=0,
         shuffle=False,
-        callbacks=[EpochSetter(loader)],
-        validation_data=Loader(WHOLE, 8, 6),
+        callbacks=[EpochSetter(loader), *(callbacks or [])],
+        validation_data=validation,
     )
+    return witness.seen
+
+
+@pytest.mark.parametrize("initial", [0, 1])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_fit_sees_each_epochs_own_batches(initial, ahead, mapped):
+    """`fit` makes more iterators than epochs; none of them may see another epoch's order or views."""
+    split = mapped if ahead else WHOLE
+    loader = Loader(split, 5, 6, settings=VIEWS, order_seed=2, drop_last=True)
+    state = random.getstate()
+    found = fit_witness(loader, Loader(split, 8, 6), initial)
     assert random.getstate() == state
     reference = Loader(WHOLE, 5, 6, settings=VIEWS, order_seed=2, drop_last=True)
     expected = []
     for epoch in range(initial, 3):
         reference.epoch = epoch
         expected += [reference[i] for i in range(4)]
-    assert len(witness.seen) == len(expected)
-    assert all(same(seen, wanted) for seen, wanted in zip(witness.seen, expected, strict=True))
+    assert len(found) == len(expected)
+    assert all(same(seen, wanted) for seen, wanted in zip(found, expected, strict=True))
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [None, VIEWS, MIX])
+def test_every_part_of_a_batch_is_where_keras_computes(monkeypatch, settings):
+    """With torch's device without memory in the GPU's place."""
+    monkeypatch.setattr(view_functions, "to_device", lambda t, device: t.to(device) if device == "meta" else t)
+    loader = Loader(
+        WHOLE,
+        5,
+        9,
+        settings=settings,
+        class_weight=np.ones(4),
+        teacher=lambda e, at: np.zeros((len(at), 4), np.float16),
+    )
+    with keras.device("meta"):
+        x, y, weight = loader[0]
+    assert {tensor.device.type for tensor in (*x.values(), y, weight)} == {"meta"}
+    assert x["image"].shape == (5, 9, 9, 3) and y.shape == ((5, 4) if settings is MIX else (5,))
+    assert x["teacher"].dtype == torch.float16
+    assert loader[0][0]["image"].device.type == "cpu"

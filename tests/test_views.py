@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from kdrecipes.data.views import Parameters, apply, draw, resize
+from kdrecipes.data import views as view_functions
+from kdrecipes.data.views import Parameters, apply, draw, draw_mix, resize, to_device
 
 BOX = {"scale": [0.2, 0.8], "ratio": [0.75, 4 / 3]}
 VIEWS = [
@@ -55,11 +57,13 @@ def test_parameters_depend_on_seed_epoch_and_example_alone(views, seed, epoch, i
 
 
 @settings(deadline=None, max_examples=60)
-@given(views, seeds, epochs, indices, st.sampled_from([9, 6, 14]))
-def test_pixels_are_bitwise_the_same_whatever_the_batch(views, seed, epoch, index, size):
+@given(views, seeds, epochs, indices, st.sampled_from([9, 6, 14]), st.sampled_from([1, 3000, 10**7]))
+def test_pixels_are_bitwise_the_same_whatever_the_batch(views, seed, epoch, index, size, part_bytes):
     images = pictures(len(index))
     parameters = draw(views, seed, epoch, np.array(index), 9)
-    together = apply(images, parameters, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view_functions, "_PART_BYTES", part_bytes)  # one image after the other, a few, all at once
+        together = apply(images, parameters, size)
     assert together.shape == (len(index), size, size, 3) and together.dtype == torch.float32
     for i in range(len(index)):
         assert torch.equal(apply(images[i : i + 1], part(parameters, [i]), size)[0], together[i])
@@ -176,18 +180,42 @@ def test_padded_crop_and_flip_are_pad_then_slice_then_mirror(flip, padding, seed
         assert np.array_equal(shown[i].numpy(), expected.astype(np.float32))
 
 
-@pytest.mark.parametrize("size", [9, 5, 16])
-def test_a_box_is_cut_then_mirrored_then_resized_once(size):
-    images = pictures(20)
-    parameters = draw({"flip": True, "random_resized_crop": BOX}, 0, 0, np.arange(20), 9)
+def reference(image: np.ndarray, top: int, left: int, height: int, width: int, flip: bool, size: int) -> np.ndarray:
+    """What is shown of one image, in float64: pad with black, cut, mirror, resize once as torch does."""
+    side = len(image)
+    padded = np.pad(image, ((side, side), (side, side), (0, 0)))
+    box = padded[side + top : side + top + height, side + left : side + left + width]
+    box = np.fliplr(box) if flip else box
+    channels_first = torch.from_numpy(box.astype(np.float64)).permute(2, 0, 1)[None]
+    shown = F.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
+    return shown[0].permute(1, 2, 0).numpy()
+
+
+def compare(images: np.ndarray, parameters: Parameters, size: int) -> None:
     shown = apply(images, parameters, size)
     for i, image in enumerate(images):
-        top, left, height, width = (int(parameters[key][i]) for key in ("top", "left", "height", "width"))
-        box = image[top : top + height, left : left + width]
-        box = np.fliplr(box) if parameters["flip"][i] else box
-        channels_first = torch.from_numpy(box.copy()).permute(2, 0, 1)[None].float()
-        expected = F.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-        torch.testing.assert_close(shown[i], expected, rtol=0, atol=1e-4)
+        box = [int(parameters[key][i]) for key in ("top", "left", "height", "width")]
+        expected = reference(image, *box, bool(parameters["flip"][i]), size)
+        np.testing.assert_allclose(shown[i].numpy(), expected, rtol=0, atol=1e-3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(views, seeds, st.sampled_from([(9, 9), (9, 5), (9, 16), (9, 31), (28, 12), (28, 64)]))
+def test_views_are_cut_then_mirrored_then_resized_once(views, seed, sizes):
+    side, size = sizes
+    compare(pictures(5, side), draw(views, seed, 0, np.arange(5), side), size)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seeds, st.integers(2, 40), st.integers(1, 40))
+def test_any_box_is_shown_as_torch_would(seed, side, size):
+    """Also boxes that no view draws: of one pixel, or beside the image."""
+    random = np.random.default_rng(seed)
+    parameters = {key: random.integers(-side, side + 1, 4) for key in ("top", "left")}
+    parameters |= {key: random.integers(1, side + 1, 4) for key in ("height", "width")}
+    for start, length in (("top", "height"), ("left", "width")):
+        parameters[start] = np.minimum(parameters[start], 2 * side - parameters[length])
+    compare(pictures(4, side), parameters | {"flip": random.random(4) < 0.5}, size)
 
 
 def test_without_parameters_pixels_are_unchanged():
@@ -205,12 +233,94 @@ def test_stored_images_are_never_written_to(views):
     assert np.array_equal(images, before)
 
 
-@pytest.mark.parametrize("side, size", [(9, 20), (28, 64), (64, 28), (30, 7)])
-def test_resize_is_torchs_antialiased_bilinear(side, size):
-    images = torch.from_numpy(pictures(7, side)).float()
+@pytest.mark.parametrize("shape, size", [((9, 9), 20), ((28, 28), 64), ((64, 64), 28), ((30, 30), 7), ((12, 31), 16)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+def test_resize_is_torchs_antialiased_bilinear(shape, size, dtype):
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, *shape, 3), np.uint8)).to(dtype)
     shown = resize(images, size)
-    expected = F.interpolate(images.permute(0, 3, 1, 2).contiguous(), (size, size), mode="bilinear", antialias=True)
-    torch.testing.assert_close(shown, expected.permute(0, 2, 3, 1), rtol=0, atol=1e-4)
+    expected = F.interpolate(images.double().permute(0, 3, 1, 2), (size, size), mode="bilinear", antialias=True)
+    assert shown.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(shown.double(), expected.permute(0, 2, 3, 1), rtol=0, atol=1e-3)
     # on the CPU an image resized alone and in a batch is the same to the last bit
     assert all(torch.equal(resize(images[i : i + 1], size)[0], shown[i]) for i in range(7))
     assert shown.min() >= 0 and shown.max() <= 255 + 1e-4
+
+
+# --- mixing -----------------------------------------------------------------------------------------------------------
+
+alphas = st.floats(0.01, 20)
+
+
+@settings(deadline=None)
+@given(alphas, seeds, epochs, indices, st.integers(1, 10**6), st.randoms())
+def test_a_mix_depends_on_seed_epoch_and_example_alone(alpha, seed, epoch, index, examples, random):
+    partners, shares = draw_mix(alpha, seed, epoch, np.array(index), examples)
+    assert ((partners >= 0) & (partners < examples)).all() and ((shares >= 0.5) & (shares <= 1)).all()
+    chosen = random.choices(range(len(index)), k=random.randint(1, 20))
+    again = draw_mix(alpha, seed, epoch, np.array(index)[chosen], examples)
+    assert np.array_equal(again[0], partners[chosen]) and np.array_equal(again[1], shares[chosen])
+
+
+def test_mixes_are_the_same_for_ever():
+    partners, shares = draw_mix(0.4, 5, 3, np.arange(100), 1000)
+    assert partners[:8].tolist() == [555, 160, 590, 620, 730, 506, 577, 576]
+    np.testing.assert_allclose(shares[:4], [0.932085220549, 0.85119664552, 0.668530801711, 0.999952018645], rtol=1e-9)
+
+
+def test_mixes_differ_between_epochs_seeds_and_examples():
+    index = np.arange(200)
+    seen = [draw_mix(1.0, *key, index, 1000) for key in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    seen += [draw_mix(1.0, 0, 0, index + 200, 1000)]
+    for part in (0, 1):
+        assert not any(np.mean(seen[i][part] == seen[j][part]) > 0.05 for i in range(5) for j in range(i))
+
+
+def test_partners_are_drawn_evenly_and_independently_of_everything_else():
+    partners, shares = draw_mix(0.7, 0, 0, np.arange(40_000), 50)
+    counts = np.bincount(partners, minlength=50)
+    assert len(counts) == 50 and stats.chisquare(counts).pvalue > 1e-3
+    drawn = draw({"flip": True, "crop_padding": 3}, 0, 0, np.arange(40_000), 9)
+    pairs = [(partners, np.arange(40_000)), (partners, shares)]
+    pairs += [(mine, drawn[key]) for mine in (partners, shares) for key in ("flip", "top", "left")]
+    assert all(abs(np.corrcoef(a, b)[0, 1]) < 0.02 for a, b in pairs)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 6.0])
+def test_shares_have_the_quantiles_of_the_larger_part_of_a_beta_draw(alpha):
+    shares = np.sort(draw_mix(alpha, 0, 0, np.arange(40_000), 7)[1])
+    for quantile in (0.05, 0.25, 0.5, 0.75, 0.95):
+        # P(max(λ, 1 − λ) ≤ x) = 2 F(x) − 1 for a symmetric F
+        reached = 2 * stats.beta(alpha, alpha).cdf(shares[int(quantile * 40_000)]) - 1
+        assert abs(reached - quantile) < 0.01
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_gpu_is_sent_pinned_tensors_without_waiting(monkeypatch):
+    sent = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: sent.append("pinned") or tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **options: sent.append((args, options)) or tensor)
+    tensor = torch.arange(3)
+    assert to_device(tensor, "cpu") is tensor and to_device(tensor, "mps") is tensor and not sent
+    to_device(tensor, "cuda:1")
+    assert sent == ["pinned", (("cuda:1",), {"non_blocking": True})]
+
+
+@pytest.mark.parametrize("views", [None, *VIEWS])
+def test_a_gpu_is_sent_bytes_and_does_the_rest(monkeypatch, views):
+    """With torch's device without memory in its place: what stayed behind on the CPU would not go with it."""
+    sent = []
+
+    def recording(tensor: torch.Tensor, device: str) -> torch.Tensor:
+        if tensor.device.type == "cpu" and device == "meta":
+            sent.append(tensor.nbytes)
+            return tensor.to(device)
+        return tensor
+
+    monkeypatch.setattr(view_functions, "to_device", recording)
+    images = pictures(6)
+    parameters = None if views is None else draw(views, 0, 0, np.arange(6), 9)
+    shown = apply(images, parameters, 14, "meta")
+    assert shown.device.type == "meta" and shown.shape == (6, 14, 14, 3) and shown.dtype == torch.float32
+    assert max(sent) == images.nbytes and sum(sent) < images.nbytes + 500

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from kdrecipes.backend import keras
+from kdrecipes.backend import current_device, keras
 from kdrecipes.data import views as view_functions
 from kdrecipes.data.hashing import hash64
 from kdrecipes.data.store import Store
 
 _DROPOUT = 0x64726F70  # the stream of hashes that seeds dropout
+# Stores of so many mapped bytes are read ahead, so many batches: the system may not hold their pages, and a disk's
+# answer can be waited for while a network trains. A smaller store is in memory soon, and a batch of it is read in less
+# time than a thread takes to start.
+_AHEAD_FROM, _AHEAD = 1_000_000_000, 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Split:
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """What `views.draw` needs besides the epoch and the examples."""
+    """What the views are drawn from besides the epoch and the examples: `[dataset.views]` and the recipe's seed."""
 
     views: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -62,24 +70,59 @@ def show(
         epoch: counted from 0.
 
     Returns:
-        Images, float32 (batch, size, size, 3), 0–255, and labels, int64 (batch,).
+        Images, float32 (batch, size, size, 3), 0–255, on Keras' current device where that is CUDA; and labels: int64
+        (batch,), or where views mix examples float32 (batch, classes), rows that sum to 1.
     """
-    rows = split.positions[chosen]
-    images = split.store.images[rows]
-    parameters = None
-    if settings is not None and settings.views:
-        index = split.store.index[rows]
-        parameters = view_functions.draw(settings.views, settings.seed, epoch, index, images.shape[1])
-    return view_functions.apply(images, parameters, size), torch.from_numpy(split.store.labels[rows])
+    return _shown(_read(split, chosen, settings, epoch), size)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Examples as they stand in the store, and what is to be done to them.
+
+    Where they are mixed, their partners follow them, in the same order; `shares` (batch,) is the examples' own part.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: int
+    parameters: view_functions.Parameters | None
+    shares: np.ndarray | None
+
+
+def _read(split: Split, chosen: np.ndarray, settings: ViewSettings | None, epoch: int) -> _Stored:
+    """Everything that waits for a disk, and nothing that draws on torch: so it can be done in a thread."""
+    store, rows = split.store, split.positions[chosen]
+    views = dict(settings.views) if settings else {}
+    parameters = shares = None
+    if views and settings:
+        if alpha := views.get("mixup"):
+            partner, shares = view_functions.draw_mix(alpha, settings.seed, epoch, store.index[rows], len(split))
+            rows = np.concatenate([rows, split.positions[partner]])
+        parameters = view_functions.draw(views, settings.seed, epoch, store.index[rows], store.images.shape[1])
+    return _Stored(store.images[rows], store.labels[rows], len(store.classes), parameters, shares)
+
+
+def _shown(stored: _Stored, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    device = current_device()
+    image = view_functions.apply(stored.images, stored.parameters, size, device)
+    labels = torch.from_numpy(stored.labels)
+    if stored.shares is None:
+        return image, labels
+    share = torch.from_numpy(stored.shares.astype(np.float32))
+    (image, others), (labels, other_labels) = image.chunk(2), F.one_hot(labels, stored.classes).float().chunk(2)
+    image.lerp_(others, view_functions.to_device(1 - share, device)[:, None, None, None])
+    return image, labels.lerp(other_labels, (1 - share)[:, None])
 
 
 class Loader(keras.utils.PyDataset):
     """Batches `(x, y)` or `(x, y, sample_weight)` for `fit`, `evaluate` and `predict`.
 
     `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
-    split, and with `teacher` its logits, `"teacher"` (batch, classes); `y` is int64 (batch,). `loader[i]` is batch `i`
-    of epoch `loader.epoch`, which `EpochSetter` keeps in step with `fit`. Nothing is drawn from a global generator; so
-    `fit` must be told `shuffle=False`, without which Keras orders the batches by Python's.
+    split, and with `teacher` its logits, `"teacher"` (batch, classes); `y` is int64 (batch,), or where views mix
+    examples float32 (batch, classes). On CUDA they lie on the GPU. `loader[i]` is batch `i` of epoch `loader.epoch`,
+    which `EpochSetter` keeps in step with `fit`. Nothing is drawn from a global generator; so `fit` must be told
+    `shuffle=False`, without which Keras orders the batches by Python's.
 
     Args:
         split: the examples.
@@ -88,7 +131,7 @@ class Loader(keras.utils.PyDataset):
         settings: the views; None shows every image whole, as evaluation does.
         order_seed: shuffles by (seed, epoch); None keeps the split's order.
         drop_last: leave an incomplete last batch out.
-        class_weight: float (classes,), the weight of each class's examples.
+        class_weight: float (classes,), the weight of each class's examples; mixed ones weigh what their labels do.
         teacher: the teacher's logits by epoch and positions in the split; None where it is asked live.
     """
 
@@ -109,7 +152,9 @@ class Loader(keras.utils.PyDataset):
         self.settings, self.order_seed = settings, order_seed
         self.drop_last, self.class_weight, self.teacher = drop_last, class_weight, teacher
         self.epoch = 0
+        self.read_ahead = isinstance(split.store.images, np.memmap) and split.store.images.nbytes >= _AHEAD_FROM
         self._order: tuple[int, np.ndarray] | None = None
+        self._coming: deque[_Reading] = deque()
 
     def __len__(self) -> int:
         n = len(self.split)
@@ -127,14 +172,63 @@ class Loader(keras.utils.PyDataset):
     def __getitem__(self, batch: int) -> tuple:
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
-        chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
-        image, y = show(self.split, chosen, self.size, self.settings, self.epoch)
-        x = {"image": image, "index": torch.from_numpy(chosen.copy())}
+        chosen, move = self._chosen(batch), partial(view_functions.to_device, device=current_device())
+        image, y = _shown(self._stored(batch), self.size)
+        x = {"image": image, "index": move(torch.from_numpy(chosen.copy()))}
         if self.teacher is not None:
-            x["teacher"] = torch.from_numpy(self.teacher(self.epoch, chosen))
+            x["teacher"] = move(torch.from_numpy(self.teacher(self.epoch, chosen)))
         if self.class_weight is None:
-            return x, y
-        return x, y, torch.from_numpy(self.class_weight[y.numpy()].astype(np.float32))
+            return x, move(y)
+        weight = torch.from_numpy(self.class_weight)
+        return x, move(y), move((weight[y] if y.ndim == 1 else y.to(weight.dtype) @ weight).float())
+
+    def on_epoch_end(self) -> None:
+        """Called by Keras after an epoch, and after the look at the data that `fit` takes before the first."""
+        self._coming.clear()
+
+    def _chosen(self, batch: int) -> np.ndarray:
+        return self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _stored(self, batch: int) -> _Stored:
+        """A batch's examples; those of the next batches are being read meanwhile, where that is of use."""
+        epoch, coming = self.epoch, self._coming
+        if not self.read_ahead:
+            return _read(self.split, self._chosen(batch), self.settings, epoch)
+        while coming and coming[0].batch != (epoch, batch):  # of another epoch, or passed over
+            coming.popleft()
+        for i in range(batch + len(coming), min(batch + 1 + _AHEAD, len(self))):
+            coming.append(_Reading((epoch, i), partial(_read, self.split, self._chosen(i), self.settings, epoch)))
+        return coming.popleft().result()
+
+
+class _Reading(threading.Thread):
+    """Reads one batch and ends: so there is nothing to stop when a fit ends early, however it ends.
+
+    Args:
+        batch: epoch and number, to know it by.
+        read: reads it.
+    """
+
+    def __init__(self, batch: tuple[int, int], read: Callable[[], _Stored]):
+        super().__init__(name=f"kdrecipes reads batch {batch}", daemon=True)
+        self.batch, self._read = batch, read
+        self._stored: _Stored | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            self._stored = self._read()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> _Stored:
+        """The batch, as soon as it is there; or the error that it met."""
+        self.join()
+        if self._stored is None:
+            raise self._error or RuntimeError("a batch was not read")
+        return self._stored
 
 
 class EpochSetter(keras.callbacks.Callback):

@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from kdrecipes.data.hashing import uniform
 
 # One stream of numbers for each thing drawn; a new augmentation takes a new stream and leaves the others alone.
-_FLIP, _CROP_Y, _CROP_X, _BOX = 1, 2, 3, 16
+_FLIP, _CROP_Y, _CROP_X, _PARTNER, _SHARE, _BOX = 1, 2, 3, 4, 5, 16
 _BOX_TRIES = 10
+_PART_BYTES = 2_000_000  # a batch is resampled in parts of about this size, which stay in the processor's cache
 
 Parameters = dict[str, np.ndarray]
+Taps = tuple[torch.Tensor, torch.Tensor]  # int64 and float32 (batch, size, taps): which rows, and how much of each
 
 
 def draw(views: Mapping[str, Any], seed: int, epoch: int, index: np.ndarray, stored_size: int) -> Parameters:
@@ -71,57 +73,118 @@ def _draw_boxes(
     return {"top": top, "left": left, "height": height, "width": width}
 
 
-def apply(images: np.ndarray, parameters: Parameters | None, size: int) -> torch.Tensor:
+def draw_mix(alpha: float, seed: int, epoch: int, index: np.ndarray, examples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whom each example is mixed with, and its own share (mixup, Zhang et al. 2018, arXiv:1710.09412, equations 1–2).
+
+    Partners are drawn from the whole split and not from the batch: so a mix depends on no batch's size or order. Of the
+    two shares the example itself is given the larger. That leaves the mixtures what they were, since both partners of
+    one are drawn alike; and it makes every example the main part of its own view in every epoch.
+
+    Args:
+        alpha: of the symmetric Beta distribution of shares, above 0.
+        seed, epoch, index: as for `draw`.
+        examples: how many there are to draw partners from.
+
+    Returns:
+        int64 (batch,), partners in [0, examples); float64 (batch,), shares in [0.5, 1].
+    """
+    from scipy.special import betaincinv
+
+    partner = (uniform(index, seed, epoch, _PARTNER) * examples).astype(np.int64)
+    # the larger of two shares that sum to 1: the upper half of a symmetric distribution
+    return partner, betaincinv(alpha, alpha, 0.5 + 0.5 * uniform(index, seed, epoch, _SHARE))
+
+
+def apply(images: np.ndarray, parameters: Parameters | None, size: int, device: str = "cpu") -> torch.Tensor:
     """Show the boxes of stored images at `size` pixels per side.
 
     Args:
         images: uint8 (batch, side, side, 3).
         parameters: from `draw`; None shows each image whole.
         size: pixels per side of the result.
+        device: where it is computed; a GPU is sent the stored bytes, a quarter of the result's.
 
     Returns:
         float32 (batch, size, size, 3), 0–255. Geometry moves whole stored pixels, outside is black; then one
         antialiased bilinear resize.
     """
     side = images.shape[1]
+    pixels = to_device(torch.from_numpy(np.ascontiguousarray(images)), device)
     if parameters is None:
-        return resize(_to_tensor(images), size)
-    same_box = bool((parameters["height"] == side).all() and (parameters["width"] == side).all())
-    if same_box:
-        return resize(_to_tensor(_shift(images, parameters)), size)
-    shown = torch.empty((len(images), size, size, 3))
-    for i, image in enumerate(images):
-        top, left = parameters["top"][i], parameters["left"][i]
-        box = image[top : top + parameters["height"][i], left : left + parameters["width"][i]]
-        if parameters["flip"][i]:
-            box = box[:, ::-1]
-        shown[i] = resize(_to_tensor(np.ascontiguousarray(box)[None]), size)[0]
-    return shown
-
-
-def _shift(images: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """Move and mirror whole images by a gather; what comes from outside is black."""
-    n, side = images.shape[:2]
-    steps = np.arange(side)
-    rows = steps + parameters["top"][:, None]
-    columns = np.where(parameters["flip"][:, None], side - 1 - steps, steps) + parameters["left"][:, None]
-    inside_rows, inside_columns = (rows >= 0) & (rows < side), (columns >= 0) & (columns < side)
-    moved = images[
-        np.arange(n)[:, None, None], np.clip(rows, 0, side - 1)[:, :, None], np.clip(columns, 0, side - 1)[:, None]
-    ]
-    if not (inside_rows.all() and inside_columns.all()):
-        moved *= (inside_rows[:, :, None] & inside_columns[:, None])[..., None]
-    return moved
-
-
-def _to_tensor(images: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).float()
+        return resize(pixels, size)
+    down = _taps(parameters["top"], parameters["height"], np.zeros(len(images), bool), side, size, device)
+    across = _taps(parameters["left"], parameters["width"], parameters["flip"], side, size, device)
+    return _resample(pixels, down, across)
 
 
 def resize(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Antialiased bilinear resize of float (batch, height, width, channels) to `size` pixels per side."""
-    if images.shape[1] == size and images.shape[2] == size:
-        return images
-    channels_first = images.permute(0, 3, 1, 2)
-    shown = F.interpolate(channels_first, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    return shown.permute(0, 2, 3, 1)
+    """Antialiased bilinear resize of (batch, height, width, channels) to `size` pixels per side; integers to float32.
+
+    Floats that have this size already are returned as they are.
+    """
+    height, width = images.shape[1:3]
+    if height == size and width == size:
+        return images if images.is_floating_point() else images.float()
+    zero, device = np.zeros(1, np.int64), str(images.device)
+    down, across = (_taps(zero, zero + side, zero > 0, side, size, device) for side in (height, width))
+    return _resample(images, down, across)
+
+
+def to_device(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """The tensor on a CUDA device, copied out of pinned memory beside whatever the GPU does; elsewhere as it is."""
+    if tensor.is_cpu and device.startswith("cuda"):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+def _taps(start: np.ndarray, length: np.ndarray, mirrored: np.ndarray, side: int, size: int, device: str) -> Taps:
+    """Which of an image's `side` rows each of `size` shown rows is made of; `length` rows from `start` on are shown.
+
+    The weights are a triangle around the shown row's centre. It reaches one stored row to each side, or one shown row
+    where that is more: the antialiasing. They sum to 1 over the box; then rows outside the image, which are black,
+    weigh nothing.
+    """
+    first, count, mirror = (to_device(torch.from_numpy(a), device)[:, None] for a in (start, length, mirrored))
+    scale = count.double() / size  # stored rows to a shown row
+    reach = scale.clamp(min=1)
+    centre = (torch.arange(size, device=device) + 0.5) * scale
+    # enough taps for every box, so that no view depends on another's; they come first while they are computed
+    tap = torch.arange(math.ceil(2 * max(1, side / size)), device=device)[:, None, None]
+    row = (centre - reach + 0.5).floor().long() + tap
+    share = (1 - (row + 0.5 - centre).abs() / reach).clamp(min=0) * ((row >= 0) & (row < count))
+    share /= share.sum(0)
+    row = torch.where(mirror, count - 1 - row, row) + first
+    share *= (row >= 0) & (row < side)
+    return row.clamp(0, side - 1).permute(1, 2, 0), share.float().permute(1, 2, 0)
+
+
+def _resample(images: torch.Tensor, down: Taps, across: Taps) -> torch.Tensor:
+    """float (batch, size, size, channels) of (batch, height, width, channels), by the taps of rows and of columns.
+
+    Taps are of every image, or of one for all.
+    """
+    n, size = len(images), down[0].shape[1]
+    down, across = ((rows.expand(n, -1, -1), shares.expand(n, -1, -1)) for rows, shares in (down, across))
+    dtype = images.dtype if images.is_floating_point() else torch.float32
+    shape = (n, size, size, images.shape[3])
+    if images.is_cpu and dtype == torch.float32:
+        shown = torch.from_numpy(np.empty(shape, np.float32))  # NumPy asks for huge pages: quicker at the first touch
+        part = max(1, _PART_BYTES * n // (4 * max(images.numel(), shown.numel())))
+    else:
+        shown, part = torch.empty(shape, dtype=dtype, device=images.device), n
+    for start in range(0, n, part):
+        chosen = slice(start, start + part)
+        columns = images[chosen].transpose(1, 2).contiguous().to(dtype)
+        rows = _sums(columns, *(tensor[chosen] for tensor in across)).transpose(1, 2).contiguous()
+        shown[chosen] = _sums(rows, *(tensor[chosen] for tensor in down))
+    return shown
+
+
+def _sums(images: torch.Tensor, rows: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """Weighted sums of each image's rows: (batch, height, …) → (batch, size, …)."""
+    n, height = images.shape[:2]
+    rows = rows + height * torch.arange(n, device=images.device)[:, None, None]
+    shares = shares.to(images.dtype).flatten(0, 1)
+    # the quickest weighted sum of rows that torch has on a CPU, and a GPU has it too
+    sums = F.embedding_bag(rows.flatten(0, 1), images.reshape(n * height, -1), per_sample_weights=shares, mode="sum")
+    return sums.view(n, -1, *images.shape[2:])

@@ -1,0 +1,107 @@
+"""Memory: what a process holds for itself while it trains does not grow with the number of examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdrecipes.data import store as stores
+from kdrecipes.home import digest, write_json
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="RssAnon is Linux's"),
+]
+
+LIMIT = 60.0  # MB; 60,000 images of 28 px are 141 MB, 100,000 of 224 px are 15 GB
+
+# A part of an epoch in a process of its own; prints the greatest RssAnon, the memory that no file stands behind, in MB.
+CODE = """
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kdrecipes.backend import keras
+from kdrecipes.data import store as stores
+from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings
+from kdrecipes.distiller import Distiller
+
+folder, size, batch, views, into_memory = sys.argv[1:]
+store = stores._open(Path(folder))
+if into_memory == "True":
+    store = replace(store, images=np.array(store.images))
+
+class Watch(keras.callbacks.Callback):
+    largest = 0.0
+
+    def on_train_batch_end(self, number, logs=None):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+        self.largest = max(self.largest, now / 1024)
+
+pixels = keras.Input((int(size), int(size), 3))
+student = keras.Model(pixels, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(pixels)))
+split = Split(store, np.arange(len(store)))
+loader = Loader(split, int(batch), int(size), settings=ViewSettings(json.loads(views), 0), order_seed=0, drop_last=True)
+watch, distiller = Watch(), Distiller(student=student)
+distiller.compile(optimizer="sgd")
+distiller.fit(loader, steps_per_epoch=12, verbose=0, shuffle=False, callbacks=[EpochSetter(loader), watch])
+print(loader.read_ahead, watch.largest)
+"""
+
+
+def made_store(folder: Path, examples: int, side: int) -> Path:
+    """A store of black images that takes no room on the disk: the file of its pixels is one hole."""
+    folder.mkdir()
+    np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (examples, side, side, 3))
+    labels, index = np.arange(examples) % 10, np.arange(examples)
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "index.npy", index)
+    meta = {
+        "name": "holes",
+        "examples": examples,
+        "side": side,
+        "classes": list("0123456789"),
+        "fingerprint": "holes",
+        "labels_sha256": stores._sha256(labels, index),
+        "converted": 0,
+        "skipped": [],
+    }
+    write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
+    return folder
+
+
+def used(folder: Path, size: int, batch: int, views: dict, into_memory: bool = False) -> tuple[bool, float]:
+    """Whether the loader read ahead, and the greatest RssAnon in MB."""
+    arguments = [sys.executable, "-c", CODE, str(folder), str(size), str(batch), json.dumps(views), str(into_memory)]
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # how many arenas threads open is chance
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    ahead, largest = done.stdout.split()
+    return ahead == "True", float(largest)
+
+
+def test_small_images(tmp_path):
+    views = {"crop_padding": 2}
+    few, many = (made_store(tmp_path / str(count), count, 28) for count in (10_000, 60_000))
+    expected = used(few, 28, 64, views)[1]
+    assert abs(used(many, 28, 64, views)[1] - expected) < LIMIT
+    # the measure sees a store that is read whole
+    assert used(many, 28, 64, views, into_memory=True)[1] - expected > LIMIT
+
+
+def test_many_large_images(tmp_path):
+    views = {"random_resized_crop": {"scale": [0.2, 1.0], "ratio": [0.75, 1.3333]}, "mixup": 0.2}
+    few, many = (made_store(tmp_path / str(count), count, 224) for count in (500, 100_000))
+    assert sum(file.stat().st_blocks for file in many.iterdir()) * 512 < 10_000_000  # it is sparse
+    (_, expected), (ahead, found) = used(few, 64, 16, views), used(many, 64, 16, views)
+    assert ahead and abs(found - expected) < LIMIT
