@@ -1,5 +1,6 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
+# make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # Each creates or refreshes .venv first, when pyproject.toml, constraints.txt or a plugin's pyproject.toml changed.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 RUN_ARGS ?=
 
-.PHONY: run test test-fast lint schema clean
+.PHONY: run test test-fast bench lint schema clean
 
 run: .venv/ready
 	@if $(BIN)/python -m kdrecipes.data.fashion_mnist; then \
@@ -22,6 +23,13 @@ test: .venv/ready
 
 test-fast: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+
+bench: .venv/ready
+ifndef QUICK
+	@$(BIN)/python -m kdrecipes.data.fashion_mnist || \
+	  echo "FashionMNIST could not be obtained; random images of its shape stand in, and results/bench.json says so." >&2
+endif
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""How fast kdrecipes is: ratios of interleaved medians against stock Keras and hand-written torch. `make bench`."""

@@ -1,0 +1,237 @@
+"""The benchmarks: candidates take turns, both sides do the same work, and the README quotes the committed run."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks/ is no part of the package
+
+from benchmarks import handwritten, networks, report
+from benchmarks.__main__ import main
+from benchmarks.parts import PARTS
+from benchmarks.rows import Row, Setting, row_of
+from benchmarks.timing import Ratio, interleave, milliseconds, per_second, ratio
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+# --- timing -----------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that candidates push forward, and the order in which they did."""
+
+    def __init__(self):
+        self.now, self.calls = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def takes(self, name, *seconds):
+        """A candidate that takes these seconds, call by call."""
+        durations = iter(seconds)
+
+        def call():
+            self.calls.append(name)
+            self.now += next(durations)
+
+        return call
+
+
+def test_candidates_take_turns_and_warm_up_is_not_timed():
+    clock = Clock()
+    candidates = {
+        "a": clock.takes("a", 100, 1, 1, 1),
+        "b": clock.takes("b", 50, 2, 2, 8),
+        "c": clock.takes("c", *[4] * 4),
+    }
+    times = interleave(candidates, 3, warm_up=1, clock=clock)
+    assert "".join(clock.calls) == "abc" + "abc" + "bca" + "cab"
+    assert times == {"a": [1, 1, 1], "b": [2, 2, 8], "c": [4, 4, 4]}
+
+
+def test_times_are_per_call():
+    clock = Clock()
+    assert interleave({"a": clock.takes("a", 1, 3, 5, 5)}, 2, steps=2, warm_up=0, clock=clock) == {"a": [2, 5]}
+
+
+def test_ratio_is_of_medians_and_its_spread_of_rounds():
+    measured = ratio([2, 4, 6, 8, 100], [1, 2, 2, 2, 4])  # rounds: 2, 2, 3, 4, 25
+    assert measured == Ratio(3.0, 2.0, 4.0)
+
+
+def test_ratio_refuses_rounds_that_do_not_pair_up():
+    with pytest.raises(ValueError):
+        ratio([1, 2, 3], [1, 2])
+
+
+def test_absolute_figures_are_of_the_median():
+    assert milliseconds([0.001, 0.002, 9]) == 2.0
+    assert per_second(64, [0.5, 2.0, 0.4]) == 128.0
+
+
+# --- both sides do the same work --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", handwritten.TWINS)
+def test_handwritten_twin_is_the_same_network(name):
+    """As many numbers to train; geffnet counts batch norm's statistics apart, as Keras does."""
+    mine = networks.build(name, 32)
+    expected = sum(int(np.prod(v.shape)) for v in mine.trainable_variables)
+    assert sum(p.numel() for p in handwritten.build(name).parameters()) == expected
+
+
+def test_ways_to_write_it_by_hand_compute_the_same():
+    def logits(native):
+        torch.manual_seed(0)
+        model = handwritten.build("mobilenet_v3_small", native).eval()
+        names = {type(module).__name__ for module in model.modules()}
+        assert ("HardSwishMe" in names) != native
+        with torch.no_grad():
+            return model(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 255)
+
+    torch.testing.assert_close(logits(True), logits(False))
+
+
+def test_handwritten_step_learns():
+    images, labels = networks.batch_of(4, 32)
+    step = handwritten.step_of("mobilenet_v3_small", images, labels, handwritten.Way(), Setting())
+    losses = [float(step()) for _ in range(6)]
+    assert losses[-1] < losses[0]
+
+
+def test_tuning_keeps_what_is_faster(monkeypatch):
+    """Here contiguous memory and geffnet's activations are; fused AdamW stays."""
+    cost = {"channels_last": +1, "native_activations": +1, "fused": -1}
+    monkeypatch.setattr(handwritten, "step_of", lambda name, images, labels, way, setting: way)
+    monkeypatch.setattr(
+        handwritten,
+        "interleave",
+        lambda ways, rounds, steps: {k: [sum(cost[c] * getattr(way, c) for c in cost)] for k, way in ways.items()},
+    )
+    step, way = handwritten.tune("mobilenet_v3_small", torch.empty(0), torch.empty(0), Setting())
+    assert step is way and way == handwritten.Way(channels_last=False, native_activations=False, fused=True)
+
+
+def test_stock_and_kdrecipes_steps_are_the_same_training():
+    images, labels = networks.batch_of(32, 8)
+    stock, ours = networks.stock(networks.two_layers(8)), networks.distiller(networks.two_layers(8))
+    theirs, mine = networks.step_of(stock, images, labels), networks.step_of(ours, networks.as_loaded(images), labels)
+    for _ in range(3):
+        expected, received = theirs(), mine()
+        assert float(received["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+        assert float(received["accuracy"]) == pytest.approx(float(expected["accuracy"]))
+    for a, b in zip(ours.student.weights, stock.weights, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def document(*rows, quick=False):
+    return report.document(rows, Setting(quick=quick), 60.0, "make bench")
+
+
+def test_table_says_whether_the_goal_is_reached():
+    measured = Ratio(1.5, 1.4, 1.6)
+    rows = [
+        row_of(1, "a", measured, "at least", 1.4),
+        row_of(1, "b", measured, "at least", 1.6),
+        row_of(4, "c", measured, "at most", 1.6),
+        row_of(4, "d", measured, "at most", 1.4),
+        row_of(5, "e", measured, "at least"),
+    ]
+    cells = report.cells(document(*rows))
+    assert [line[-1] for line in cells] == ["yes", "no", "yes", "no", "–"]
+    assert cells[0] == ["1", "a", "1.50", "1.40–1.60", "≥ 1.4", "yes"]
+
+
+def test_table_shows_absolute_figures_below_their_row():
+    rows = [
+        row_of(1, "first", Ratio(2, 2, 2), "at least", batch=64),
+        row_of(2, "second", Ratio(1, 1, 1), "at most", step_ms=3),
+    ]
+    lines = report.table(document(*rows)).splitlines()
+    assert "first" in lines[1] and "batch 64" in lines[2]
+    assert "second" in lines[3] and "step_ms 3" in lines[4]
+
+
+def test_document_is_json_and_names_the_machine():
+    found = json.loads(json.dumps(document(Row(1, "a", 2.0, (1.0, 3.0), "at least", 2.0, 2.4, {"batch": 64}))))
+    assert {"cpu", "cores", "threads", "python", "torch", "keras", "device"} <= set(found["machine"])
+    assert found["rows"] == [
+        {
+            "row": 1,
+            "name": "a",
+            "ratio": 2.0,
+            "iqr": [1.0, 3.0],
+            "direction": "at least",
+            "goal": 2.0,
+            "reach": 2.4,
+            "figures": {"batch": 64},
+        }
+    ]
+    assert set(found) == {"machine", "rows", "quick", "seconds", "command"}
+
+
+def test_readme_section_is_replaced_between_its_marks():
+    found = document(row_of(1, "a", Ratio(2, 2, 2), "at least", 2.0))
+    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    once = report.put_into_readme(text, found)
+    assert once.startswith(f"before\n{report.BEGIN}\n| row |") and once.endswith(f"\n{report.END}\nafter\n")
+    assert "old" not in once and report.put_into_readme(once, found) == once
+
+
+def test_quick_table_says_that_it_measures_nothing():
+    assert "NO MEASUREMENT" in report.table(document(row_of(1, "a", Ratio(2, 2, 2), "at least"), quick=True))
+
+
+def test_gpu_run_is_refused_without_a_gpu(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--gpu"])
+    assert stopped.value.code == 2 and "--gpu" in capsys.readouterr().err
+
+
+# --- the committed run ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return json.loads((ROOT / "results" / "bench.json").read_text(encoding="utf-8"))
+
+
+def test_committed_run_is_a_full_one_on_real_images(committed):
+    assert committed["quick"] is False
+    assert {row["row"] for row in committed["rows"]} == {number for numbers in PARTS.values() for number in numbers}
+    assert {row["figures"]["images"] for row in committed["rows"] if "images" in row["figures"]} == {"FashionMNIST"}
+    assert committed["machine"]["device"] == "cpu"
+
+
+def test_readme_quotes_the_committed_run(committed):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.put_into_readme(readme, committed) == readme
+    assert readme.count(report.BEGIN) == readme.count(report.END) == 1
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_quick_run_writes_its_rows(tmp_path):
+    out = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--row", "4", "--row", "8", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["quick"] is True and [row["row"] for row in found["rows"]] == [4, 8]
+    for row in found["rows"]:
+        low, high = row["iqr"]
+        assert set(row) == set(asdict(row_of(1, "", Ratio(1, 1, 1), "at least")))
+        assert 0 < low <= high and row["ratio"] > 0
+        assert row["name"] in done.stdout
