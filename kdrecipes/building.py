@@ -10,6 +10,7 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
+from kdrecipes.inference import Inference
 from kdrecipes.losses.projected import Projected
 from kdrecipes.recipe import Recipe
 
@@ -45,7 +46,18 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
             f"{role}: {table['name']!r} has {width} outputs and the dataset {len(data.classes)} classes. Nothing was "
             "trained. A model component makes its head as wide as the `classes` it is passed."
         )
-    return accelerate(model)
+    return accelerate(model) if _fast(recipe, role) else model
+
+
+def _fast(recipe: Recipe, role: str) -> bool:
+    return recipe.data[role].get("train", recipe.data["train"])["fast"]
+
+
+def inference(recipe: Recipe, teacher: keras.Model, *, whole: bool = False) -> Inference:
+    """The teacher as the recipe asks it, with the weights that it has now; `whole`: its layers will be read."""
+    return Inference(
+        teacher, precision=recipe.data["teacher"]["precision"], freeze=_fast(recipe, "teacher") and not whole
+    )
 
 
 def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
@@ -69,6 +81,11 @@ def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
                     "of the teacher."
                 )
             term = Projected(term)
+        if recipe.data["dataset"].get("views", {}).get("mixup") and not getattr(term, "mixed_labels", True):
+            raise RunError(
+                f"{where}: {table['name']!r} can't take the labels of mixed examples. Take dataset.views.mixup out, or "
+                "choose another loss."
+            )
         terms.append(term)
     return terms, [table["weight"] for _, table in tables]
 
@@ -88,15 +105,17 @@ def build_distiller(
         RunError: when terms and networks do not fit together.
     """
     loss = recipe.data["loss"]
+    train = recipe.data["train"] if role == "student" else recipe.data["teacher"]["train"]
     terms, weights = build_terms(recipe, data) if teacher is not None else ([], [])
     try:
         return Distiller(
             student=student,
-            teacher=teacher,
+            teacher=teacher and inference(recipe, teacher, whole=any(getattr(t, "teacher_layers", ()) for t in terms)),
             loss=terms,
             weight=weights,
             label_weight=loss["label_weight"] if terms else 1.0,
             label_smoothing=loss["label_smoothing"] if role == "student" else 0.0,
+            precision=train["precision"],
         )
     except ValueError as error:
         where = "teacher" if str(error).startswith("The teacher") else "loss" if terms else role

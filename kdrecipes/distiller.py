@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from keras.src.utils.tracking import DotNotTrackScope
 
 from kdrecipes.backend import keras
 from kdrecipes.batches import images_of, index_of, labels_of, mean_over_examples, weights_of
+from kdrecipes.fast.compiled import compiled
 from kdrecipes.features import find_layer, tapped
-from kdrecipes.inference import Inference, at_input_size, refuse_softmax, wide
+from kdrecipes.inference import Inference, at_input_size, autocast, refuse_softmax, wide
+from kdrecipes.metrics import RunningMean
 
 Term = Callable[[Any, "Outputs", "Outputs"], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
 
@@ -53,6 +56,9 @@ class Distiller(keras.Model):
         weight: the term's weight, or a list as long as `loss`. Default 1.0.
         label_weight: weight of the cross-entropy with the labels. Default 1.0.
         label_smoothing: share of each label spread over all classes while training. Default 0.0.
+        precision: what the student computes in while it trains: "float32", or by `torch.autocast` "bfloat16" or
+            "float16" (then give `compile` a `keras.optimizers.LossScaleOptimizer`). Its weights, its gradients, losses
+            and validation stay float32. Default "float32".
 
     Raises:
         ValueError: when weights and terms do not pair up, a network ends in a softmax, or a term names a layer that
@@ -70,11 +76,12 @@ class Distiller(keras.Model):
         self,
         *,
         student: keras.Model,
-        teacher: keras.Model | torch.nn.Module | None = None,
+        teacher: keras.Model | torch.nn.Module | Inference | None = None,
         loss: Term | Sequence[Term] = (),
         weight: float | Sequence[float] = 1.0,
         label_weight: float = 1.0,
         label_smoothing: float = 0.0,
+        precision: str = "float32",
         name: str = "distiller",
     ):
         # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
@@ -90,34 +97,48 @@ class Distiller(keras.Model):
             raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
         refuse_softmax(student, "student")
         self.student = student
-        teacher_taps = _layers_of(terms, "teacher_layers", teacher)
+        if teacher is not None and not isinstance(teacher, Inference):
+            teacher = Inference(teacher)
+        teacher_taps = _layers_of(terms, "teacher_layers", teacher and teacher.model)
         if teacher is not None:
-            refuse_softmax(teacher, "teacher")
+            refuse_softmax(teacher.model, "teacher")
         # Keras tracks and saves the layers and torch modules it finds in a layer's attributes, lists and dicts; the
         # teacher stays out inside an object that Keras does not look into, and so do the taps.
-        self._teacher = None if teacher is None else Inference(teacher)
+        self._teacher = teacher
         self._teacher_taps = MappingProxyType(teacher_taps)
         self._student_taps = MappingProxyType(_layers_of(terms, "student_layers", student))
         self.terms = terms  # terms that are layers are tracked: their variables train with the student
         self.term_weights = [float(w) for w in weights]
         self.label_weight, self.label_smoothing = float(label_weight), float(label_smoothing)
-        self._label_tracker = keras.metrics.Mean(name="label_loss")
-        self._term_trackers = [keras.metrics.Mean(name=term_name) for term_name in _names(terms)]
+        self._label_tracker = RunningMean(name="label_loss")
+        self._term_trackers = [RunningMean(name=term_name) for term_name in _names(terms)]
+        self._parts: _Parts | None = None
+        self.precision = precision
+        self._compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
         self._build_terms()
 
     def compile(self, optimizer: Any = "adamw", loss: Any = None, loss_weights: Any = None, **options: Any) -> None:
         """As `keras.Model.compile`, without `loss` and `loss_weights`: the distiller has its own.
 
+        `jit_compile=True` gives the student's forward and backward pass to `torch.compile`; default False.
+
         Raises:
-            ValueError: when a loss is given.
+            ValueError: when a loss is given, or a student can't be compiled: it is no graph of layers, or a term reads
+                its layers.
         """
         if loss is not None or loss_weights is not None:
             raise ValueError(
                 "Give the distillation term to Distiller(loss=…) and its weight to Distiller(weight=…); the label loss "
                 f"is the cross-entropy. Received: compile(loss={loss!r}, loss_weights={loss_weights!r})"
             )
-        options.setdefault("jit_compile", False)
-        super().compile(optimizer=optimizer, **options)
+        jit_compile = options.pop("jit_compile", False)
+        if jit_compile and self._student_taps:
+            raise ValueError(f"A student whose layers a term reads ({list(self._student_taps)}) can't be compiled.")
+        super().compile(optimizer=optimizer, jit_compile=False, **options)
+        self._compiled = compiled(self.student) if jit_compile else None
+        with DotNotTrackScope():  # as Keras does: what is compiled is no part of the model
+            self._loss_tracker = RunningMean(name="loss")
+        self._parts = None
 
     def fit(self, *args: Any, callbacks: Any = None, **options: Any) -> Any:
         """As `keras.Model.fit`; terms with a method `at(progress)` are told the progress in epochs before each step."""
@@ -137,11 +158,12 @@ class Distiller(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: one forward pass of each network, one update of the student and of terms with weights."""
+        parts = self._gathered()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         sample_weight = weights_of(sample_weight)
         image, index = images_of(x), index_of(x)
-        with tapped(self._student_taps) as features:
-            logits = self.student(image, training=True)
+        with tapped(self._student_taps) as features, autocast(self.precision, image):
+            logits = self.student(image, training=True) if self._compiled is None else self._compiled(image)
         student = Outputs(wide(logits), features, index)
         n = student.logits.shape[0]
         labels = labels_of(y, student.logits)
@@ -158,17 +180,16 @@ class Distiller(keras.Model):
                 value = mean_over_examples(term(labels, student, taught), sample_weight)
                 tracker.update_state(value.detach(), sample_weight=n)
                 total = total + weight * value
-        for extra in self.losses:
+        for extra in parts.losses():
             total = total + self._aggregate_additional_loss(extra)
         self._loss_tracker.update_state(total.detach(), sample_weight=n)
-        variables = self.trainable_weights[:]
-        for variable in variables:  # Keras' zero_grad misses variables that share a path with another
-            variable.value.grad = None
+        values = [variable.value for variable in parts.variables]
+        for value in values:  # Keras' zero_grad misses variables that share a path with another
+            value.grad = None
         self.optimizer.scale_loss(total).backward()
-        gradients = [variable.value.grad for variable in variables]
         with torch.no_grad():
-            self.optimizer.apply(gradients, variables)
-        results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
+            self.optimizer.apply([value.grad for value in values], parts.variables)
+            results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
         return results if labels is not None else {name: v for name, v in results.items() if name != "label_loss"}
 
     def test_step(self, data: Any) -> dict[str, Any]:
@@ -192,9 +213,24 @@ class Distiller(keras.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics' values by name; compiled metrics have none before they met a label."""
         compiled = self._compile_metrics
-        if compiled is None or compiled.built:
-            return super().get_metrics_result()
-        return {metric.name: metric.result() for metric in self.metrics if metric is not compiled}
+        results: dict[str, Any] = {}
+        for metric in self._gathered().metrics:
+            if metric is not compiled:
+                results[metric.name] = metric.result()
+            elif compiled.built:
+                results.update(metric.result())
+        return results
+
+    def reset_metrics(self) -> None:
+        """As `keras.Model.reset_metrics`, at the start of every epoch."""
+        self._parts = None
+        super().reset_metrics()
+
+    def _gathered(self) -> _Parts:
+        """What a step needs of every layer, gathered anew each epoch: so a callback may freeze layers between them."""
+        if self._parts is None:
+            self._parts = _Parts(self.trainable_weights[:], list(self._flatten_layers()), self.metrics)
+        return self._parts
 
     def get_config(self) -> dict[str, Any]:
         """A distiller holds a teacher and is no thing to save.
@@ -210,13 +246,18 @@ class Distiller(keras.Model):
         return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
     def _teach(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> Outputs:
-        """The teacher's outputs: the logits that came with the batch, else, or where features are read, its own."""
-        if isinstance(x, dict) and "teacher" in x and not self._teacher_taps:
-            return Outputs(wide(keras.ops.convert_to_tensor(x["teacher"])), {}, index)
+        """The teacher's outputs: its own, or where logits came with the batch those, and of its layers what is read."""
+        given = wide(keras.ops.convert_to_tensor(x["teacher"])) if isinstance(x, dict) and "teacher" in x else None
+        if given is not None and not self._teacher_taps:
+            return Outputs(given, {}, index)
         if self._teacher is None:
             return _NO_TEACHER
-        with torch.no_grad(), tapped(self._teacher_taps) as features:
-            logits = self._teacher(at_input_size(image, self._teacher.model))
+        image = at_input_size(image, self._teacher.model)
+        with torch.no_grad():
+            if given is not None:
+                return Outputs(given, self._teacher.features(image, self._teacher_taps), index)
+            with tapped(self._teacher_taps) as features:
+                logits = self._teacher(image)
         return Outputs(wide(logits), features, index)
 
     def _build_terms(self) -> None:
@@ -240,6 +281,20 @@ class Distiller(keras.Model):
             labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
             for term in unbuilt:
                 term(labels, student, taught)
+
+
+@dataclass
+class _Parts:
+    """What Keras would gather by a walk through all layers, several times a step."""
+
+    variables: list[Any]
+    layers: list[Any]
+    metrics: list[Any]
+
+    def losses(self) -> list[torch.Tensor]:
+        """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
+        added = [loss for layer in self.layers for loss in layer._losses]
+        return added + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
 
 
 class _NoTeacher(Outputs):

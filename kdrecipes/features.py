@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -53,25 +53,46 @@ def find_layer(model: Any, name: str) -> Any:
     raise ValueError(f"{owner!r} has no layer {name!r}. {hint}")
 
 
+class Tapped(dict[str, torch.Tensor]):
+    """Layers' outputs by name, and how often the layers were called in all."""
+
+    calls = 0
+
+
+class _Enough(BaseException):
+    """Ends a forward pass. No `Exception`: nobody who handles errors, or adds to their messages, shall see it."""
+
+
 @contextmanager
-def tapped(layers: Mapping[str, Any]) -> Iterator[dict[str, torch.Tensor]]:
+def tapped(layers: Mapping[str, Any], stop_after: int | None = None) -> Iterator[Tapped]:
     """While the block runs, collect what each of `layers` returns, by name.
 
     Keras' `Layer.__call__` goes past torch's forward hooks, so a Keras layer's `call` is wrapped on the instance; torch
     modules get a hook. A layer called twice keeps its last output.
 
+    Args:
+        layers: by name.
+        stop_after: calls of `layers` after which the block ends, wherever it is; None lets it run to its end.
+
     Raises:
         ValueError: at the block's end, when a layer was not called.
     """
-    outputs: dict[str, torch.Tensor] = {}
+    outputs = Tapped()
     hooks, wrapped = [], []
+
+    def keep(name: str, output: torch.Tensor) -> None:
+        outputs[name] = output
+        outputs.calls += 1
+        if outputs.calls == stop_after:
+            raise _Enough
 
     def wrap(name: str, layer: Any) -> None:
         before, call = layer.__dict__.get("call"), layer.call
 
         def recording(*args: Any, **kwargs: Any) -> Any:
-            outputs[name] = call(*args, **kwargs)
-            return outputs[name]
+            output = call(*args, **kwargs)
+            keep(name, output)
+            return output
 
         layer.__dict__["call"] = recording
         wrapped.append((layer, before))
@@ -81,8 +102,9 @@ def tapped(layers: Mapping[str, Any]) -> Iterator[dict[str, torch.Tensor]]:
             if isinstance(layer, keras.layers.Layer):
                 wrap(name, layer)
             else:
-                hooks.append(layer.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out)))
-        yield outputs
+                hooks.append(layer.register_forward_hook(lambda _m, _i, out, name=name: keep(name, out)))
+        with suppress(_Enough):
+            yield outputs
         if len(outputs) < len(layers):
             silent = next(name for name in layers if name not in outputs)
             raise ValueError(f"Layer {silent!r} was not called in the forward pass: it has no output to read.")

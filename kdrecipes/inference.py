@@ -1,13 +1,17 @@
-"""A network as it is used when it does not learn: in inference mode, at its own input size, for its logits."""
+"""A network as it is used when it does not learn: in inference mode, at its own input size, for logits or features."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.data.views import resize
+from kdrecipes.fast import frozen
+from kdrecipes.features import tapped
 
 
 class Inference:
@@ -15,10 +19,13 @@ class Inference:
 
     Args:
         model: a `keras.Model`, or a `torch.nn.Module`, from images (batch, height, width, channels) to logits.
+        precision: what it computes in: "float32", or "bfloat16" or "float16" by `torch.autocast`.
+        freeze: take its logits through `fast.frozen`, with the weights that it has now.
     """
 
-    def __init__(self, model: Any):
-        self.model = model
+    def __init__(self, model: Any, *, precision: str = "float32", freeze: bool = False):
+        self.model, self.precision = model, precision
+        self._calls: dict[tuple[str, ...], int] = {}
         self._keras = isinstance(model, keras.layers.Layer)
         if self._keras:  # torch modules inside a Keras model keep a mode of their own
             wrappers = [la for la in model._flatten_layers() if isinstance(la, keras.layers.TorchModuleWrapper)]
@@ -26,8 +33,14 @@ class Inference:
         else:
             self._modules = list(model.modules())
 
+        self._logits = frozen(model) if self._keras and freeze else self._ask
+
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) of images (batch, height, width, channels)."""
+        with autocast(self.precision, image):
+            return self._logits(image)
+
+    def _ask(self, image: torch.Tensor) -> torch.Tensor:
         learning = [module for module in self._modules if module.training]
         try:
             if self._keras:
@@ -38,6 +51,24 @@ class Inference:
         finally:
             for module in learning:
                 module.training = True
+
+    def features(self, image: torch.Tensor, layers: Mapping[str, Any]) -> Mapping[str, torch.Tensor]:
+        """What `layers` return, by name, for images (batch, height, width, channels).
+
+        The first pass is whole and counts how often they are called; later ones end with the last of these calls.
+        """
+        names = tuple(layers)
+        with tapped(layers, self._calls.get(names)) as outputs, autocast(self.precision, image):
+            self._ask(image)
+        self._calls[names] = outputs.calls
+        return outputs
+
+
+def autocast(precision: str, image: torch.Tensor) -> AbstractContextManager[Any]:
+    """`torch.autocast` to "bfloat16" or "float16" on the image's device; nothing for "float32"."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(image.device.type, dtype=getattr(torch, precision))
 
 
 def at_input_size(image: torch.Tensor, model: Any) -> torch.Tensor:

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bars
 from kdrecipes.backend import keras
 
 ESTIMATE_AFTER = 20  # steps of the first fit
+OUTPUTS = "teacher outputs"  # planned like a fit, between the teacher's and the first arm's
 
 
 @dataclass
@@ -40,7 +41,8 @@ class Progress:
         self.bars: Bars | None = None
         self.plan: list[PlannedFit] = []
         self.estimated = False
-        self._preparing: dict[str, Any] = {}
+        self._tasks: dict[str, Any] = {}
+        self._taught: list[tuple[float, int]] = []
 
     @contextmanager
     def shown(self) -> Iterator[Progress]:
@@ -72,14 +74,30 @@ class Progress:
 
     def preparing(self, name: str, done: int, total: int) -> None:
         """A store grows."""
-        if self.bars:
-            if name not in self._preparing:
-                self._preparing[name] = self.bars.add_task(f"preparing {name}", total=total, figures="")
-            self.bars.update(self._preparing[name], completed=done)
+        self._bar(f"preparing {name}", done, total)
         if done >= total:
             self.note(f"prepared {name}: {total:,} images")
-            if self.bars and name in self._preparing:
-                self.bars.remove_task(self._preparing.pop(name))
+
+    def teaching(self, done: int, total: int) -> None:
+        """Teacher outputs are computed, counted in views; first called before the first of them."""
+        self._bar(OUTPUTS, done, total)
+        if not self._taught and not self.bars:
+            self.note(f"{OUTPUTS}: computing {total - done:,} views")
+        self._taught.append((time.monotonic(), done))
+        planned = [fit for fit in self.plan if fit.label == OUTPUTS]
+        if len(self._taught) == ESTIMATE_AFTER and planned:
+            began, before = self._taught[1]  # the first batch pays for what is built lazily
+            views = total / planned[0].steps
+            self.estimate(OUTPUTS, (time.monotonic() - began) / (done - before) * views, round(done / views))
+
+    def _bar(self, text: str, done: int, total: int) -> None:
+        if not self.bars:
+            return
+        if text not in self._tasks:
+            self._tasks[text] = self.bars.add_task(text, total=total, figures="")
+        self.bars.update(self._tasks[text], completed=done)
+        if done >= total:
+            self.bars.remove_task(self._tasks.pop(text))
 
     def watch(self, label: str, epochs: int) -> Any:
         """For `training.fit`: makes the callback that shows one fit."""

@@ -71,7 +71,7 @@ def build_report(
             "sha256": teacher.fingerprint,
             "reused": teacher.reused,
             # A live teacher's time is part of the distilled arms'.
-            "seconds": {"fit": round(teacher.seconds, 3), "outputs": None},
+            "seconds": {"fit": round(teacher.seconds, 3), "outputs": teacher.outputs_seconds},
         }
     for label, facts in arms.items():
         arm, _, seed = label.rpartition("-")

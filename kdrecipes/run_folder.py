@@ -6,7 +6,7 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,6 +185,24 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def decide(folder: RunFolder, name: str, make: Callable[[], Any]) -> Any:
+    """What the run decided about `name`: made once, kept in lock.json under "decisions", reread ever after.
+
+    Args:
+        folder: the run's.
+        name: of the decision.
+        make: makes it, a JSON-able value; not called when the run is continued.
+    """
+    decisions = _read_json(folder.path / "lock.json").get("decisions", {})
+    if name not in decisions:
+        value = make()
+        lock = _read_json(folder.path / "lock.json")
+        lock["decisions"] = {**lock.get("decisions", {}), name: value}
+        write_json(folder.path / "lock.json", lock)
+        return value
+    return decisions[name]
 
 
 def check_origin(folder: RunFolder, origin: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,22 @@ from kdrecipes.environment import command, environment, origin
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.evaluation import predict
 from kdrecipes.home import disk_errors, new_file
-from kdrecipes.progress import PlannedFit, Progress
+from kdrecipes.progress import OUTPUTS, Progress
 from kdrecipes.recipe import Recipe
+from kdrecipes.rehearsal import choose_compile, plan_fits, refuse_precision
 from kdrecipes.report import build_report, write_report
-from kdrecipes.run_folder import RunFolder, check_origin, open_run
+from kdrecipes.run_folder import RunFolder, check_origin, decide, open_run
 from kdrecipes.state import StateFolder
-from kdrecipes.teacher import Teacher, check_teacher, prepare_teacher, view_settings
-from kdrecipes.training import fit, rehearse
+from kdrecipes.teacher import (
+    Teacher,
+    check_teacher,
+    choose_outputs,
+    prepare_teacher,
+    teacher_outputs,
+    view_settings,
+)
+from kdrecipes.teacher_outputs import CachedOutputs
+from kdrecipes.training import fit
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ def run(
     """
     path = Path(out) if out is not None else Path("runs") / recipe.name
     device = backend.device_name(device)
+    backend.keep_freed_memory()
     with open_run(recipe, path, overwrite) as folder:
         progress = Progress(path / "log.txt")
         if folder.status.get("status") == "done" and (path / "report.json").is_file():
@@ -80,19 +91,24 @@ def run(
 
 
 def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str) -> dict[str, Any]:
+    refuse_precision(recipe, device)
     data = prepare(recipe, progress.preparing)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
-    progress.plan = plan_fits(recipe, data)
-    teacher = None
+    choice = decide(folder, "teacher_outputs", lambda: choose_outputs(recipe, data)) if "teacher" in recipe.data else {}
+    jit = decide(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms_of(recipe))))
+    progress.plan = plan_fits(recipe, data, arms_of(recipe), choice.get("use") == "cached", jit)
+    teacher = outputs = None
     if "teacher" in recipe.data:
         epochs = recipe.data["teacher"].get("train", {}).get("epochs", 0)
-        teacher = prepare_teacher(recipe, data, progress.watch("teacher", epochs), progress.note)
+        watch = progress.watch("teacher", epochs)
+        teacher = prepare_teacher(recipe, data, watch, progress.note, jit_compile=jit["teacher"]["use"])
         folder.keep_rows("teacher", recipe.data["seed"], teacher.rows)
         check_teacher(recipe, teacher, data)
         warnings += teacher.warnings
+        outputs = teach(recipe, data, teacher, choice, device, folder, progress)
     for arm in arms_of(recipe):
         if not folder.student(arm.label).is_file() or arm.label not in folder.status.get("arms", {}):
-            train_arm(recipe, arm, data, teacher, folder, progress)
+            train_arm(recipe, arm, data, teacher, outputs, jit["student"]["use"], folder, progress)
     logits = evaluate_once(recipe, data, teacher, folder)
     facts = environment(recipe, device)
     arms = folder.status["arms"]
@@ -111,8 +127,37 @@ def arms_of(recipe: Recipe) -> list[Arm]:
     return [Arm(kind, seed) for seed in recipe.data["compare"]["seeds"] for kind in kinds]
 
 
+def teach(
+    recipe: Recipe,
+    data: Data,
+    teacher: Teacher,
+    choice: Mapping[str, str],
+    device: str,
+    folder: RunFolder,
+    progress: Progress,
+) -> CachedOutputs | None:
+    """The teacher's logits on all that the students will be shown; None where they ask it at every step.
+
+    The seconds that the run spends on computing them are kept in its status, over interruptions.
+    """
+    if choice["use"] == "live":
+        progress.note(f"{OUTPUTS}: live, since {choice['why']}")
+        return None
+    outputs = teacher_outputs(recipe, data, teacher, device, progress)
+    teacher.outputs_seconds = round(folder.status.get("outputs_seconds", 0.0) + outputs.seconds, 3)
+    folder.set_status("running", outputs_seconds=teacher.outputs_seconds)
+    return outputs
+
+
 def train_arm(
-    recipe: Recipe, arm: Arm, data: Data, teacher: Teacher | None, folder: RunFolder, progress: Progress
+    recipe: Recipe,
+    arm: Arm,
+    data: Data,
+    teacher: Teacher | None,
+    outputs: CachedOutputs | None,
+    jit_compile: bool,
+    folder: RunFolder,
+    progress: Progress,
 ) -> None:
     """Train one arm from the seed's own initial weights and save its student."""
     backend.seed_everything(arm.seed)
@@ -127,6 +172,8 @@ def train_arm(
         order_seed=arm.seed,
         settings=view_settings(recipe),
         state=state,
+        teacher=outputs if arm.arm == "kd" else None,
+        jit_compile=jit_compile,
         callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
         watch=progress.watch(arm.label, recipe.data["train"]["epochs"]),
@@ -158,46 +205,3 @@ def evaluate_once(recipe: Recipe, data: Data, teacher: Teacher | None, folder: R
         stored: dict[str, Any] = {"labels": data.test.labels, **logits}
         np.savez(file, **stored)
     return logits
-
-
-def plan_fits(recipe: Recipe, data: Data) -> list[PlannedFit]:
-    """Rehearse every kind of fit on black images, so that what cannot work fails before hours go into the teacher.
-
-    Returns:
-        The fits in order, each with the measured seconds of one step.
-    """
-    backend.seed_everything(0)
-    train = recipe.data["train"]
-    teacher = build_model(recipe, "teacher", data) if "teacher" in recipe.data else None
-    plan = []
-
-    def add(label: str, settings: Any, seconds: float) -> None:
-        plan.append(PlannedFit(label, settings["epochs"] * (len(data.train) // settings["batch_size"]), seconds))
-
-    if teacher is not None and (own := recipe.data["teacher"].get("train")):
-        add("teacher", own, rehearse(build_distiller(recipe, data, teacher, None, role="teacher"), data, own))
-    seconds = {}
-    for arm in arms_of(recipe):
-        if arm.arm not in seconds:
-            student = build_model(recipe, "student", data)
-            distiller = build_distiller(recipe, data, student, teacher if arm.arm == "kd" else None)
-            seconds[arm.arm] = rehearse(distiller, data, train)
-            if len(seconds) == 1:
-                _refuse_unsaveable(student)
-        add(arm.label, train, seconds[arm.arm])
-    return plan
-
-
-def _refuse_unsaveable(student: keras.Model) -> None:
-    """Save and reload a student before it is trained: a layer that Keras can't load again would lose the training."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "student.keras"
-        try:
-            student.save(path)
-            keras.models.load_model(path, compile=False, safe_mode=True)
-        except Exception as error:
-            raise RunError(
-                f"student: {student.name!r} can't be saved and loaded again as a .keras file "
-                f"({one_line(error)[:300]}). Register custom layers with keras.saving.register_keras_serializable, and "
-                "give them a get_config."
-            ) from error

@@ -1,4 +1,5 @@
-"""The teacher: built, fine-tuned once and kept under its fingerprint, checked before any student trains."""
+"""The teacher: built, fine-tuned once and kept under its fingerprint, checked, and its outputs kept, before any student
+trains."""
 
 from __future__ import annotations
 
@@ -13,13 +14,16 @@ import numpy as np
 
 from kdrecipes import state as state_files
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.building import build_distiller, build_model
-from kdrecipes.data.loader import Split, ViewSettings
+from kdrecipes.building import build_distiller, build_model, inference
+from kdrecipes.data.loader import ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
 from kdrecipes.evaluation import accuracy, predict
-from kdrecipes.home import digest, file_sha256, home, locked
+from kdrecipes.home import digest, file_sha256, home, locked, readable_bytes
+from kdrecipes.inference import at_input_size
+from kdrecipes.progress import OUTPUTS, Progress, readable_seconds
 from kdrecipes.recipe import Recipe
+from kdrecipes.teacher_outputs import CachedOutputs, LogitsOf, count_views, estimated_bytes, open_outputs, split_content
 from kdrecipes.training import Row, assign, fit
 
 TEACHER_VERSION = 1
@@ -35,6 +39,7 @@ class Teacher:
         rows: the fine-tuning's epochs; empty where the weights were used as they are.
         reused: whether an earlier run fine-tuned it.
         warnings: failed checks that `preflight = "warn"` let pass.
+        outputs_seconds: spent computing its outputs for the students; None where they ask it live.
     """
 
     model: keras.Model
@@ -42,6 +47,7 @@ class Teacher:
     rows: list[Row] = field(default_factory=list)
     reused: bool = False
     warnings: list[str] = field(default_factory=list)
+    outputs_seconds: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -50,7 +56,12 @@ class Teacher:
 
 
 def prepare_teacher(
-    recipe: Recipe, data: Data, watch: Callable[[int, int], Any] | None = None, note: Callable[[str], None] = print
+    recipe: Recipe,
+    data: Data,
+    watch: Callable[[int, int], Any] | None = None,
+    note: Callable[[str], None] = print,
+    *,
+    jit_compile: bool = False,
 ) -> Teacher:
     """Build the recipe's teacher; fine-tune it, or take an earlier run's weights of the same fingerprint.
 
@@ -59,6 +70,7 @@ def prepare_teacher(
         data: the prepared splits.
         watch: as for `training.fit`.
         note: takes one line for the user.
+        jit_compile: whether its training steps go through `torch.compile`.
 
     Raises:
         RunError: when the teacher can't be built or its loss is not finite.
@@ -88,6 +100,7 @@ def prepare_teacher(
             order_seed=seed,
             settings=view_settings(recipe),
             state=state,
+            jit_compile=jit_compile,
             watch=watch,
         )
         state_files.save(
@@ -112,29 +125,26 @@ def weights_fingerprint(model: keras.Model) -> str:
 
 def _fingerprint(recipe: Recipe, data: Data) -> str:
     """What the fine-tuned weights depend on."""
-    table = recipe.data["teacher"]
-    _, provider = recipe.registry.components["model", table["name"]]
-    options = recipe.options(table, "model")
-    files = {k: file_sha256(Path(v)) for k, v in options.items() if isinstance(v, str) and Path(v).is_file()}
-
-    def content(split: Split) -> list[str]:
-        return [split.store.fingerprint, hashlib.sha256(np.ascontiguousarray(split.positions).tobytes()).hexdigest()]
-
     return digest(
         TEACHER_VERSION,
-        table["name"],
-        provider.distribution,
-        provider.version,
-        options,
-        files,
-        table["train"],
+        *_component(recipe),
+        recipe.data["teacher"]["train"],
         recipe.data["seed"],
         recipe.data["dataset"].get("views", {}),
         len(data.classes),
         data.image_size,
-        content(data.train),
-        content(data.validation),
+        split_content(data.train),
+        split_content(data.validation),
     )
+
+
+def _component(recipe: Recipe) -> list[Any]:
+    """What the teacher is built from: name, provider, version, options, sha256 of the files they name."""
+    table = recipe.data["teacher"]
+    _, provider = recipe.registry.components["model", table["name"]]
+    options = recipe.options(table, "model")
+    files = {k: file_sha256(Path(v)) for k, v in options.items() if isinstance(v, str) and Path(v).is_file()}
+    return [table["name"], provider.distribution, provider.version, options, files]
 
 
 def preflight(teacher: Teacher, data: Data) -> list[str]:
@@ -174,3 +184,55 @@ def check_teacher(recipe: Recipe, teacher: Teacher, data: Data) -> None:
             'No student was trained. teacher.preflight = "warn" goes on regardless.'
         )
     teacher.warnings += [f"teacher preflight: {problem}" for problem in problems]
+
+
+def choose_outputs(recipe: Recipe, data: Data) -> dict[str, str]:
+    """How the students get the teacher's logits: `{"use": "cached" or "live", "why": …}`.
+
+    Live where the recipe says so, or where the cache would be larger than `teacher.cache_limit_gb`.
+    """
+    table = recipe.data["teacher"]
+    if table["cache"] == "off":
+        return {"use": "live", "why": 'teacher.cache = "off"'}
+    settings, epochs = view_settings(recipe), recipe.data["train"]["epochs"]
+    needed = estimated_bytes(data.train, settings, epochs, len(data.classes))
+    size = f"{count_views(data.train, settings, epochs):,} views take {readable_bytes(needed)}"
+    limit = f"teacher.cache_limit_gb = {table['cache_limit_gb']:g}"
+    if needed > table["cache_limit_gb"] * 1e9:
+        return {"use": "live", "why": f"{size}, more than {limit}"}
+    return {"use": "cached", "why": f"{size}, within {limit}"}
+
+
+def logits_of(recipe: Recipe, model: keras.Model) -> LogitsOf:
+    """The teacher as the students hear it: in inference mode, images resized where its input has another size."""
+    ask = inference(recipe, model)
+    return lambda image: ask(at_input_size(image, model))
+
+
+def teacher_outputs(recipe: Recipe, data: Data, teacher: Teacher, device: str, progress: Progress) -> CachedOutputs:
+    """The teacher's logits on every view that the students will be shown; what no earlier run left is computed.
+
+    Raises:
+        RunError: when a logit is not finite.
+        EnvironmentProblem: when the disk has no room for them.
+    """
+    run_keys = {key: recipe.data["teacher"].get(key) for key in ("image_size", "precision")}
+    outputs = open_outputs(
+        logits_of(recipe, teacher.model),
+        data.train,
+        data.image_size,
+        view_settings(recipe),
+        recipe.data["train"]["epochs"],
+        len(data.classes),
+        [teacher.fingerprint, *_component(recipe), run_keys, device.partition(":")[0]],
+        name=recipe.data["teacher"]["name"],
+        progress=progress.teaching,
+        note=progress.note,
+    )
+    size, earlier = f"{outputs.rows:,} views, {readable_bytes(outputs.bytes)}", outputs.rows - outputs.computed
+    if not outputs.computed:
+        progress.note(f"{OUTPUTS}: {size}, taken from an earlier run")
+    else:
+        kept = f", {earlier:,} of them from an earlier run" if earlier else ""
+        progress.note(f"{OUTPUTS}: {size}{kept}, {readable_seconds(outputs.seconds)}")
+    return outputs

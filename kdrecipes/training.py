@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes.backend import keras, synchronize
-from kdrecipes.data.loader import EpochSetter, Loader, ViewSettings
+from kdrecipes.backend import keras
+from kdrecipes.data.loader import EpochSetter, Loader, TeacherOutputs, ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
-from kdrecipes.errors import KDRecipesError, RunError, one_line
+from kdrecipes.errors import RunError
+from kdrecipes.fast import accelerate_optimizer
+from kdrecipes.metrics import Accuracy
 from kdrecipes.state import StateFolder
 
 Row = dict[str, Any]
@@ -41,7 +43,18 @@ def build_optimizer(train: Mapping[str, Any], steps: int) -> keras.optimizers.Op
     options["learning_rate"] = rate
     if not options.get("weight_decay", 1):
         options["weight_decay"] = None if kind is not keras.optimizers.AdamW else 0.0
-    return kind(global_clipnorm=train.get("clip_norm"), **options)
+    optimizer = kind(global_clipnorm=train.get("clip_norm"), **options)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if train.get("precision") == "float16" else optimizer
+
+
+def prepare_steps(
+    distiller: Distiller, train: Mapping[str, Any], steps: int, jit_compile: bool
+) -> keras.optimizers.Optimizer:
+    """Compile a distiller for a fit of `steps` steps, as the recipe says; returns its optimiser, built."""
+    optimizer = build_optimizer(train, steps)
+    distiller.compile(optimizer=optimizer, metrics=[Accuracy()], jit_compile=jit_compile)
+    optimizer.build(distiller.trainable_variables)
+    return accelerate_optimizer(optimizer) if train["fast"] else optimizer
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -60,6 +73,8 @@ def fit(
     order_seed: int,
     settings: ViewSettings,
     state: StateFolder,
+    teacher: TeacherOutputs | None = None,
+    jit_compile: bool = False,
     callbacks: Sequence[Any] = (),
     on_epoch: Callable[[list[Row]], None] = lambda rows: None,
     watch: Callable[[int, int], Any] | None = None,
@@ -74,6 +89,8 @@ def fit(
         order_seed: seeds the order of examples.
         settings: the views.
         state: where the state is kept after every epoch.
+        teacher: the teacher's logits, by epoch and positions; None where it is asked live, or does not teach.
+        jit_compile: whether the network's step goes through `torch.compile`.
         callbacks: more Keras callbacks.
         on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
         watch: called with (epochs done, steps per epoch); returns the callback that shows progress.
@@ -94,11 +111,10 @@ def fit(
         order_seed=order_seed,
         drop_last=True,
         class_weight=weights,
+        teacher=teacher,
     )
     validation = Loader(data.validation, EVALUATION_BATCH, size)
-    optimizer = build_optimizer(train, train["epochs"] * len(loader))
-    distiller.compile(optimizer=optimizer, metrics=["accuracy"])
-    optimizer.build(distiller.trainable_variables)
+    optimizer = prepare_steps(distiller, train, train["epochs"] * len(loader), jit_compile)
     rows: list[Row] = []
     if (found := state.load()) and found[1]["label"] == label:
         assign([*distiller.variables, *optimizer.variables], found[0])
@@ -118,30 +134,6 @@ def fit(
             callbacks=[EpochSetter(loader), *callbacks, keeper, *watcher],
         )
     return rows
-
-
-def rehearse(distiller: Distiller, data: Data, train: Mapping[str, Any]) -> float:
-    """Two steps of a throw-away distiller on one batch of black images; returns the second's seconds.
-
-    Raises:
-        RunError: what a first step would have raised, such as features whose shapes do not fit.
-    """
-    distiller.compile(optimizer=build_optimizer(train, 10), metrics=["accuracy"])
-    distiller.optimizer.build(distiller.trainable_variables)
-    n, size = train["batch_size"], data.image_size
-    batch: tuple = {"image": keras.ops.zeros((n, size, size, 3))}, np.zeros(n, np.int64)
-    if train.get("class_weight"):
-        batch = (*batch, np.ones(n, np.float32))
-    try:
-        for _ in range(2):
-            started = time.monotonic()
-            distiller.train_step(batch)
-            synchronize()
-    except KDRecipesError:
-        raise
-    except Exception as error:  # a plugin's term or layer may raise anything
-        raise RunError(f"A first training step on black images failed: {one_line(error)}") from error
-    return time.monotonic() - started
 
 
 class _Keeper(keras.callbacks.Callback):

@@ -46,15 +46,19 @@ def test_the_verbs_and_flags_are_frozen():
     import typer.main
 
     command = typer.main.get_command(cli.app)
+    verbs = dict(command.commands)  # type: ignore[attr-defined]
+    verbs |= {f"cache {name}": verb for name, verb in verbs.pop("cache").commands.items()}
     surface = {
         name: sorted(text for parameter in verb.params for text in (*parameter.opts, *parameter.secondary_opts))
-        for name, verb in command.commands.items()  # type: ignore[attr-defined]
+        for name, verb in verbs.items()
     }
     assert surface == {
         "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
         "validate": ["--json", "--plugin", "paths"],
         "list": ["--json", "--plugin", "topic"],
         "schema": ["--json", "--out", "--plugin"],
+        "cache list": ["--json"],
+        "cache clear": ["--yes", "names"],
     }
     assert [p.opts for p in command.params] == [["--version"]]
     assert [topic.value for topic in cli.Topic] == ["models", "datasets", "losses", "callbacks", "recipes", "plugins"]
@@ -68,7 +72,7 @@ def test_help_names_every_verb_and_the_first_step(call):
     code, out, _ = call("--help")
     assert code == 0
     assert "kdrecipes run digits" in out
-    for verb in ("run", "validate", "list", "schema"):
+    for verb in ("run", "validate", "list", "schema", "cache"):
         assert re.search(rf"^\W*{verb} ", out, re.MULTILINE)
 
 

@@ -421,9 +421,44 @@ def test_logits_that_come_with_the_batch(data, teacher, monkeypatch):
     assert seen[1][0].tolist() == seen[1][1].tolist() == list(range(8, 16))
     assert seen[0][0].dtype == torch.int64
     np.testing.assert_array_equal(seen[2][2], cached[16:].astype("float32"))
-    # Features are not in the batch: where a term reads them the teacher speaks itself.
+    # Features are not in the batch: where a term reads them the teacher is asked for them, not for its logits.
     fit(made(teacher=teacher, loss=Hint(("feature",), ("feature",))), x, labels)
     assert calls == [False]
+
+
+@pytest.mark.parametrize("kind", ["plain", "nested", "torch"])
+def test_features_beside_logits_that_come_with_the_batch(data, kind):
+    """Losses and gradients are those of the live teacher; what comes after the deepest layer read is not run."""
+    images, labels = data
+    teacher = {"plain": lambda: net(1), "nested": lambda: nested(1), "torch": TorchNet}[kind]()
+    head = []
+    if kind == "torch":
+        teacher.head.register_forward_hook(lambda *a: head.append(1))
+        with torch.no_grad():
+            logits = copy.deepcopy(teacher).eval()(torch.from_numpy(images)).numpy()
+    else:
+        logits = logits_of(teacher, images).numpy()
+        last = teacher.layers[-1]
+        call = last.call
+        last.__dict__["call"] = lambda *a, **k: head.append(1) or call(*a, **k)
+    x = {"image": images, "teacher": logits}
+
+    def spread(labels, student, teacher):
+        (feature,) = teacher.features.values()
+        return (student.logits * feature.float().mean()).square().mean(-1)
+
+    spread.teacher_layers = ("body/0",) if kind == "torch" else ("feature",)
+    results = []
+    for batch in (images, x):
+        head.clear()
+        student = net(0)
+        history = fit(made(student, teacher=teacher, loss=[KD(), spread]), batch, labels, batch_size=5)
+        results.append((history, snapshot(student), len(head)))
+    (live, live_weights, live_runs), (given, given_weights, given_runs) = results
+    assert (live_runs, given_runs) == (4, 1)
+    assert given == pytest.approx(live, rel=1e-5)
+    for a, b in zip(live_weights, given_weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 # Features and projectors
@@ -563,7 +598,7 @@ class Batches(torch.utils.data.Dataset):
 def test_data_of_every_kind_give_one_result(data, teacher):
     images, labels = data
     images = np.round(images)
-    store = SimpleNamespace(images=images.astype("uint8"), labels=labels, index=np.arange(EXAMPLES))
+    store = SimpleNamespace(images=images.astype("uint8"), labels=labels, index=np.arange(EXAMPLES), classes=["a"])
     loader = Loader(Split(store, np.arange(EXAMPLES)), 8, SIZE)
     torch_loader = torch.utils.data.DataLoader(Batches((images, labels)), batch_size=8)
     kinds = {

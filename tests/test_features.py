@@ -6,6 +6,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.features import find_layer, layer_paths, tapped
+from kdrecipes.inference import Inference
 
 
 def backbone(name):
@@ -92,6 +93,80 @@ def test_an_error_inside_unwraps_too(nested):
     with pytest.raises(RuntimeError, match="mine"), tapped({"relu": find_layer(nested, "relu")}):
         raise RuntimeError("mine")
     assert "call" not in find_layer(nested, "relu").__dict__
+
+
+def keras_state():
+    """What Keras keeps globally while layers are being called."""
+    from keras.src.backend.common import global_state
+
+    names = ("current_call_ctx", "autocast_scope", "name_scope_stack")
+    return [bool(global_state.get_global_attribute(name)) for name in names]
+
+
+def counting(layer, monkeypatch):
+    calls, call = [], layer.call
+    monkeypatch.setitem(layer.__dict__, "call", lambda *a, **k: calls.append(1) or call(*a, **k))
+    return calls
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_from_the_second_pass_on_layers_after_the_last_tap_are_not_run(monkeypatch, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        head = [keras.layers.Flatten(name="flat"), keras.layers.Dense(3, name="head")]
+        model = keras.Sequential([keras.Input((4, 4, 3)), backbone("body"), *head])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    taps = {"conv_1": find_layer(model, "conv_1"), "body": find_layer(model, "body")}
+    later = counting(find_layer(model, "head"), monkeypatch)
+    first, inference = counting(find_layer(model, "conv_1"), monkeypatch), Inference(model)
+    assert keras_state() == [False] * 3
+    images = torch.rand(2, 4, 4, 3)
+    with torch.no_grad():
+        whole, *parts = (inference.features(image, taps) for image in (images, images, images * 2))
+    assert (len(first), len(later)) == (3, 1)
+    assert keras_state() == [False] * 3
+    for name in taps:
+        assert torch.equal(whole[name], parts[0][name]) and not torch.equal(whole[name], parts[1][name])
+    with torch.no_grad():
+        assert inference(images).shape == (2, 3)
+    assert len(later) == 2, "the next whole pass is whole"
+
+
+def test_a_torch_modules_pass_ends_early_and_keeps_its_modes(torch_net):
+    ran = []
+    handle = torch_net[1][1].register_forward_hook(lambda *a: ran.append(1))
+    torch_net[1].train()
+    inference = Inference(torch_net)
+    for _ in range(3):
+        features = inference.features(torch.rand(2, 4, 4, 3), {"linear": torch_net[1][0]})
+    handle.remove()
+    assert features["linear"].shape == (2, 2) and len(ran) == 1
+    assert torch_net[1].training and torch_net[1][0].training and not torch_net[1][0]._forward_hooks
+
+
+def test_a_layer_that_is_called_twice_gives_its_last_output_in_a_short_pass_too(monkeypatch):
+    pixels = keras.Input((4, 4, 3))
+    twice = keras.layers.Rescaling(2.0, name="twice")
+    model = keras.Model(pixels, keras.layers.Flatten(name="flat")(twice(twice(pixels))))
+    later, inference = counting(model.get_layer("flat"), monkeypatch), Inference(model)
+    images = torch.rand(2, 4, 4, 3)
+    for _ in range(2):
+        assert torch.equal(inference.features(images, {"twice": twice})["twice"], images * 4)
+    assert len(later) == 1
+
+
+def test_an_error_in_a_short_pass_is_still_an_error(nested, monkeypatch):
+    inference, relu = Inference(nested), find_layer(nested, "relu")
+    inference.features(torch.rand(1, 4, 4, 3), {"relu": relu})
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("mine")
+
+    monkeypatch.setitem(find_layer(nested, "conv_1").__dict__, "call", broken)
+    with pytest.raises(RuntimeError, match="mine"):
+        inference.features(torch.rand(1, 4, 4, 3), {"relu": relu})
+    assert "call" not in relu.__dict__ and keras_state() == [False] * 3
 
 
 def test_a_layer_that_was_not_called_is_an_error(nested):

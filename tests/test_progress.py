@@ -81,6 +81,23 @@ def test_expected_time_comes_after_twenty_steps_of_the_first_fit(shown):
     assert "training will take about" in text.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_teacher_outputs_are_shown_and_counted_in_the_expected_time(shown, monkeypatch, terminal):
+    """1,000 views at 0.1 s, then 100 steps of an arm; a step of 10 views was rehearsed in 1 s, one of the arm in 2."""
+    now = [0.0]
+    monkeypatch.setattr("kdrecipes.progress.time.monotonic", lambda: now[0])
+    progress, text = shown(terminal=terminal)
+    progress.plan = [PlannedFit("teacher outputs", 100, 1.0), PlannedFit("kd-0", 100, 2.0)]
+    with progress.shown():
+        progress.teaching(0, 1000)
+        now[0] += 60  # the first batch is slow and no measure
+        for done in range(10, 1010, 10):
+            progress.teaching(done, 1000)
+            now[0] += 1
+    assert ("teacher outputs: computing 1,000 views" in text.getvalue()) == (not terminal)
+    assert text.getvalue().count("training will take about 5 min in all (1.00 s a step here)") == 1
+
+
 def test_readable_seconds():
     assert [readable_seconds(s) for s in (0.04, 9.94, 42, 99.4, 100, 3725, 7300)] == [
         "0.0 s",

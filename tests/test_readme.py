@@ -78,7 +78,7 @@ def test_figures_quoted_are_those_of_committed_reports():
 
     quoted = re.findall(r"results/(\w+)\.json", README)
     assert "fashion_mnist_mobilenet_v3" in quoted
-    for name in set(quoted):
+    for name in set(quoted) - {"bench"}:
         report = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
         check_report(report)
         assert report["name"] == name
@@ -88,7 +88,7 @@ def test_figures_quoted_are_those_of_committed_reports():
 
 
 def test_committed_reports_are_of_the_shipped_recipes():
-    files = list((ROOT / "results").glob("*.json"))
+    files = [file for file in (ROOT / "results").glob("*.json") if file.name != "bench.json"]
     assert "fashion_mnist_mobilenet_v3.json" in [file.name for file in files]
     for file in files:
         report = json.loads(file.read_text(encoding="utf-8"))

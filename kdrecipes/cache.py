@@ -1,0 +1,116 @@
+"""What is kept under KDRECIPES_HOME: listed with its size, and removed on request."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdrecipes.errors import UsageError
+from kdrecipes.home import disk_errors, home, locked
+from kdrecipes.registry import nearest
+
+MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
+DOWNLOADS = ("fashion_mnist", "tfds")  # what came from elsewhere, or was put there by hand
+KINDS = (*MADE, "downloads")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that is kept.
+
+    Attributes:
+        kind: "stores" (decoded images), "teachers" (fine-tuned weights), "outputs" (teachers' logits), "downloads".
+        name: of its file or folder.
+        path: where it is.
+        bytes: its size.
+        used: when one of its files was last read or written, in seconds since 1970; as exact as the file system notes.
+    """
+
+    kind: str
+    name: str
+    path: Path
+    bytes: int
+    used: float
+
+    def locks(self) -> list[Path]:
+        """What a process holds that is making it; stores and downloads are locked by what they are made of."""
+        if self.kind == "teachers":
+            files = [self.path / ".lock"]
+        elif self.kind == "outputs":
+            files = [self.path.parent / ".locks" / self.name]
+        else:
+            folder = (self.path.parent if self.kind == "stores" else self.path) / ".locks"
+            files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [file for file in files if file.is_file()]
+
+
+def entries() -> list[Entry]:
+    """Everything that is kept, by kind and name."""
+    found = []
+    for kind in MADE:
+        folder = home() / kind
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+        found += [_entry(kind, folder / name) for name in names if name != ".locks"]
+    return found + [_entry("downloads", home() / name) for name in DOWNLOADS if os.path.lexists(home() / name)]
+
+
+def _entry(kind: str, path: Path) -> Entry:
+    size, used = 0, 0.0
+    for file in _files(path):
+        try:
+            facts = file.lstat()
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        size, used = size + facts.st_size, max(used, facts.st_atime, facts.st_mtime)
+    return Entry(kind, path.name, path, size, used or path.lstat().st_mtime)
+
+
+def _files(path: Path) -> Iterable[Path]:
+    """The files of an entry; links are not followed, since what they lead to is somebody else's."""
+    if path.is_symlink() or not path.is_dir():
+        return [path]
+    return [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
+
+
+def select(names: Iterable[str], kept: list[Entry]) -> list[Entry]:
+    """The entries that `names` mean: names of entries, kinds, or "all", which leaves downloads alone.
+
+    Raises:
+        UsageError: for a name that nothing has, and for a download, which is only removed with all of its kind.
+    """
+    chosen: dict[Path, Entry] = {}
+    for name in names:
+        meant = [entry for entry in kept if name in (entry.kind, entry.name) or (name == "all" and entry.kind in MADE)]
+        if not meant and name not in (*KINDS, "all"):
+            near = nearest(name, [*KINDS, "all", *(entry.name for entry in kept)])
+            hint = f"did you mean {near!r}?" if near else "`kdrecipes cache list` shows what there is."
+            raise UsageError(f"Nothing of this name is kept in {home()}. Received: {name!r}; {hint}")
+        if any(entry.kind == "downloads" for entry in meant) and name != "downloads":
+            raise UsageError(
+                f"{name!r} came from elsewhere, and a run may not be able to get it again. It is removed only by the "
+                'name of its kind, "downloads", with all others.'
+            )
+        chosen |= {entry.path: entry for entry in meant}
+    return list(chosen.values())
+
+
+def remove(entry: Entry) -> None:
+    """Remove an entry.
+
+    A run that has its files open keeps them until it ends.
+
+    Raises:
+        EnvironmentProblem: when a process is making it, or it can't be removed.
+    """
+    busy = f"{entry.kind} {entry.name}: a running process is making it, or one of its kind; it was left."
+    with ExitStack() as stack, disk_errors(entry.path):
+        for lock in entry.locks():
+            stack.enter_context(locked(lock, busy))
+        if entry.path.is_dir() and not entry.path.is_symlink():
+            shutil.rmtree(entry.path)
+        else:
+            entry.path.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""Metrics as a step pays for them: running means in two torch operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from kdrecipes.backend import keras
+from kdrecipes.batches import labels_of
+
+
+class RunningMean(keras.metrics.Mean):
+    """Mean over examples of what is a mean over a batch already; the same figure as `keras.metrics.Mean`.
+
+    `update_state(value, n)` takes the batch's mean, a scalar tensor, and its number of examples.
+    """
+
+    def update_state(self, value: torch.Tensor, sample_weight: int = 1) -> None:  # type: ignore[override]
+        """Add a batch: its mean and its number of examples."""
+        with torch.no_grad():
+            self.total.value.add_(value, alpha=sample_weight)
+            self.count.value.add_(sample_weight)
+
+    def result(self) -> Any:
+        """The mean so far, a scalar tensor; 0 before the first batch."""
+        return self.total.value / self.count.value.clamp(min=1)
+
+
+class Accuracy(RunningMean):
+    """Share of examples whose largest logit is their label's; of a mixed label its largest share counts.
+
+    Keras' own settles at the first batch whether labels are numbers or shares; where training mixes examples and
+    validation does not, that is wrong for one of them.
+    """
+
+    def __init__(self, name: str = "accuracy"):
+        super().__init__(name=name)
+
+    def update_state(self, y_true: Any, y_pred: torch.Tensor, sample_weight: Any = None) -> None:  # type: ignore[override]
+        """Add a batch: labels int64 (batch,) or float (batch, classes), and logits; each example counts alike."""
+        labels = labels_of(y_true, y_pred)
+        assert labels is not None
+        labels = labels if labels.ndim == 1 else labels.argmax(-1)
+        super().update_state((labels == y_pred.argmax(-1)).float().mean(), len(labels))
