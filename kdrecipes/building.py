@@ -60,6 +60,11 @@ def inference(recipe: Recipe, teacher: keras.Model, *, whole: bool = False) -> I
     )
 
 
+def mixes(recipe: Recipe) -> bool:
+    """Whether the views mix examples, and with them labels."""
+    return bool(recipe.data["dataset"].get("views", {}).get("mixup"))
+
+
 def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
     """The distillation terms of `[loss]` and their weights."""
     loss = recipe.data["loss"]
@@ -81,7 +86,7 @@ def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
                     "of the teacher."
                 )
             term = Projected(term)
-        if recipe.data["dataset"].get("views", {}).get("mixup") and not getattr(term, "mixed_labels", True):
+        if mixes(recipe) and not getattr(term, "mixed_labels", True):
             raise RunError(
                 f"{where}: {table['name']!r} can't take the labels of mixed examples. Take dataset.views.mixup out, or "
                 "choose another loss."

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from kdrecipes.backend import keras, seed_everything, synchronize
-from kdrecipes.building import build_distiller, build_model
+from kdrecipes.building import build_distiller, build_model, mixes
 from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
 from kdrecipes.errors import KDRecipesError, RunError, one_line
@@ -42,14 +42,14 @@ def plan_fits(
     seed_everything(0)
     train = recipe.data["train"]
     teacher = build_model(recipe, "teacher", data) if "teacher" in recipe.data else None
-    plan = []
+    mixed, plan = mixes(recipe), []
 
     def add(label: str, settings: Mapping[str, Any], seconds: float) -> None:
         plan.append(PlannedFit(label, settings["epochs"] * (len(data.train) // settings["batch_size"]), seconds))
 
     if teacher is not None and (own := recipe.data["teacher"].get("train")):
         distiller = build_distiller(recipe, data, teacher, None, role="teacher")
-        add("teacher", own, rehearse(distiller, data, own, jit_compile=jit["teacher"]["use"])[1])
+        add("teacher", own, rehearse(distiller, data, own, mixed=mixed, jit_compile=jit["teacher"]["use"])[1])
     if teacher is not None and cached:
         views, batch = count_views(data.train, view_settings(recipe), train["epochs"]), train["batch_size"]
         seconds = rehearse_inference(logits_of(recipe, teacher), batch, data.image_size)
@@ -59,8 +59,8 @@ def plan_fits(
         if arm.arm not in steps:
             student, taught = build_model(recipe, "student", data), arm.arm == "kd"
             distiller = build_distiller(recipe, data, student, teacher if taught else None)
-            compiles = jit["student"]["use"]
-            steps[arm.arm] = rehearse(distiller, data, train, cached=cached and taught, jit_compile=compiles)[1]
+            options = {"mixed": mixed, "cached": cached and taught, "jit_compile": jit["student"]["use"]}
+            steps[arm.arm] = rehearse(distiller, data, train, **options)[1]
             if len(steps) == 1:
                 _refuse_unsaveable(student)
         add(arm.label, train, steps[arm.arm])
@@ -81,7 +81,7 @@ def choose_compile(recipe: Recipe, data: Data, device: str, arms: int) -> dict[s
 
     def rehearsed(role: str, train: Mapping[str, Any], jit_compile: bool) -> tuple[float, float]:
         distiller = build_distiller(recipe, data, build_model(recipe, role, data), None, role=role)
-        return rehearse(distiller, data, train, jit_compile=jit_compile)
+        return rehearse(distiller, data, train, mixed=mixes(recipe), jit_compile=jit_compile)
 
     def choose(role: str, train: Mapping[str, Any], fits: int) -> dict[str, Any]:
         setting = train["compile"]
@@ -110,12 +110,19 @@ def choose_compile(recipe: Recipe, data: Data, device: str, arms: int) -> dict[s
 
 
 def rehearse(
-    distiller: Distiller, data: Data, train: Mapping[str, Any], *, cached: bool = False, jit_compile: bool = False
+    distiller: Distiller,
+    data: Data,
+    train: Mapping[str, Any],
+    *,
+    mixed: bool,
+    cached: bool = False,
+    jit_compile: bool = False,
 ) -> tuple[float, float]:
     """Two steps of a throw-away distiller on one batch of black images.
 
     Args:
         distiller, data, train: as for `fit`.
+        mixed: whether the views mix examples, and with them labels.
         cached: whether the batches will bring the teacher's logits.
         jit_compile: whether the network's step goes through `torch.compile`.
 
@@ -129,7 +136,10 @@ def rehearse(
     x = {"image": keras.ops.zeros((n, size, size, 3))}
     if cached:
         x["teacher"] = keras.ops.zeros((n, len(data.classes)), "float16")
-    batch: tuple = x, np.zeros(n, np.int64)
+    labels = np.zeros(n, np.int64)
+    if mixed:
+        labels = np.eye(len(data.classes), dtype=np.float32)[labels]
+    batch: tuple = x, labels
     if train.get("class_weight"):
         batch = (*batch, np.ones(n, np.float32))
     times = []

@@ -59,16 +59,11 @@ def randomise(layer: Any, seed: int = 0) -> None:
             variable.assign(torch.rand(variable.shape, generator=generator) - 0.5)
 
 
-def calibrate(model: Any, images: torch.Tensor) -> None:
-    """Give every batch normalisation the statistics of these images, so that inference is at a realistic scale."""
-    norms = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    momentum = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0
-    with torch.no_grad():
-        model(as_inputs(model, images), training=True)
-    for layer, value in zip(norms, momentum, strict=True):
-        layer.momentum = value
+def forget_past_statistics(model: Any) -> None:
+    """Let every batch normalisation keep the statistics of the last batch alone, so that they can be compared."""
+    for layer in layers_of(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
 
 
 @contextmanager
@@ -184,25 +179,30 @@ def is_gradient(name: str) -> bool:
 
 
 def recorded_calls(model: Any, images: torch.Tensor) -> list[Call]:
-    """One call of each distinct (class, configuration, shapes of inputs) of Keras' own layers in a stock model.
+    """Calls of Keras' own layers in a stock model: of each (class, options, height and width of inputs) the first one
+    and the one with most weights, by which layers differ that are wider and no more.
 
     It runs in training mode: batch normalisation then keeps the inputs of every layer at a realistic scale.
     """
-    calls: dict[str, Call] = {}
+    calls: dict[str, list[Call]] = {}
 
     def recorder(layer: Any) -> Callable[..., Any]:
         stock = layer.call
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            arguments = keras.tree.map_structure(_detached, (args, kwargs))
-            shapes = keras.tree.map_structure(lambda x: str(getattr(x, "shape", x)), arguments)
-            calls.setdefault(f"{type(layer)} {options[layer]} {shapes}", Call(layer, *arguments))
+            this = Call(layer, *keras.tree.map_structure(_detached, (args, kwargs)))
+            sizes = keras.tree.map_structure(lambda x: str(getattr(x, "shape", (x,))[:-1]), this[1:])
+            alike = calls.setdefault(f"{type(layer)} {options[layer]} {sizes}", [])
+            if len(alike) < 2:
+                alike.append(this)
+            elif layer.count_params() > alike[1].layer.count_params():
+                alike[1] = this
             return stock(*args, **kwargs)
 
         return call
 
     layers = [layer for layer in layers_of(model) if type(layer).__module__.startswith("keras.")]
-    options = {layer: description(layer) for layer in layers}
+    options = {layer: description(layer, widths=False) for layer in layers}
     with kept_variables(model), torch.no_grad():
         for layer in layers:
             layer.__dict__["call"] = recorder(layer)
@@ -211,20 +211,28 @@ def recorded_calls(model: Any, images: torch.Tensor) -> list[Call]:
         finally:
             for layer in layers:
                 del layer.__dict__["call"]
-    return list(calls.values())
+    return [call for alike in calls.values() for call in alike]
 
 
-def description(layer: Any) -> str:
-    """A layer's options, for messages."""
-    left_out = ("name", "trainable", "dtype", "build_config", "seed")
+def description(layer: Any, widths: bool = True) -> str:
+    """A layer's options, for messages and to tell which layers are alike; without its numbers of channels if wished."""
+    left_out = ["name", "trainable", "dtype", "build_config", "seed"]
+    left_out += [] if widths else ["filters", "units", "target_shape"]
     ends = ("initializer", "regularizer", "constraint")
-    options = {k: v for k, v in layer.get_config().items() if k not in left_out and not k.endswith(ends)}
+    try:
+        options = {k: v for k, v in layer.get_config().items() if k not in left_out and not k.endswith(ends)}
+    except NotImplementedError:  # KerasHub gives some layers arguments that cannot be written down
+        return layer.name
+    if not widths and "groups" in options:
+        options["groups"] = min(options["groups"], 2)
     return json.dumps(options, default=str, sort_keys=True)
 
 
 def copy_of(layer: Any, dtype: str) -> Any:
     """A plain Keras layer with the same configuration and variables, computing in `dtype`."""
-    copy = type(layer).from_config(layer.get_config() | {"dtype": dtype})
+    config = layer.get_config() | {"dtype": dtype}
+    zeros = {key: "zeros" for key in config if key.endswith("_initializer")}  # random ones take most of the time
+    copy = type(layer).from_config(config | zeros)
     copy.build_from_config(layer.get_build_config())
     copy_variables(layer, copy)
     return copy
@@ -260,17 +268,13 @@ def _detached(x: Any) -> Any:
 # --- whole models ----------------------------------------------------------------------------------------------------
 
 
-def predictions(model: Any, images: torch.Tensor) -> dict[str, Outcome]:
-    """What a model gives in inference and in training, and its statistics after that; the model is left as it was."""
-    found: dict[str, Outcome] = {}
-    for mode in ("inference", "training"):
-        torch.manual_seed(0)  # for dropout
-        with kept_variables(model), torch.no_grad():
-            outputs = keras.tree.flatten(model(as_inputs(model, images), training=mode == "training"))
-            statistics = [v for v in model.non_trainable_variables if v.value.is_floating_point()]
-            after = [(v.path, v.value.clone()) for v in statistics if mode == "training"]
-        found[mode] = {f"output {i}": y for i, y in enumerate(outputs)} | dict(after)
-    return found
+def prediction(model: Any, images: torch.Tensor, training: bool) -> Outcome:
+    """What a model gives, and the statistics that it has after training mode."""
+    torch.manual_seed(0)  # for dropout
+    with torch.no_grad():
+        outputs = keras.tree.flatten(model(as_inputs(model, images), training=training))
+    statistics = [v for v in model.non_trainable_variables if training and v.value.is_floating_point()]
+    return {f"output {i}": y for i, y in enumerate(outputs)} | {v.path: v.value.clone() for v in statistics}
 
 
 def difference(mine: Outcome, theirs: Outcome) -> tuple[float, str]:

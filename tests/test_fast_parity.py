@@ -13,15 +13,16 @@ from fast_architectures import applications, hub_backbones
 from fast_parity import (
     Call,
     as_inputs,
-    calibrate,
     copy_variables,
     difference,
+    forget_past_statistics,
     in_float64,
     is_fast,
+    kept_variables,
     layers_of,
     outcome,
     pixels,
-    predictions,
+    prediction,
     problems,
     randomise,
     recorded_calls,
@@ -30,13 +31,13 @@ from fast_parity import (
 from hypothesis import assume, given, settings
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.fast import accelerate, restore
+from kdrecipes.fast import accelerate, frozen, restore
 
 layers = keras.layers
 
 ARCHITECTURES = applications() | hub_backbones()
-# One of each family, whose layers are those of its larger members at other widths; KerasHub's VGG stands for VGG.
-REPRESENTATIVES = {
+# One of each family: its larger members have the same layers, wider and more of them.
+FAMILIES = {
     "ConvNeXtTiny",
     "DenseNet121",
     "EfficientNetB0",
@@ -49,14 +50,16 @@ REPRESENTATIVES = {
     "NASNetLarge",
     "ResNet50",
     "ResNet50V2",
+    "VGG16",
     "Xception",
     *hub_backbones(),
 }
-SLOW = {"InceptionResNetV2", "NASNetLarge"}
+QUICK = {"ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small", "ResNet50V2", *hub_backbones()}
 
 
-def marked(names, slow):
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in sorted(names)]
+def some(names):
+    """The names as parameters of a test, slow where they are not quick."""
+    return [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in sorted(names)]
 
 
 # --- the measure itself ----------------------------------------------------------------------------------------------
@@ -104,7 +107,7 @@ def test_a_wrong_layer_is_reported(tensor):
 # --- architectures ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", marked(REPRESENTATIVES, SLOW))
+@pytest.mark.parametrize("name", some(FAMILIES - {"VGG16"}))  # KerasHub's has the same layers, and fewer weights
 def test_each_layer_is_as_near_to_float64_as_stock_keras(name):
     """Outputs, gradients with respect to inputs and weights, and moving statistics, on the inputs it has in the model."""
     seed_everything(0)
@@ -121,9 +124,9 @@ def test_each_layer_is_as_near_to_float64_as_stock_keras(name):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", marked(ARCHITECTURES, ARCHITECTURES.keys() - REPRESENTATIVES | SLOW))
+@pytest.mark.parametrize("name", some(ARCHITECTURES))
 def test_whole_model_agrees_with_stock(name):
-    """In both modes, statistics included; and `restore` gives stock Keras' own numbers again.
+    """In both modes, statistics included, and frozen; and `restore` gives stock Keras' own numbers again.
 
     Deep networks in training mode multiply the rounding of their input: where stock Keras itself moves further when
     every pixel is disturbed by half a unit of its last place, that is the measure.
@@ -133,19 +136,23 @@ def test_whole_model_agrees_with_stock(name):
     model, images = architecture.build(), pixels(8, architecture.size)
     for layer in layers_of(model):
         randomise(layer)
-    calibrate(model, images)
-    stock = predictions(model, images)
-    fast = predictions(accelerate(model), images)
+    forget_past_statistics(model)
+    trained = prediction(model, images, training=True)  # inference then has the statistics of these images
+    inferred = prediction(model, images, training=False)
+    accelerate(model)
+    pairs = {"inference": (prediction(model, images, training=False), inferred)}
     restore(model)
-    with torch.no_grad():
-        again = keras.tree.flatten(model(as_inputs(model, images), training=False))
-    assert all(map(torch.equal, again, stock["inference"].values()))
-    for mode, right in stock.items():
-        error, tensor = difference(fast[mode], right)
+    again = prediction(model, images, training=False)
+    assert all(torch.equal(again[tensor], value) for tensor, value in inferred.items())
+    if len(inferred) == 1 and not isinstance(as_inputs(model, images), dict):
+        pairs["frozen"] = ({"output 0": frozen(model)(images)}, inferred)
+    pairs["training"] = (prediction(accelerate(model), images, training=True), trained)
+    for mode, (mine, theirs) in pairs.items():
+        error, tensor = difference(mine, theirs)
         if not error <= 1e-4:
             noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(1)) - 0.5
-            disturbed = predictions(model, images * (1 + 2**-23 * noise))
-            own, _ = difference(disturbed[mode], right)
+            disturbed = prediction(restore(model), images * (1 + 2**-23 * noise), training=mode == "training")
+            own, _ = difference(disturbed, theirs)
             assert error <= 10 * own, f"{mode}: {tensor} differs by {error:.1e}, under disturbed pixels by {own:.1e}"
 
 
@@ -167,7 +174,7 @@ def compared(build, x, rounding, times):
         mine, theirs = (outcome(Call(model, (x,), {}), training) for model in (fast, stock))
         with in_float64():
             truth = outcome(Call(wide, (x,), {}), training)
-        found += [f"training={training}: {line}" for line in too_far(mine, theirs, truth, rounding, times, least=0.02)]
+        found += [f"training={training}: {line}" for line in too_far(mine, theirs, truth, rounding, times, least=0.1)]
     return found
 
 
@@ -275,7 +282,7 @@ RANDOM_LAYERS = {
 
 
 @pytest.mark.parametrize("kind", RANDOM_LAYERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_random_options_are_as_near_to_float64_as_stock_keras(kind, data):
     """A model of one layer, with any of its options; also batches of one image and values far from zero.
@@ -402,7 +409,7 @@ def graph(blocks, taps):
     return keras.Model(inputs, [layers.Dense(3)(layers.BatchNormalization()(x)), *outputs])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(sorted(BLOCKS)), min_size=1, max_size=6), st.sets(st.integers(0, 5), max_size=2))
 def test_random_graphs_agree_in_outputs_gradients_and_statistics(blocks, taps):
     """Rounding adds up over a few layers, and in other places than stock Keras': so a looser bound than for one layer."""
@@ -491,6 +498,12 @@ def made(make):
 def state(model):
     """What a user can see of a model besides its calls."""
     return [type(model), [v.path for v in model.weights], [v.value.shape for v in model.weights], model.trainable]
+
+
+def predictions(model, images):
+    """By mode; the model is left as it was."""
+    with kept_variables(model):
+        return {mode: prediction(model, images, mode == "training") for mode in ("inference", "training")}
 
 
 def assert_agree(mine, theirs, images, rounding=1e-4):

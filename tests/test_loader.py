@@ -298,10 +298,19 @@ def test_a_few_batches_of_the_epoch_are_read_ahead_from_the_first_on(mapped, rea
 
 def test_nothing_of_another_epoch_is_given_out(mapped):
     loader = Loader(mapped, 5, 6, settings=VIEWS, order_seed=4)
-    loader[0]  # as `fit` does before its first epoch: batches of epoch 0 are on their way
-    loader.epoch = 1
-    assert positions(loader, 1)[:5] == np.random.default_rng([4, 1]).permutation(23)[:5].tolist()
+    loader[0]  # as `fit` does before its first epoch: batches 1 to 3 of epoch 0 are on their way
+    plain = Loader(WHOLE, 5, 6, settings=VIEWS, order_seed=4)
+    loader.epoch = plain.epoch = 1
+    assert same(loader[1], plain[1])
     all_read()
+
+
+def test_nothing_is_kept_of_an_epoch_that_ended(mapped, reads):
+    loader = Loader(mapped, 5, 6)
+    loader[0], all_read()
+    loader.on_epoch_end()
+    loader[1], all_read()
+    assert [positions[0] for _, positions in sorted(reads)] == [0, 5, 5, 10, 10, 15, 15, 20]
 
 
 def test_an_error_of_reading_arrives_with_its_batch(mapped, monkeypatch):

@@ -329,7 +329,7 @@ def _batch_normalization(layer: Any) -> Native | None:
 
 
 def _group_normalization(layer: Any) -> Native | None:
-    if layer.axis not in (-1, 3):
+    if layer.axis not in (-1, 3) or (layer.center and not layer.scale):  # torch's gradient fails for an offset alone
         return None
     weight, bias = _scale_and_offset(layer)
     groups, epsilon = layer.groups, layer.epsilon
