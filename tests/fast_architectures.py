@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from kdrecipes.backend import keras
 
@@ -35,7 +36,9 @@ def applications() -> dict[str, Architecture]:
 
 def _application(function: Callable[..., Any], size: int) -> Architecture:
     def build() -> Any:
-        return function(weights=None, input_shape=(size, size, 3), classes=10, classifier_activation=None)
+        # Truncated normals take four draws each, and so a good part of the time that the large ones need.
+        with patch("keras.src.backend.random.truncated_normal", keras.random.normal):
+            return function(weights=None, input_shape=(size, size, 3), classes=10, classifier_activation=None)
 
     return Architecture(build, size)
 

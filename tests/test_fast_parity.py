@@ -109,7 +109,7 @@ def test_a_wrong_layer_is_reported(tensor):
 
 @pytest.mark.parametrize("name", some(FAMILIES - {"VGG16"}))  # KerasHub's has the same layers, and fewer weights
 def test_each_layer_is_as_near_to_float64_as_stock_keras(name):
-    """Outputs, gradients with respect to inputs and weights, and moving statistics, on the inputs it has in the model."""
+    """Outputs, gradients of inputs and weights, and moving statistics, on the inputs that it has in the model."""
     seed_everything(0)
     architecture = ARCHITECTURES[name]
     model = architecture.build()
@@ -271,7 +271,7 @@ RANDOM_LAYERS = {
     ),
     "LeakyReLU": images_only({"negative_slope": numbers}),
     "PReLU": images_only({"shared_axes": st.sampled_from([None, [1, 2]])}),
-    "Activation": images_only({"activation": st.sampled_from(ACTIVATIONS[1:] + ["hard_sigmoid", "mish", "softplus"])}),
+    "Activation": images_only({"activation": st.sampled_from([*ACTIVATIONS[1:], "hard_sigmoid", "mish", "softplus"])}),
     "Softmax": images_only({"axis": st.sampled_from([-1, 1])}),
     "Dense": images_only(
         {"units": st.integers(1, 5), "activation": st.sampled_from(ACTIVATIONS), "use_bias": st.booleans()}
@@ -412,7 +412,7 @@ def graph(blocks, taps):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(sorted(BLOCKS)), min_size=1, max_size=6), st.sets(st.integers(0, 5), max_size=2))
 def test_random_graphs_agree_in_outputs_gradients_and_statistics(blocks, taps):
-    """Rounding adds up over a few layers, and in other places than stock Keras': so a looser bound than for one layer."""
+    """Rounding adds up over a few layers, and in other places than stock Keras': so the bound is looser."""
     x = torch.randn(4, 7, 6, 4, generator=torch.Generator().manual_seed(0))
     found = compared(functools.partial(graph, blocks, taps), x, rounding=1e-4, times=4.0)
     assert not found, f"{blocks}, taps {taps}\n" + "\n".join(found)
