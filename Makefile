@@ -7,6 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 RUN_ARGS ?=
+# geffnet names torchvision and keras-hub TensorFlow without needing them here; regex and tokenizers are what it imports.
+WITHOUT_DEPENDENCIES := geffnet keras-hub regex tokenizers
 
 .PHONY: run test test-fast bench lint schema clean
 
@@ -46,7 +48,7 @@ schema: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]' \
 	  $(addprefix -e ./,$(dir $(PLUGINS)))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps geffnet
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(WITHOUT_DEPENDENCIES)
 	touch $@
 
 clean:

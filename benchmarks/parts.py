@@ -16,8 +16,9 @@ PARTS = {"steps": (1, 2), "inference": (3,), "epochs": (4,), "whole": (5, 6), "i
 
 def measure(part: str, setting: Setting) -> list[Row]:
     """The rows of one part, in this process."""
-    from kdrecipes.backend import keras
+    from kdrecipes.backend import keep_freed_memory, keras
 
+    keep_freed_memory()  # as a run does; both sides have it
     with keras.device(setting.device):
         rows = importlib.import_module(f"benchmarks.{part}").measure(setting)
     # The goals are set for a CPU.

@@ -30,8 +30,17 @@ def test_python_block_distils_and_saves_a_plain_model(tmp_path, monkeypatch):
     assert saved.count_params() == space["student"].count_params()
 
 
+def test_accelerate_block_accelerates_and_restores():
+    space = {}
+    first, last = blocks("python")[1].split("restore(model)")
+    exec(first, space)
+    assert any("call" in vars(layer) for layer in space["model"].layers)
+    exec("restore(model)" + last, space)
+    assert not any("call" in vars(layer) for layer in space["model"].layers)
+
+
 def test_plugin_block_is_a_plugin(tmp_path):
-    (tmp_path / "tiny.py").write_text(blocks("python")[1])
+    (tmp_path / "tiny.py").write_text(blocks("python")[2])
     from kdrecipes.registry import load_registry
 
     registry = load_registry((tmp_path / "tiny.py",))

@@ -82,7 +82,7 @@ def test_defaults_of_the_smallest_recipe(load):
 
 def test_defaults_of_terms_and_teacher(load):
     data = load(TAUGHT).data
-    run_keys = {"cache": "auto", "cache_limit_gb": 20.0, "preflight": "stop"}
+    run_keys = {"cache": "auto", "cache_limit_gb": 20.0, "precision": "float32", "preflight": "stop"}
     assert data["teacher"] == {"name": "cnn", "width": 32, "depth": 2, **run_keys}
     assert data["loss"] == {
         "name": "kd",
