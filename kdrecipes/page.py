@@ -58,6 +58,8 @@ def render(
     """
     import jinja2
 
+    from kdrecipes.progress import readable_seconds
+
     found = {role: [logits[f"{role}-{row['seed']}"] for row in report["arms"] if row["arm"] == role] for role in ROLES}
     found["teacher"] = [logits["teacher"]] if report["teacher"] else []
     counts = {role: _confusion(values, labels) for role, values in found.items() if values}
@@ -67,6 +69,7 @@ def render(
     environment.filters |= {
         "percent": lambda share: f"{100 * share:.2f}",
         "points": lambda share: f"{100 * share:+.2f}".replace("-", "−"),
+        "duration": readable_seconds,
     }
     template = (resources.files("kdrecipes") / "report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(

@@ -160,7 +160,7 @@ def test_whole_model_agrees_with_stock(name):
 
 
 def compared(build, x, rounding, times):
-    """Lines about what the accelerated copy of `build()` gets wrong on `x`, in both modes."""
+    """Lines about what the accelerated copy of `build()` gets wrong on `x`, in both modes and frozen."""
     seed_everything(0)
     stock, fast = build(), build()
     randomise(stock)
@@ -175,6 +175,10 @@ def compared(build, x, rounding, times):
         with in_float64():
             truth = outcome(Call(wide, (x,), {}), training)
         found += [f"training={training}: {line}" for line in too_far(mine, theirs, truth, rounding, times, least=0.1)]
+        if not training and isinstance(fast.output, keras.KerasTensor):
+            theirs, truth = ({"output": values["output 0"]} for values in (theirs, truth))
+            far = too_far({"output": frozen(stock)(x)}, theirs, truth, max(rounding, 2e-5), times)
+            found += [f"frozen: {line}" for line in far]
     return found
 
 
@@ -406,7 +410,8 @@ def graph(blocks, taps):
         if i in taps:
             outputs.append(x)
     x = layers.Dense(6)(layers.GlobalAveragePooling2D()(x))
-    return keras.Model(inputs, [layers.Dense(3)(layers.BatchNormalization()(x)), *outputs])
+    x = layers.Dense(3)(layers.BatchNormalization()(x))
+    return keras.Model(inputs, [x, *outputs] if outputs else x)
 
 
 @settings(max_examples=40, deadline=None)
@@ -418,10 +423,12 @@ def test_random_graphs_agree_in_outputs_gradients_and_statistics(blocks, taps):
     assert not found, f"{blocks}, taps {taps}\n" + "\n".join(found)
 
 
+@pytest.mark.parametrize("taps", [set(), {0}], ids=["inner", "output"])
 @pytest.mark.parametrize("block", BLOCKS)
-def test_each_block_agrees_in_outputs_gradients_and_statistics(block):
+def test_each_block_agrees_in_outputs_gradients_and_statistics(block, taps):
+    """Alone before the head, and where its result is an output of the model as well."""
     x = torch.randn(4, 7, 6, 4, generator=torch.Generator().manual_seed(0))
-    found = compared(functools.partial(graph, [block], {0}), x, rounding=2e-5, times=3.0)
+    found = compared(functools.partial(graph, [block], taps), x, rounding=2e-5, times=3.0)
     assert not found, "\n".join(found)
 
 
