@@ -428,7 +428,7 @@ def test_random_graphs_agree_in_outputs_gradients_and_statistics(blocks, taps):
 def test_each_block_agrees_in_outputs_gradients_and_statistics(block, taps):
     """Alone before the head, and where its result is an output of the model as well."""
     x = torch.randn(4, 7, 6, 4, generator=torch.Generator().manual_seed(0))
-    found = compared(functools.partial(graph, [block], taps), x, rounding=2e-5, times=3.0)
+    found = compared(functools.partial(graph, [block], taps), x, rounding=1e-4, times=3.0)
     assert not found, "\n".join(found)
 
 
