@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from kdrecipes import component
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate, accelerate_optimizer, frozen, restore
+from kdrecipes.fast.native import taps_that_meet
 from kdrecipes.features import tapped
 
 MODELS = [
@@ -112,7 +115,44 @@ def test_saved_file_and_clone_are_plain_keras(tmp_path):
         np.testing.assert_allclose(model(x, training=False), reloaded(x, training=False), rtol=1e-4, atol=1e-5)
 
 
-def graph_net(double=False):
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 3), st.integers(0, 3))
+def test_taps_that_never_meet_the_image_are_left_out(size, kernel, stride, padding):
+    assume(size + 2 * padding >= kernel and 2 * padding <= 2 * (kernel - 1))
+    first, count, left = taps_that_meet(size, kernel, stride, padding)
+    x, w = (torch.randn(1, 2, n, generator=torch.Generator().manual_seed(n)).double() for n in (size, kernel))
+    whole = torch.nn.functional.conv1d(x, w, None, stride, padding)
+    part = torch.nn.functional.conv1d(x, w[..., first : first + count], None, stride, left)
+    torch.testing.assert_close(part, whole)
+    if stride == 1 and 2 * padding == kernel - 1:
+        assert count == min(kernel, 2 * size - 1)  # no tap too many
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["Conv2D", "DepthwiseConv2D", "ZeroPadding2D"])
+def test_small_images_agree_in_outputs_and_gradients(kind, size):
+    def build():
+        seed_everything(4)
+        inputs = keras.Input((size, size, 4))
+        if kind == "ZeroPadding2D":
+            x = keras.layers.Conv2D(4, 5, 2)(keras.layers.ZeroPadding2D(2)(inputs))
+        elif kind == "Conv2D":
+            x = keras.layers.Conv2D(4, 5, padding="same", groups=2, activation="silu")(inputs)
+        else:
+            x = keras.layers.DepthwiseConv2D(5, padding="same")(inputs)
+        return keras.Model(inputs, keras.layers.Flatten()(x))
+
+    def outcome(model):
+        x = torch.randn(3, size, size, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        y = model(x, training=True)
+        y.square().sum().backward()
+        return [y.detach(), x.grad, *(v.value.grad for v in model.trainable_variables), frozen(model)(x.detach())]
+
+    for mine, theirs in zip(outcome(accelerate(build())), outcome(build()), strict=True):
+        assert (mine - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def graph_net():
     """A graph with everything that plans treat apart: padding, in-place results, merges, shared layers, branches."""
     seed_everything(5)
     layers = keras.layers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -222,9 +223,47 @@ def convolution(
         if same:
             x, padding = pad_same(x, size, strides, dilation)
         kernel, offset = fixed or (torch_kernel(layer), bias)
+        if tuple(dilation) == (1, 1):
+            kernel, padding = crop(x, kernel, strides, padding)
+        if kernel.shape[1:] == (1, 1, 1) and groups == kernel.shape[0] == x.shape[1] and tuple(strides) == (1, 1):
+            y = x * kernel.view(1, -1, 1, 1)  # torch's convolution is slow at this
+            return activate(layer, y if offset is None else y + offset.view(1, -1, 1, 1))
         return activate(layer, F.conv2d(x, kernel, offset, strides, padding, dilation, groups))
 
     return function
+
+
+def crop(
+    x: torch.Tensor, kernel: torch.Tensor, strides: Any, padding: tuple[int, int]
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """The part of a kernel that ever meets a small image, and the padding left: of one pixel 5×5 taps see 24 zeros."""
+    (top, height, above), (left, width, beside) = (
+        taps_that_meet(x.shape[i], kernel.shape[i], strides[i - 2], padding[i - 2]) for i in (2, 3)
+    )
+    if (height, width) == tuple(kernel.shape[2:]):
+        return kernel, padding
+    return kernel[:, :, top : top + height, left : left + width], (above, beside)
+
+
+@lru_cache(maxsize=1024)
+def taps_that_meet(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
+    """Of a kernel's taps along one side, those that some position of it puts on the image.
+
+    Args:
+        size: pixels of the image.
+        kernel: taps.
+        stride: between positions.
+        padding: pixels of black on both ends.
+
+    Returns:
+        The first tap, how many, and the padding on both ends that gives the same result with these; all of them where
+        the two ends would need different ones.
+    """
+    last = (size + 2 * padding - kernel) // stride * stride  # where the last position begins, in the padded image
+    first, end = max(0, padding - last), min(kernel, padding + size)
+    before = padding - first
+    after = last + end - first - size - before
+    return (first, end - first, before) if before == after >= 0 else (0, kernel, padding)
 
 
 def folded(kernel: torch.Tensor, bias: torch.Tensor | None, norm: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
