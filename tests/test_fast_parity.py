@@ -195,7 +195,7 @@ def sizes(draw, dimensions, least):
 @st.composite
 def convolutions(draw, kind, dimensions):
     """Options and input shape of a convolution that exists: kernel within the image where nothing is padded."""
-    kernel = draw(st.lists(st.integers(1, 4), min_size=dimensions, max_size=dimensions))
+    kernel = draw(st.lists(st.sampled_from([1, 2, 3, 4, 7]), min_size=dimensions, max_size=dimensions))
     dilation = draw(st.sampled_from([1, 1, 2])) if "Transpose" not in kind else 1
     strides = draw(st.integers(1, 3)) if dilation == 1 else 1
     padding = draw(st.sampled_from(["same", "valid", "causal"] if kind == "Conv1D" else ["same", "valid"]))
@@ -364,6 +364,15 @@ BLOCKS = {
     "pad, strided conv": lambda x: padded_conv(x, 1, strides=2, activation="relu"),
     "uneven pad, strided conv": lambda x: padded_conv(x, ((1, 2), (1, 2)), strides=2),
     "pad, depthwise": lambda x: layers.DepthwiseConv2D(3, 2)(layers.ZeroPadding2D(((1, 1), (2, 2)))(x)),
+    "pad, depthwise of one tap": lambda x: layers.DepthwiseConv2D(1)(layers.ZeroPadding2D(1)(x)),
+    "depthwise of one tap": lambda x: layers.DepthwiseConv2D(1, activation="relu")(x),
+    "conv wider than the image": lambda x: conv(layers.AveragePooling2D(4, 4, "same")(x), kernel=7),
+    "depthwise wider than the image": lambda x: layers.DepthwiseConv2D(5, padding="same")(
+        layers.GlobalAveragePooling2D(keepdims=True)(x)
+    ),
+    "pad, conv wider than the image": lambda x: layers.Conv2D(4, 5, strides=2)(
+        layers.ZeroPadding2D(2)(layers.MaxPooling2D(4, 4, "same")(x))
+    ),
     "pad, same conv": lambda x: padded_conv(x, 1, padding="same", strides=2),
     "pad, read twice": padded_twice_read,
     "batch norm": lambda x: layers.BatchNormalization(momentum=0.8)(x),

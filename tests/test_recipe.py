@@ -75,6 +75,9 @@ def test_defaults_of_the_smallest_recipe(load):
                 "beta_2": 0.999,
             },
             "schedule": {"name": "warmup_cosine", "warmup": 0.05},
+            "precision": "float32",
+            "fast": True,
+            "compile": "auto",
         },
         "compare": {"baseline": True, "seeds": [0]},
     }
