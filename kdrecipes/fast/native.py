@@ -225,7 +225,8 @@ def convolution(
         kernel, offset = fixed or (torch_kernel(layer), bias)
         if tuple(dilation) == (1, 1):
             kernel, padding = crop(x, kernel, strides, padding)
-        if kernel.shape[1:] == (1, 1, 1) and groups == kernel.shape[0] == x.shape[1] and tuple(strides) == (1, 1):
+        one_tap = kernel.shape[1:] == (1, 1, 1) and tuple(strides) == (1, 1) and padding == (0, 0)
+        if one_tap and groups == kernel.shape[0] == x.shape[1]:
             y = x * kernel.view(1, -1, 1, 1)  # torch's convolution is slow at this
             return activate(layer, y if offset is None else y + offset.view(1, -1, 1, 1))
         return activate(layer, F.conv2d(x, kernel, offset, strides, padding, dilation, groups))
