@@ -32,6 +32,7 @@ from hypothesis import assume, given, settings
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate, frozen, restore
+from kdrecipes.models.standardized import StandardizedConv2D
 
 layers = keras.layers
 
@@ -360,6 +361,8 @@ BLOCKS = {
     "depthwise": lambda x: layers.DepthwiseConv2D(3, 1, "same", depth_multiplier=1)(x),
     "strided depthwise": lambda x: layers.DepthwiseConv2D(3, 2, "same", activation="relu6")(x),
     "separable": lambda x: layers.SeparableConv2D(8, 3, padding="same")(x),
+    "standardized conv": lambda x: StandardizedConv2D(8, 3, 2, "same", activation="relu")(x),
+    "pad, standardized conv": lambda x: StandardizedConv2D(8, 3, use_bias=False)(layers.ZeroPadding2D(1)(x)),
     "pad, conv": lambda x: padded_conv(x, 1),
     "pad, strided conv": lambda x: padded_conv(x, 1, strides=2, activation="relu"),
     "uneven pad, strided conv": lambda x: padded_conv(x, ((1, 2), (1, 2)), strides=2),

@@ -10,7 +10,7 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from kdrecipes.backend import keras
 from kdrecipes.fast.graph import graph_call, is_graph
-from kdrecipes.fast.native import Layout, Native, fits, kernel_of, native
+from kdrecipes.fast.native import Layout, Native, fits, is_depthwise, kernel_of, native
 
 _MARK = "_kdrecipes_call"  # in an instance's __dict__, where neither Keras' tracking nor its saving looks
 
@@ -118,8 +118,8 @@ def _relayout(layer: Any, native_order: bool) -> None:
     if kernel is None:
         return
     if native_order:
-        memory = torch.channels_last if type(layer) is keras.layers.Conv2D else torch.contiguous_format
-        order, back = ((3, 2, 0, 1), (2, 3, 1, 0)) if type(layer) is keras.layers.Conv2D else ((2, 3, 0, 1),) * 2
+        memory = torch.contiguous_format if is_depthwise(layer) else torch.channels_last
+        order, back = ((2, 3, 0, 1),) * 2 if is_depthwise(layer) else ((3, 2, 0, 1), (2, 3, 1, 0))
         kernel.data = kernel.data.permute(order).contiguous(memory_format=memory).permute(back)
     else:
         kernel.data = kernel.data.contiguous()

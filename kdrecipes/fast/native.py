@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 
 from kdrecipes.backend import keras
+from kdrecipes.models.standardized import EPSILON, StandardizedConv2D
 
 Function = Callable[[Any, bool | None], Any]  # tensor (a list of them for merges), training → tensor
 layers = keras.layers
-CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D)
+CONVOLUTIONS = (layers.Conv2D, StandardizedConv2D, layers.DepthwiseConv2D)
 
 
 class Layout(Enum):
@@ -59,8 +60,8 @@ def fits(made: Native, ranks: list[int]) -> bool:
 def native(layer: Any) -> Native | None:
     """The native computation of a layer; None where it is left to Keras.
 
-    Taken are exactly Keras' own classes (a subclass may compute anything), built, computing in float32, channels last,
-    without an activity regulariser, rematerialisation, quantisation or LoRA.
+    Taken are exactly Keras' own classes and StandardizedConv2D (a subclass may compute anything), built, computing in
+    float32, channels last, without an activity regulariser, rematerialisation, quantisation or LoRA.
     """
     make = _MAKERS.get(type(layer))
     if (
@@ -213,7 +214,7 @@ def convolution(
         return None
     bias = layer.bias._value if layer.use_bias else None
     strides, dilation, size = layer.strides, layer.dilation_rate, layer.kernel_size
-    groups = layer.groups if type(layer) is layers.Conv2D else torch_kernel(layer).shape[0] // layer.depth_multiplier
+    groups = layer.groups if not is_depthwise(layer) else torch_kernel(layer).shape[0] // layer.depth_multiplier
     # With one pixel at a stride of one there is nothing to pad.
     same = layer.padding == "same" and (tuple(size) != (1, 1) or tuple(strides) != (1, 1))
     fixed = folded(torch_kernel(layer), bias, norm) if frozen else None
@@ -281,20 +282,33 @@ def folded(kernel: torch.Tensor, bias: torch.Tensor | None, norm: Any) -> tuple[
     return scaled.contiguous(memory_format=memory), shift.to(kernel.dtype)
 
 
+def is_depthwise(layer: Any) -> bool:
+    """Whether a convolution is one for each channel."""
+    return type(layer) is layers.DepthwiseConv2D
+
+
 def kernel_of(layer: Any) -> torch.Tensor | None:
-    """A convolution's kernel, in Keras' shape; None for other layers."""
-    if type(layer) is layers.Conv2D:
-        return layer._kernel._value
-    return layer.kernel._value if type(layer) is layers.DepthwiseConv2D else None
+    """A convolution's variable, in Keras' shape; None for other layers."""
+    if type(layer) not in CONVOLUTIONS:
+        return None
+    return layer.kernel._value if is_depthwise(layer) else layer._kernel._value
 
 
 def torch_kernel(layer: Any) -> torch.Tensor:
-    """A view of a convolution's kernel as torch wants it: (out, in / groups, height, width)."""
-    if type(layer) is layers.Conv2D:
-        return layer._kernel._value.permute(3, 2, 0, 1)
+    """What a convolution uses as kernel, as torch wants it: (out, in / groups, height, width)."""
+    if not is_depthwise(layer):
+        kernel = layer._kernel._value.permute(3, 2, 0, 1)
+        return standardized(kernel) if type(layer) is StandardizedConv2D else kernel
     kernel = layer.kernel._value
     height, width, channels, multiplier = kernel.shape
     return kernel.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
+
+
+def standardized(kernel: torch.Tensor) -> torch.Tensor:
+    """Each filter of an (out, in, height, width) kernel with mean 0 and variance 1, as StandardizedConv2D has it."""
+    with torch.autocast(kernel.device.type, enabled=False):
+        variance, mean = torch.var_mean(kernel, (1, 2, 3), correction=0, keepdim=True)
+        return (kernel - mean) * (variance + EPSILON).rsqrt()
 
 
 def _convolution(layer: Any) -> Native | None:
@@ -453,6 +467,7 @@ _MAKERS: dict[type, Callable[[Any], Native | None]] = {
     layers.Rescaling: _rescaling,
     layers.Dropout: _dropout,
     layers.Conv2D: _convolution,
+    StandardizedConv2D: _convolution,
     layers.DepthwiseConv2D: _convolution,
     layers.SeparableConv2D: _separable_convolution,
     layers.Dense: _dense,
