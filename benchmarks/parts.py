@@ -18,7 +18,7 @@ def measure(part: str, setting: Setting) -> list[Row]:
     """The rows of one part, in this process."""
     from kdrecipes.backend import keep_freed_memory, keras
 
-    keep_freed_memory()  # as a run does; both sides have it
+    keep_freed_memory()  # as a run does; hand-written torch has it too, stock Keras what a Keras process has
     with keras.device(setting.device):
         rows = importlib.import_module(f"benchmarks.{part}").measure(setting)
     # The goals are set for a CPU.

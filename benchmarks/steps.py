@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks import handwritten
+from benchmarks.allocator import as_glibc_has_it
 from benchmarks.networks import TITLES, as_loaded, batch_of, build, distiller, step_of, stock
 from benchmarks.rows import Figures, Row, Setting, row_of
 from benchmarks.timing import interleave, milliseconds, per_second, ratio
@@ -36,8 +37,10 @@ def measure(setting: Setting) -> list[Row]:
 def _measure(case: Case, setting: Setting) -> list[Row]:
     size, count = setting.choose(case.size, 32, 224), setting.choose(64, 4, 128)
     images, labels = batch_of(count, size)
+    stock_step = step_of(stock(build(case.network, size, setting.precision)), images, labels)
     candidates = {
-        "stock": step_of(stock(build(case.network, size, setting.precision)), images, labels),
+        "stock": as_glibc_has_it(stock_step),
+        "stock_keeping_memory": stock_step,
         "kdrecipes": step_of(
             distiller(build(case.network, size), precision=setting.precision), as_loaded(images), labels
         ),
@@ -45,7 +48,8 @@ def _measure(case: Case, setting: Setting) -> list[Row]:
     way = None
     if case.network in handwritten.TWINS:
         candidates["torch"], way = handwritten.tune(case.network, images, labels, setting)
-    times = interleave(candidates, setting.choose(11, 2), steps=setting.choose(3, 1), warm_up=setting.choose(3, 1))
+    steps = setting.choose(3, 1)
+    times = interleave(candidates, setting.choose(11, 2), steps=steps, warm_up=steps, settle=1)
 
     title = f"{TITLES[case.network]} {size} px"
     common: Figures = {"batch": count, "images_per_second": per_second(count, times["kdrecipes"])}

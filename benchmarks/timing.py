@@ -27,6 +27,7 @@ def interleave(
     *,
     steps: int = 1,
     warm_up: int = 2,
+    settle: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time callables in turns: A B C, B C A, C A B, …
@@ -35,7 +36,8 @@ def interleave(
         candidates: by name.
         rounds: how often each is timed.
         steps: calls in a row that make up one time.
-        warm_up: calls of each that are not timed.
+        warm_up: calls of each at the beginning that are not timed.
+        settle: calls before each time that are not timed, where one candidate leaves the memory unlike another.
         clock: seconds.
 
     Returns:
@@ -50,6 +52,8 @@ def interleave(
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             gc.collect()  # nobody pays for another's garbage
+            for _ in range(settle):
+                candidates[name]()
             synchronize()
             started = clock()
             for _ in range(steps):

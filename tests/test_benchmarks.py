@@ -61,6 +61,12 @@ def test_times_are_per_call():
     assert interleave({"a": clock.takes("a", 1, 3, 5, 5)}, 2, steps=2, warm_up=0, clock=clock) == {"a": [2, 5]}
 
 
+def test_settling_calls_are_not_timed():
+    clock = Clock()
+    candidates = {"a": clock.takes("a", 100, 1, 100, 3), "b": clock.takes("b", 100, 2, 100, 4)}
+    assert interleave(candidates, 2, warm_up=0, settle=1, clock=clock) == {"a": [1, 3], "b": [2, 4]}
+
+
 def test_ratio_is_of_medians_and_its_spread_of_rounds():
     measured = ratio([2, 4, 6, 8, 100], [1, 2, 2, 2, 4])  # rounds: 2, 2, 3, 4, 25
     assert measured == Ratio(3.0, 2.0, 4.0)
