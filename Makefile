@@ -7,8 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 RUN_ARGS ?=
-# geffnet names torchvision and keras-hub TensorFlow without needing them here; regex and tokenizers are what it imports.
-WITHOUT_DEPENDENCIES := geffnet keras-hub regex tokenizers
+# geffnet names torchvision and keras-hub TensorFlow without needing them here; what else it imports, transformers brings.
+WITHOUT_DEPENDENCIES := geffnet keras-hub
 
 .PHONY: run test test-fast bench lint schema clean
 

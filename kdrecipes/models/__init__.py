@@ -10,7 +10,8 @@ from kdrecipes.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The model components."""
-    from kdrecipes.models import applications, cnn
+    from kdrecipes.models import applications, bit, cnn
 
     yield cnn.COMPONENT
     yield from applications.COMPONENTS
+    yield from bit.COMPONENTS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.hookspecs import Component
+from kdrecipes.models.weights import load_keras_weights
 
 if TYPE_CHECKING:
     import keras
@@ -42,7 +42,7 @@ def _build(architecture: str, classes: int, image_size: int, weights: str, dropo
     if weights == "imagenet":
         _transfer(_fetch_imagenet(architecture), model)
     elif weights != "none":
-        _load_weights(model, Path(weights))
+        load_keras_weights(model, Path(weights))
     return model
 
 
@@ -91,20 +91,6 @@ def _fetch_imagenet(architecture: str) -> keras.Model:
             f"Fetch {url[0] if url else 'them'} on a machine that can and put the file into {folder}, "
             'or use weights = "none".'
         ) from error
-
-
-def _load_weights(model: keras.Model, path: Path) -> None:
-    if not path.is_file():
-        raise EnvironmentProblem(f"weights = {str(path)!r}: no such file.")
-    if not path.name.endswith(".weights.h5"):
-        raise EnvironmentProblem(f"weights = {str(path)!r}: must be a Keras weights file, named *.weights.h5.")
-    try:
-        with warnings.catch_warnings():  # a part that the file lacks would keep its random weights
-            warnings.filterwarnings("error", message="Skipping nested container")
-            model.load_weights(path)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise EnvironmentProblem(f"weights = {str(path)!r}: does not fit {model.name}: {text}") from error
 
 
 def _component(name: str, architecture: str, summary: str) -> Component:

@@ -1,0 +1,121 @@
+"""Downloads: resumed where they stopped, checked, and under their name only when they are whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.home import disk_errors, file_sha256, home, locked, sync_folder
+
+_CHUNK = 1 << 20
+_TIMEOUT = 30  # seconds without a byte
+
+
+def fetch(url: str, sha256: str | None = None, folder: Path | None = None) -> Path:
+    """A file from the web, kept for ever after.
+
+    What an interrupted download left is continued. The length, the md5 that Google's storage sends along and `sha256`
+    are checked before the file gets its name.
+
+    Args:
+        url: http(s) address; its last part names the file.
+        sha256: what the content must have, hex; None where nobody published one.
+        folder: where to keep it; default `weights` in `KDRECIPES_HOME`.
+
+    Raises:
+        EnvironmentProblem: no network, an answer other than the file, or a checksum that differs; it says what to
+            fetch and where to put it.
+    """
+    path = (folder or home() / "weights") / url.rpartition("/")[2]
+    with locked(path.with_name(f".{path.name}.lock")):
+        if not path.is_file():
+            part = path.with_name(f"{path.name}.part")
+            _download(url, part, path)
+            if sha256 is not None:
+                check_sha256(part, sha256)
+            part.replace(path)
+            sync_folder(path.parent)
+        elif sha256 is not None:
+            check_sha256(path, sha256)
+    return path
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Refuse a file of another content.
+
+    Raises:
+        EnvironmentProblem: naming both checksums.
+    """
+    received = file_sha256(path)
+    if received != expected:
+        raise EnvironmentProblem(
+            f"{path} has sha256 {received}, expected {expected}. Delete it to fetch it again, or mend what is expected."
+        )
+
+
+def _download(url: str, part: Path, path: Path) -> None:
+    """Fill `part` from where it ends."""
+    with disk_errors(part.parent):
+        try:
+            _continue(url, part)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            reason = getattr(error, "reason", None) or error
+            text = " ".join(str(reason).split()) or type(error).__name__
+            kept = f" What came, {part.stat().st_size:,} bytes, is kept." if part.is_file() else ""
+            raise EnvironmentProblem(
+                f"{url} could not be downloaded ({text}).{kept} Run the same command again where there is a network, "
+                f"or fetch the file elsewhere and put it at {path}."
+            ) from error
+
+
+def _continue(url: str, part: Path) -> None:
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        answer: Any = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not start:  # 416: the file ends where ours does, or before
+            raise
+        part.unlink()
+        _continue(url, part)
+        return
+    with answer:
+        start = start if answer.status == 206 else 0
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else start + int(length)
+        with part.open("ab" if start else "wb") as file, _bars() as bars:
+            task = bars.add_task(part.stem, total=total, completed=start)
+            while chunk := answer.read(_CHUNK):
+                file.write(chunk)
+                bars.advance(task, len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+    received = part.stat().st_size
+    if total is not None and received != total:
+        raise http.client.HTTPException(f"the connection ended after {received:,} of {total:,} bytes")
+    for line in answer.headers.get_all("x-goog-hash") or []:
+        kind, _, value = line.partition("=")
+        if kind == "md5" and base64.b64encode(_md5(part)).decode() != value:
+            part.unlink()
+            raise http.client.HTTPException("what came differs from the md5 sent along, and was thrown away")
+
+
+def _md5(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+
+
+def _bars() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
