@@ -203,7 +203,7 @@ def not_loaded(registry: Registry) -> list[str]:
     return [f"the plugin {p.provider.plugin} ({p.provider}) could not be loaded: {p.error}" for p in registry.broken]
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice most like `word`, or an empty string where none is near."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str:
+    """The choice most like `word`, or an empty string where none is near: `likeness` of 1 is the word itself."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=likeness)
     return close[0] if close else ""

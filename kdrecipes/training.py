@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kdrecipes.averaging import Finisher
 from kdrecipes.backend import keras
 from kdrecipes.data.loader import EpochSetter, Loader, TeacherOutputs, ViewSettings
 from kdrecipes.data.prepare import Data
@@ -16,45 +17,29 @@ from kdrecipes.distiller import Distiller
 from kdrecipes.errors import RunError
 from kdrecipes.fast import accelerate_optimizer
 from kdrecipes.metrics import Accuracy
+from kdrecipes.optimization import build_optimizer, head_of, scale_updates
 from kdrecipes.state import StateFolder
 
 Row = dict[str, Any]
 EVALUATION_BATCH = 256
 
 
-def build_optimizer(train: Mapping[str, Any], steps: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimiser for a fit of `steps` steps.
-
-    `warmup_cosine` rises linearly from 0 and falls to 0 along a cosine (Loshchilov & Hutter, arXiv:1608.03983, eq. 5).
-    """
-    options = dict(train["optimizer"])
-    schedule = train["schedule"]
-    rate = options["learning_rate"]
-    if schedule["name"] == "warmup_cosine":
-        warmup = round(schedule["warmup"] * steps)
-        decay = max(1, steps - warmup)
-        rate = (
-            keras.optimizers.schedules.CosineDecay(0.0, decay, warmup_target=rate, warmup_steps=warmup)
-            if warmup
-            else keras.optimizers.schedules.CosineDecay(rate, decay)
-        )
-    kinds = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-    kind = kinds[options.pop("name")]
-    options["learning_rate"] = rate
-    if not options.get("weight_decay", 1):
-        options["weight_decay"] = None if kind is not keras.optimizers.AdamW else 0.0
-    optimizer = kind(global_clipnorm=train.get("clip_norm"), **options)
-    return keras.optimizers.LossScaleOptimizer(optimizer) if train.get("precision") == "float16" else optimizer
-
-
 def prepare_steps(
-    distiller: Distiller, train: Mapping[str, Any], steps: int, jit_compile: bool
+    distiller: Distiller, train: Mapping[str, Any], steps: int, jit_compile: bool, examples: int = 0
 ) -> keras.optimizers.Optimizer:
-    """Compile a distiller for a fit of `steps` steps, as the recipe says; returns its optimiser, built."""
-    optimizer = build_optimizer(train, steps)
+    """Compile a distiller for a fit of `steps` steps on so many examples, as the recipe says.
+
+    Returns:
+        Its optimiser, built.
+    """
+    optimizer = build_optimizer(train, steps, examples=examples, model=distiller)
     distiller.compile(optimizer=optimizer, metrics=[Accuracy()], jit_compile=jit_compile)
     optimizer.build(distiller.trainable_variables)
-    return accelerate_optimizer(optimizer) if train["fast"] else optimizer
+    if train["fast"]:
+        accelerate_optimizer(optimizer)
+    if "head_learning_rate_factor" in train:
+        scale_updates(optimizer, head_of(distiller.student), train["head_learning_rate_factor"])
+    return optimizer
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -114,14 +99,16 @@ def fit(
         teacher=teacher,
     )
     validation = Loader(data.validation, EVALUATION_BATCH, size)
-    optimizer = prepare_steps(distiller, train, train["epochs"] * len(loader), jit_compile)
+    optimizer = prepare_steps(distiller, train, train["epochs"] * len(loader), jit_compile, len(data.train))
+    finisher = Finisher(distiller.student, loader, train)
+    variables = [*distiller.variables, *optimizer.variables, *finisher.variables]
     rows: list[Row] = []
     if (found := state.load()) and found[1]["label"] == label:
-        assign([*distiller.variables, *optimizer.variables], found[0])
+        assign(variables, found[0])
         rows = found[1]["rows"]
         on_epoch(rows)
     if len(rows) < train["epochs"]:
-        keeper = _Keeper(distiller, state, label, rows, len(loader), on_epoch)
+        keeper = _Keeper(variables, state, label, rows, len(loader), on_epoch)
         watcher = [watch(len(rows), len(loader))] if watch else []
         # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
         distiller.fit(
@@ -131,7 +118,7 @@ def fit(
             validation_data=validation,
             verbose=0,
             shuffle=False,
-            callbacks=[EpochSetter(loader), *callbacks, keeper, *watcher],
+            callbacks=[EpochSetter(loader), *callbacks, finisher, keeper, *watcher],
         )
     return rows
 
@@ -140,10 +127,10 @@ class _Keeper(keras.callbacks.Callback):
     """After each epoch: checks the loss, adds the row, saves the state."""
 
     def __init__(
-        self, distiller: Distiller, state: StateFolder, label: str, rows: list[Row], steps: int, on_epoch: Any
+        self, variables: list[Any], state: StateFolder, label: str, rows: list[Row], steps: int, on_epoch: Any
     ):
         super().__init__()
-        self.distiller, self.state, self.label, self.rows, self.on_epoch = distiller, state, label, rows, on_epoch
+        self.variables, self.state, self.label, self.rows, self.on_epoch = variables, state, label, rows, on_epoch
         self.steps = steps
         self.started = 0.0
 
@@ -160,8 +147,7 @@ class _Keeper(keras.callbacks.Callback):
             )
         seconds = time.monotonic() - self.started
         self.rows.append({"epoch": epoch + 1, **figures, "seconds": round(seconds, 3), "steps": self.steps})
-        variables = [*self.distiller.variables, *self.distiller.optimizer.variables]
-        arrays = [keras.ops.convert_to_numpy(v.value) for v in variables]
+        arrays = [keras.ops.convert_to_numpy(v.value) for v in self.variables]
         self.state.save(arrays, {"label": self.label, "rows": self.rows})
         self.on_epoch(self.rows)
 

@@ -180,7 +180,7 @@ class Checker:
     def unknown_key(self, path: Path, known: list[str]) -> None:
         key = str(path[-1])
         home = home_of(path)
-        near = nearest(key, known)
+        near = nearest(key, known, 0.8 if home else 0.6)  # a word of another table is rarely a slip for one of this
         if near:
             self.meant.add((*path[:-1], near))
         if path[0] == "loss" and key == "alpha":

@@ -14,7 +14,7 @@ from kdrecipes.errors import RunError
 from kdrecipes.fast import accelerate
 from kdrecipes.features import tapped
 from kdrecipes.inference import Inference
-from kdrecipes.training import build_optimizer
+from kdrecipes.optimization import build_optimizer
 
 SMALL = [
     "student.width=3",

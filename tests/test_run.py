@@ -266,7 +266,8 @@ def build(classes, image_size):
 
     pixels = keras.Input((image_size, image_size, 3))
     x = layers.Conv2D(4, 3, activation="relu")(layers.Rescaling(1 / 255)(pixels))
-    x = layers.Dropout(0.5)(layers.Conv2D(4, 3, activation="relu")(x))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, activation="relu")(x))
+    x = layers.Dropout(0.5)(x)
     return keras.Model(pixels, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 @kdrecipes.hookimpl
@@ -285,9 +286,20 @@ def drops(tmp_path):
     return lambda *more: kdrecipes.load_recipe("digits", [*sets, *more], plugins=[tmp_path / "drops.py"])
 
 
-def test_dropout_after_a_resume_is_what_it_would_have_been(tmp_path, drops, monkeypatch):
+OPTIONS = [
+    "train.accumulate=3",
+    "train.ema=0.9",
+    "train.recalibrate_batch_norm=2",
+    "train.head_learning_rate_factor=5",
+    'train.optimizer={name="adamw", weight_decay_on="kernels"}',
+    'train.schedule={name="one_cycle"}',
+]
+
+
+@pytest.mark.parametrize("options", [[], OPTIONS], ids=["dropout", "every option of training"])
+def test_a_resumed_run_is_what_it_would_have_been(tmp_path, drops, monkeypatch, options):
     whole = tmp_path / "whole"
-    kdrecipes.run(drops(), whole)
+    kdrecipes.run(drops(*options), whole)
     fit = training.fit
 
     class Stop(keras.callbacks.Callback):
@@ -300,8 +312,8 @@ def test_dropout_after_a_resume_is_what_it_would_have_been(tmp_path, drops, monk
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(runs, "fit", stopping)
-        kdrecipes.run(drops(), tmp_path / "stopped")
-    kdrecipes.run(drops(), tmp_path / "stopped")
+        kdrecipes.run(drops(*options), tmp_path / "stopped")
+    kdrecipes.run(drops(*options), tmp_path / "stopped")
     for label in ("baseline-0", "kd-0"):
         for a, b in zip(student_arrays(whole, label), student_arrays(tmp_path / "stopped", label), strict=True):
             np.testing.assert_array_equal(a, b)

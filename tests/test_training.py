@@ -8,8 +8,9 @@ import kdrecipes
 from kdrecipes import teacher as teachers
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import prepare
+from kdrecipes.optimization import build_optimizer
 from kdrecipes.teacher import Teacher, preflight, prepare_teacher
-from kdrecipes.training import balanced_weights, build_optimizer
+from kdrecipes.training import balanced_weights
 
 CONSTANT = {"name": "constant"}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -247,7 +246,6 @@ def crop(
     return kernel[:, :, top : top + height, left : left + width], (above, beside)
 
 
-@lru_cache(maxsize=1024)
 def taps_that_meet(size: int, kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
     """Of a kernel's taps along one side, those that some position of it puts on the image.
 

@@ -35,7 +35,7 @@ def accelerate_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimiz
             moment.value.data = torch.empty_like(variable.value.data).copy_(moment.value.data)
 
     def update(gradients: list[torch.Tensor], changed: list[Any], learning_rate: Any) -> None:
-        done = int(inner._iterations.value) + 1
+        done = int(inner.iterations) + 1  # updates, where gradients are accumulated over several steps
         step.fill_(done)
         groups: dict[float, list[int]] = {}
         for i, variable in enumerate(changed):

@@ -1,0 +1,118 @@
+"""The optimiser of a recipe: schedules, decay of kernels alone, accumulation, a head that learns faster."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdrecipes.backend import keras, seed_everything
+from kdrecipes.fast import accelerate_optimizer
+from kdrecipes.optimization import build_optimizer, head_of, scale_updates
+
+CONSTANT = {"name": "constant"}
+ADAMW = {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.5}
+ADAM = {"name": "adam", "learning_rate": 0.1}
+SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+
+
+def rates(schedule, steps, examples, at):
+    train = {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "schedule": schedule}
+    built = build_optimizer(train, steps, examples=examples)
+    variable = keras.Variable(np.zeros(1, np.float32))
+    built.build([variable])
+    found = []
+    for step in at:
+        built._iterations.assign(step)
+        found.append(float(built._get_current_learning_rate()))
+    return found
+
+
+def test_one_cycle_rises_to_its_peak_and_falls_below_its_start():
+    schedule = {"name": "one_cycle", "warmup": 0.3, "start": 0.04, "end": 1e-4}
+    found = rates(schedule, 100, 0, [0, 15, 30, 65, 100])
+    np.testing.assert_allclose(found, [0.004, 0.052, 0.1, 0.05 * (1 + 1e-4), 1e-5], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("examples", "published"),
+    [(20_000, [100, 200, 300, 400, 500]), (60_000, [500, 3000, 6000, 9000, 10_000]),
+     (1_000_000, [500, 6000, 12_000, 18_000, 20_000])],
+)  # fmt: skip
+def test_hyperrule_has_the_published_lengths(examples, published):
+    """At the published number of steps the rate changes exactly where the published rule says."""
+    warmup, *decays, steps = published
+    at = [0, warmup // 2, warmup, decays[0] - 1, decays[0], decays[1] - 1, decays[1], decays[2] - 1, decays[2], steps]
+    found = rates({"name": "bit_hyperrule"}, steps, examples, at)
+    np.testing.assert_allclose(found, [0, 0.05, 0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-5)
+
+
+def small_model():
+    seed_everything(0)
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(5, 3)(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(2, name="logits")(x))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("options", [ADAMW, SGD | {"weight_decay": 0.5}], ids=["adamw", "sgd"])
+def test_decay_is_for_kernels_alone_where_asked(options, fast):
+    model = small_model()
+    for variable in model.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    train = {"optimizer": options | {"weight_decay_on": "kernels"}, "schedule": CONSTANT}
+    optimizer = build_optimizer(train, 10, model=model)
+    optimizer.build(model.trainable_variables)
+    if fast:
+        accelerate_optimizer(optimizer)
+    optimizer.apply([torch.zeros(tuple(v.shape)) for v in model.trainable_variables], model.trainable_variables)
+    found = {v.path.partition("/")[2]: float(v.numpy().max()) for v in model.trainable_variables}
+    assert found == pytest.approx({"kernel": 0.95, "bias": 1.0, "gamma": 1.0, "beta": 1.0})
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("options", [ADAMW, ADAM, SGD], ids=["adamw", "adam", "sgd"])
+def test_accumulated_steps_are_one_step_on_their_mean(options, fast):
+    start = np.array([1.0, -2.0], np.float32)
+    gradients = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+
+    def after(rows, accumulate):
+        variable = keras.Variable(start)
+        train = {"optimizer": options, "schedule": CONSTANT, "accumulate": accumulate}
+        optimizer = build_optimizer(train, 10)
+        optimizer.build([variable])
+        if fast:
+            accelerate_optimizer(optimizer)
+        values = []
+        for row in rows:
+            optimizer.apply([row.clone()], [variable])
+            values.append(variable.numpy().copy())
+        return values
+
+    one, many = after(gradients.view(2, 3, 2).mean(1), 1), after(gradients, 3)
+    np.testing.assert_array_equal(many[1], start)
+    np.testing.assert_allclose(many[2], one[0], rtol=1e-5)
+    np.testing.assert_allclose(many[5], one[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [ADAMW, ADAM, SGD | {"weight_decay": 0.1}], ids=["adamw", "adam", "sgd"])
+def test_a_factor_on_updates_is_a_learning_rate_of_its_own(options):
+    def after(factor, rate):
+        body, head = (keras.Variable(np.array([1.0, -2.0], np.float32)) for _ in range(2))
+        optimizer = build_optimizer({"optimizer": options | {"learning_rate": rate}, "schedule": CONSTANT}, 10)
+        optimizer.build([body, head])
+        accelerate_optimizer(optimizer)
+        if factor != 1:
+            scale_updates(optimizer, [head], factor)
+        for gradient in ([0.5, 1.0], [-1.0, 2.0], [3.0, 0.1]):
+            optimizer.apply([torch.tensor(gradient), torch.tensor(gradient)], [body, head])
+        return body.numpy(), head.numpy()
+
+    body, head = after(5.0, 0.01)
+    np.testing.assert_allclose(body, after(1, 0.01)[0], rtol=1e-6)
+    np.testing.assert_allclose(head, after(1, 0.05)[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0"])
+def test_the_head_gives_out_the_logits(name):
+    model = getattr(keras.applications, name)(weights=None, classes=7, input_shape=(32, 32, 3))
+    assert [tuple(v.shape)[-1] for v in head_of(model)] == [7, 7]
