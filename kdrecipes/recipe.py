@@ -137,7 +137,9 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 def _is_path(schema: Mapping[str, Any], value: str) -> bool:
     """Whether an option's value is a path: `"format": "path"`, or an `anyOf` of words and paths and not a word."""
     branches = schema.get("anyOf", [schema])
-    return not any(value in b.get("enum", ()) for b in branches) and any(b.get("format") == "path" for b in branches)
+    if any(value in b.get("enum", ()) or ("pattern" in b and re.search(b["pattern"], value)) for b in branches):
+        return False
+    return any(b.get("format") == "path" for b in branches)
 
 
 def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

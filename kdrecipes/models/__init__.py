@@ -10,8 +10,9 @@ from kdrecipes.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The model components."""
-    from kdrecipes.models import applications, bit, cnn
+    from kdrecipes.models import applications, bit, cnn, hub
 
     yield cnn.COMPONENT
     yield from applications.COMPONENTS
     yield from bit.COMPONENTS
+    yield hub.COMPONENT
