@@ -114,8 +114,17 @@ def scale_updates(optimizer: keras.optimizers.Optimizer, variables: Sequence[ker
 
 
 def head_of(model: keras.Model) -> list[keras.Variable]:
-    """The variables of the last layer that has any to train: what gives out the logits."""
-    trained = [
-        layer for layer in model._flatten_layers(include_self=False, recursive=True) if layer._trainable_variables
-    ]
+    """The variables of the last layer that has any to train: what gives out the logits.
+
+    In a graph of layers that is the first one met from its output backwards, inside a model within it too.
+    """
+    tensors = list(model.outputs) if isinstance(model, keras.Model) and hasattr(model, "outputs") else []
+    while tensors:
+        operation, node, _ = tensors.pop(0)._keras_history
+        if isinstance(operation, keras.Model) and operation.trainable_variables:
+            return head_of(operation)
+        if getattr(operation, "trainable_variables", None):
+            return list(operation.trainable_variables)
+        tensors += operation._inbound_nodes[node].input_tensors
+    trained = [layer for layer in model._flatten_layers(include_self=False) if layer._trainable_variables]
     return list(trained[-1]._trainable_variables)

@@ -116,3 +116,23 @@ def test_a_factor_on_updates_is_a_learning_rate_of_its_own(options):
 def test_the_head_gives_out_the_logits(name):
     model = getattr(keras.applications, name)(weights=None, classes=7, input_shape=(32, 32, 3))
     assert [tuple(v.shape)[-1] for v in head_of(model)] == [7, 7]
+
+
+def test_the_head_is_found_inside_other_models_and_without_a_graph():
+    inner = small_model()
+    pixels = keras.Input((4, 4, 3))
+    nested = keras.Sequential([pixels, inner, keras.layers.Activation("linear")])
+    head = inner.get_layer("logits").trainable_variables
+    assert all(a is b for a, b in zip(head_of(nested), head, strict=True))
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = keras.layers.Dense(3), keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.head(self.body(x))
+
+    own = Own()
+    own(torch.zeros(1, 4))
+    assert all(a is b for a, b in zip(head_of(own), own.head.trainable_variables, strict=True))
