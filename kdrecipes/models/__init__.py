@@ -10,9 +10,10 @@ from kdrecipes.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The model components."""
-    from kdrecipes.models import applications, bit, cnn, hub
+    from kdrecipes.models import applications, bit, cnn, file, hub
 
     yield cnn.COMPONENT
     yield from applications.COMPONENTS
     yield from bit.COMPONENTS
     yield hub.COMPONENT
+    yield file.COMPONENT

@@ -1,0 +1,71 @@
+"""`keras_file`: a saved `.keras` model, opened in Keras' safe mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdrecipes.download import check_sha256
+from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.hookspecs import Component
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build(path: str, sha256: str | None = None) -> keras.Model:
+    """The model of a `.keras` file with its weights; nothing in the file is run, nor is it compiled.
+
+    Args:
+        path: the file.
+        sha256: what it must have, hex; checked before it is opened.
+
+    Returns:
+        The model. It has to take RGB pixels, float (batch, height, width, 3) in 0–255, and to give logits.
+
+    Raises:
+        EnvironmentProblem: the file is missing, of another kind, damaged, or of code that safe mode refuses.
+    """
+    from kdrecipes.backend import keras
+
+    file = Path(path)
+    if not file.is_file():
+        raise EnvironmentProblem(f"path = {path!r}: no such file.")
+    if file.suffix != ".keras":
+        raise EnvironmentProblem(f"path = {path!r}: must be a .keras file, as model.save writes it.")
+    if sha256 is not None:
+        check_sha256(file, sha256)
+    try:
+        return keras.models.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises all kinds for what it can't rebuild
+        text = " ".join(str(error).split())[:400]
+        raise EnvironmentProblem(
+            f"path = {path!r} can't be opened: {text} A layer of your own has to be registered by a plugin "
+            "(keras.saving.register_keras_serializable); code inside a file is never run."
+        ) from error
+
+
+COMPONENT = Component(
+    kind="model",
+    name="keras_file",
+    build=build,
+    summary="a saved .keras model, opened in safe mode",
+    options={
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["path"],
+        "properties": {
+            "path": {
+                "type": "string",
+                "minLength": 1,
+                "format": "path",
+                "description": "The .keras file. The model takes pixels 0–255 and gives logits.",
+            },
+            "sha256": {
+                "type": "string",
+                "pattern": "^[0-9a-f]{64}$",
+                "description": "What the file must have; checked before it is opened.",
+            },
+        },
+    },
+)

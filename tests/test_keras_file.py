@@ -1,0 +1,94 @@
+"""`keras_file`: a saved model as teacher; a file that would run code, is damaged or another's is refused."""
+
+import hashlib
+
+import pytest
+import torch
+
+import kdrecipes
+from kdrecipes.backend import keras, seed_everything
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError
+from kdrecipes.models import file
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """(the model, its file)"""
+    seed_everything(0)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10)(x))
+    model.compile("adam", "mse")
+    model.save(tmp_path / "teacher.keras")
+    return model, tmp_path / "teacher.keras"
+
+
+def refused(path, sha256=None):
+    with pytest.raises(EnvironmentProblem) as caught:
+        file.build(str(path), sha256)
+    return str(caught.value)
+
+
+def test_the_saved_model_is_loaded_without_its_compilation(saved):
+    model, path = saved
+    loaded = file.build(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+    images = torch.rand(2, 8, 8, 3) * 255
+    torch.testing.assert_close(loaded(images), model(images))
+    assert not loaded.compiled
+
+
+def test_another_sha256_is_refused_before_the_file_is_opened(saved, monkeypatch):
+    monkeypatch.setattr(keras.models, "load_model", lambda *a, **k: pytest.fail("opened"))
+    assert f"expected {'0' * 64}" in refused(saved[1], "0" * 64)
+
+
+def test_a_missing_file_another_kind_and_a_damaged_one_are_said(saved, tmp_path):
+    assert "no such file" in refused(tmp_path / "none.keras")
+    (tmp_path / "model.h5").write_bytes(b"")
+    assert "must be a .keras file" in refused(tmp_path / "model.h5")
+    saved[1].write_bytes(saved[1].read_bytes()[:2000])
+    assert "can't be opened" in refused(saved[1])
+
+
+def test_code_inside_a_file_is_never_run(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x[:, 0, 0])(inputs)).save(tmp_path / "lambda.keras")
+    assert "code inside a file is never run" in refused(tmp_path / "lambda.keras")
+
+
+def recipe_with(path, tmp_path, *more):
+    text = f"""
+        schema_version = 1
+        name = "file"
+        [dataset]
+        name = "digits"
+        train = "train[:80]"
+        validation = "train[80:120]"
+        test = "test[:40]"
+        [teacher]
+        name = "keras_file"
+        path = "{path.name}"
+        preflight = "warn"
+        [student]
+        name = "cnn"
+        width = 2
+        [loss]
+        name = "kd"
+        [train]
+        epochs = 1
+        batch_size = 40
+    """
+    (tmp_path / "file.toml").write_text(text)
+    return kdrecipes.load_recipe(tmp_path / "file.toml", more)
+
+
+def test_it_teaches_in_a_recipe_that_stands_beside_it(saved, tmp_path):
+    report = kdrecipes.run(recipe_with(saved[1], tmp_path), tmp_path / "run")
+    assert report["teacher"]["params"] == saved[0].count_params()
+
+
+def test_another_number_of_classes_stops_before_training(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs))).save(tmp_path / "three.keras")
+    with pytest.raises(KDRecipesError, match="3 outputs and the dataset 10 classes"):
+        kdrecipes.run(recipe_with(tmp_path / "three.keras", tmp_path), tmp_path / "run")
