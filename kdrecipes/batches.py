@@ -19,6 +19,14 @@ def images_of(x: Any) -> Any:
     return image if image.is_floating_point() else image.float()
 
 
+def teacher_images_of(x: Any, image: torch.Tensor) -> torch.Tensor:
+    """The images that the teacher is shown: its own where the batch has them, under `"teacher_image"`."""
+    if not isinstance(x, dict) or "teacher_image" not in x:
+        return image
+    own = keras.ops.convert_to_tensor(x["teacher_image"])
+    return own if own.is_floating_point() else own.float()
+
+
 def index_of(x: Any) -> torch.Tensor | None:
     """int64 (batch,); None where the data have none."""
     index = x.get("index") if isinstance(x, dict) else None

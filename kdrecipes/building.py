@@ -35,7 +35,7 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
     """
     table = recipe.data[role]
     fresh_names()
-    model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.image_size)
+    model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.size(role))
     if not isinstance(model, keras.Model):
         raise RunError(
             f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model."

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from keras.src.utils.tracking import DotNotTrackScope
 
 from kdrecipes.backend import keras
-from kdrecipes.batches import images_of, index_of, labels_of, mean_over_examples, weights_of
+from kdrecipes.batches import images_of, index_of, labels_of, mean_over_examples, teacher_images_of, weights_of
 from kdrecipes.fast.compiled import compiled
 from kdrecipes.features import find_layer, tapped
 from kdrecipes.inference import Inference, at_input_size, autocast, refuse_softmax, wide
@@ -156,6 +156,10 @@ class Distiller(keras.Model):
         """The student's logits. `inputs` is a tensor of images or a dict that holds them under `"image"`."""
         return self.student(images_of(inputs), training=training)
 
+    def asks_teacher(self, cached: bool) -> bool:
+        """Whether a step runs the teacher: for logits, unless they come with the batch (`cached`), or for layers."""
+        return self._teacher is not None and bool(self.terms) and (not cached or bool(self._teacher_taps))
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: one forward pass of each network, one update of the student and of terms with weights."""
         parts = self._gathered()
@@ -252,7 +256,7 @@ class Distiller(keras.Model):
             return Outputs(given, {}, index)
         if self._teacher is None:
             return _NO_TEACHER
-        image = at_input_size(image, self._teacher.model)
+        image = at_input_size(teacher_images_of(x, image), self._teacher.model)
         with torch.no_grad():
             if given is not None:
                 return Outputs(given, self._teacher.features(image, self._teacher_taps), index)

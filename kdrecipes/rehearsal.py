@@ -49,10 +49,11 @@ def plan_fits(
 
     if teacher is not None and (own := recipe.data["teacher"].get("train")):
         distiller = build_distiller(recipe, data, teacher, None, role="teacher")
-        add("teacher", own, rehearse(distiller, data, own, mixed=mixed, jit_compile=jit["teacher"]["use"])[1])
+        options = {"role": "teacher", "mixed": mixed, "jit_compile": jit["teacher"]["use"]}
+        add("teacher", own, rehearse(distiller, data, own, **options)[1])
     if teacher is not None and cached:
         views, batch = count_views(data.train, view_settings(recipe), train["epochs"]), train["batch_size"]
-        seconds = rehearse_inference(logits_of(recipe, teacher), batch, data.image_size)
+        seconds = rehearse_inference(logits_of(recipe, teacher), batch, data.teacher_size)
         plan.append(PlannedFit(OUTPUTS, views // batch, seconds))
     steps: dict[str, float] = {}
     for arm in arms:
@@ -81,7 +82,7 @@ def choose_compile(recipe: Recipe, data: Data, device: str, arms: int) -> dict[s
 
     def rehearsed(role: str, train: Mapping[str, Any], jit_compile: bool) -> tuple[float, float]:
         distiller = build_distiller(recipe, data, build_model(recipe, role, data), None, role=role)
-        return rehearse(distiller, data, train, mixed=mixes(recipe), jit_compile=jit_compile)
+        return rehearse(distiller, data, train, role=role, mixed=mixes(recipe), jit_compile=jit_compile)
 
     def choose(role: str, train: Mapping[str, Any], fits: int) -> dict[str, Any]:
         setting = train["compile"]
@@ -114,6 +115,7 @@ def rehearse(
     data: Data,
     train: Mapping[str, Any],
     *,
+    role: str = "student",
     mixed: bool,
     cached: bool = False,
     jit_compile: bool = False,
@@ -122,6 +124,7 @@ def rehearse(
 
     Args:
         distiller, data, train: as for `fit`.
+        role: who learns, "student" or "teacher".
         mixed: whether the views mix examples, and with them labels.
         cached: whether the batches will bring the teacher's logits.
         jit_compile: whether the network's step goes through `torch.compile`.
@@ -132,8 +135,10 @@ def rehearse(
     Raises:
         RunError: what a first step would have raised, such as features whose shapes do not fit.
     """
-    n, size = train["batch_size"], data.image_size
+    n, size = train["batch_size"], data.size(role)
     x = {"image": keras.ops.zeros((n, size, size, 3))}
+    if distiller.asks_teacher(cached) and data.teacher_size != size:
+        x["teacher_image"] = keras.ops.zeros((n, data.teacher_size, data.teacher_size, 3))
     if cached:
         x["teacher"] = keras.ops.zeros((n, len(data.classes)), "float16")
     labels = np.zeros(n, np.int64)

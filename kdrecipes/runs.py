@@ -168,11 +168,13 @@ def train_arm(
         distiller,
         data,
         recipe.data["train"],
+        size=data.student_size,
         label=arm.label,
         order_seed=arm.seed,
         settings=view_settings(recipe),
         state=state,
         teacher=outputs if arm.arm == "kd" else None,
+        teacher_size=data.teacher_size if distiller.asks_teacher(outputs is not None) else None,
         jit_compile=jit_compile,
         callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
@@ -195,10 +197,10 @@ def train_arm(
 
 def evaluate_once(recipe: Recipe, data: Data, teacher: Teacher | None, folder: RunFolder) -> dict[str, np.ndarray]:
     """Test logits of the teacher and of every saved student, as the file gives them back; kept in predictions.npz."""
-    logits = {} if teacher is None else {"teacher": predict(teacher.model, data.test, data.image_size)}
+    logits = {} if teacher is None else {"teacher": predict(teacher.model, data.test, data.teacher_size)}
     for arm in arms_of(recipe):
         saved = keras.models.load_model(folder.student(arm.label), compile=False, safe_mode=True)
-        logits[arm.label] = predict(saved, data.test, data.image_size)
+        logits[arm.label] = predict(saved, data.test, data.student_size)
         if not np.isfinite(logits[arm.label]).all():
             raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")
     with new_file(folder.path / "predictions.npz") as file:

@@ -96,6 +96,7 @@ def prepare_teacher(
             build_distiller(recipe, data, model, None, role="teacher"),
             data,
             train,
+            size=data.teacher_size,
             label="teacher",
             order_seed=seed,
             settings=view_settings(recipe),
@@ -132,7 +133,7 @@ def _fingerprint(recipe: Recipe, data: Data) -> str:
         recipe.data["seed"],
         recipe.data["dataset"].get("views", {}),
         len(data.classes),
-        data.image_size,
+        data.teacher_size,
         split_content(data.train),
         split_content(data.validation),
     )
@@ -154,7 +155,7 @@ def preflight(teacher: Teacher, data: Data) -> list[str]:
     (1 / classes) by two standard errors. That it has a logit for each class was checked when it was built.
     """
     classes, n = len(data.classes), len(data.validation)
-    logits = predict(teacher.model, data.validation, data.image_size)
+    logits = predict(teacher.model, data.validation, data.teacher_size)
     if not np.isfinite(logits).all():
         return [f"{int((~np.isfinite(logits)).any(1).sum())} of {n} validation images give logits that are not finite"]
     problems = []
@@ -220,7 +221,7 @@ def teacher_outputs(recipe: Recipe, data: Data, teacher: Teacher, device: str, p
     outputs = open_outputs(
         logits_of(recipe, teacher.model),
         data.train,
-        data.image_size,
+        data.teacher_size,
         view_settings(recipe),
         recipe.data["train"]["epochs"],
         len(data.classes),

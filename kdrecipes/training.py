@@ -54,11 +54,13 @@ def fit(
     data: Data,
     train: Mapping[str, Any],
     *,
+    size: int,
     label: str,
     order_seed: int,
     settings: ViewSettings,
     state: StateFolder,
     teacher: TeacherOutputs | None = None,
+    teacher_size: int | None = None,
     jit_compile: bool = False,
     callbacks: Sequence[Any] = (),
     on_epoch: Callable[[list[Row]], None] = lambda rows: None,
@@ -70,11 +72,13 @@ def fit(
         distiller: student, teacher and terms, freshly built.
         data: the splits.
         train: the resolved `[train]` or `[teacher.train]`.
+        size: pixels per side that the network sees.
         label: names this fit in its state and messages, e.g. "kd-0".
         order_seed: seeds the order of examples.
         settings: the views.
         state: where the state is kept after every epoch.
         teacher: the teacher's logits, by epoch and positions; None where it is asked live, or does not teach.
+        teacher_size: pixels per side that a teacher sees who is asked live, or whose layers are read; None: none is.
         jit_compile: whether the network's step goes through `torch.compile`.
         callbacks: more Keras callbacks.
         on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
@@ -86,7 +90,6 @@ def fit(
     Raises:
         RunError: when the loss is not finite.
     """
-    size = data.image_size
     weights = balanced_weights(data.train.labels, len(data.classes)) if train.get("class_weight") else None
     loader = Loader(
         data.train,
@@ -97,6 +100,7 @@ def fit(
         drop_last=True,
         class_weight=weights,
         teacher=teacher,
+        teacher_size=teacher_size,
     )
     validation = Loader(data.validation, EVALUATION_BATCH, size)
     optimizer = prepare_steps(distiller, train, train["epochs"] * len(loader), jit_compile, len(data.train))

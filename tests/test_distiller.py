@@ -739,3 +739,20 @@ def test_keras_distiller_is_wrong_where_ours_is_right(data):
     ours = fit(made(student, keras.optimizers.SGD(0.0), teacher=teacher, loss=KD(3.0)), images, labels)["kd"]
     assert ours == pytest.approx(right, rel=1e-3)
     assert abs(theirs - right) > 0.5 * right
+
+
+def test_a_batch_may_bring_the_teachers_own_images(data):
+    """Of another size: the term then sees what the teacher says of those."""
+    pixels = keras.Input((None, None, 3))
+    teacher = keras.Model(pixels, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(pixels)))
+    seen = []
+
+    def term(labels, student, taught):
+        seen.append(taught.logits)
+        return ((student.logits - taught.logits) ** 2).mean(1)
+
+    distiller = made(teacher=teacher, loss=term)
+    images, labels = data
+    own = torch.rand(len(images), 5, 5, 3)
+    distiller.train_step(({"image": torch.as_tensor(images), "teacher_image": own}, labels))
+    torch.testing.assert_close(seen[0], teacher(own))

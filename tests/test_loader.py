@@ -426,3 +426,19 @@ def test_every_part_of_a_batch_is_where_keras_computes(monkeypatch, settings):
     assert x["image"].shape == (5, 9, 9, 3) and y.shape == ((5, 4) if settings is MIX else (5,))
     assert x["teacher"].dtype == torch.float16
     assert loader[0][0]["image"].device.type == "cpu"
+
+
+# --- another size for the teacher -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [None, VIEWS, ViewSettings({"mixup": 0.4, "flip": True}, seed=1)])
+def test_the_teacher_sees_the_same_view_at_its_own_size(settings):
+    """The same boxes, mirrors and partners, resized from the stored pixels."""
+    both = Loader(WHOLE, 8, 6, settings=settings, order_seed=0, teacher_size=12)[1]
+    x, y = Loader(WHOLE, 8, 12, settings=settings, order_seed=0)[1]
+    assert torch.equal(both[0]["teacher_image"], x["image"]) and torch.equal(both[1], y)
+    assert torch.equal(both[0]["image"], Loader(WHOLE, 8, 6, settings=settings, order_seed=0)[1][0]["image"])
+
+
+def test_a_teacher_of_the_same_size_gets_no_images_of_its_own():
+    assert Loader(WHOLE, 8, 6, teacher_size=6)[0][0].keys() == {"image", "index"}

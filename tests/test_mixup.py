@@ -78,7 +78,7 @@ def test_a_run_mixes_in_every_fit_and_nowhere_else(run_mixed, tmp_path):
     data = prepare(recipe)
     for arm in report["arms"]:
         student = keras.models.load_model(tmp_path / "run" / arm["student"], compile=False, safe_mode=True)
-        reached = accuracy(predict(student, data.validation, data.image_size), data.validation.labels)
+        reached = accuracy(predict(student, data.validation, data.student_size), data.validation.labels)
         last = [row for row in rows if row["arm"] == arm["arm"]][-1]
         assert last["val_accuracy"] == pytest.approx(reached) == arm["validation_accuracy"][-1]
 

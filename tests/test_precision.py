@@ -204,7 +204,7 @@ def test_a_run_compiles_where_the_recipe_says_so(tmp_path, eager_compiler):
     ],
 )
 def test_auto_compiles_only_where_it_pays(device, plain, compiled, first, use, why, monkeypatch):
-    def rehearse(distiller, data, train, *, mixed, cached=False, jit_compile=False):
+    def rehearse(distiller, data, train, *, role="student", mixed=False, cached=False, jit_compile=False):
         assert device != "cpu"
         if jit_compile and isinstance(compiled, Exception):
             raise compiled

@@ -70,7 +70,7 @@ def test_a_share_of_train_is_held_out(prepared):
     assert np.array_equal(data.validation.labels, train.labels[data.validation.index])
     assert np.array_equal(data.test.store.images, np.repeat(test.images, 3, -1))
     assert data.classes == [str(digit) for digit in range(10)]
-    assert (data.image_size, data.converted, data.skipped) == (8, 0, [])
+    assert (data.student_size, data.converted, data.skipped) == (8, 0, [])
 
 
 def test_slices_are_cut(prepared):
@@ -78,7 +78,7 @@ def test_slices_are_cut(prepared):
     assert data.train.positions.tolist() == list(range(1293))
     assert data.validation.positions.tolist() == list(range(1293, 1437))
     assert data.test.positions.tolist() == list(range(300, 360))
-    assert data.image_size == 12 and data.train.store.images.shape[1] == 8
+    assert data.student_size == data.teacher_size == 12 and data.train.store.images.shape[1] == 8
 
 
 def test_what_is_held_out_does_not_depend_on_the_slice(prepared):
@@ -285,3 +285,16 @@ def test_a_damaged_file_is_named_and_can_be_allowed_for(tmp_path, prepared):
     assert "unreadable image 1 of 40, and dataset.corrupt_limit allows 0" in text
     data = prepared(dataset, 'dataset.name="folder"', "dataset.corrupt_limit=0.05")
     assert data.skipped == ["train/dog/7.png"] and len(data.train) + len(data.validation) == 39
+
+
+# --- sizes of the roles -----------------------------------------------------------------------------------------------
+
+
+def test_each_role_has_its_size():
+    def sizes(*overrides):
+        data = prepare(load_recipe("digits", overrides))
+        return data.size("student"), data.size("teacher"), data.train.store.images.shape[1]
+
+    assert sizes() == (8, 8, 8)
+    assert sizes("teacher.image_size=16") == (8, 16, 8)
+    assert sizes("dataset.image_size=12", "student.image_size=10") == (10, 12, 8)

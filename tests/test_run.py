@@ -97,7 +97,7 @@ def test_figures_are_those_of_the_saved_file(finished):
     for arm in report["arms"]:
         label = f"{arm['arm']}-{arm['seed']}"
         model = keras.models.load_model(folder / arm["student"], compile=False, safe_mode=True)
-        logits = runs.predict(model, data.test, data.image_size)
+        logits = runs.predict(model, data.test, data.student_size)
         np.testing.assert_array_equal(logits, stored[label])
         assert (logits.argmax(1) == stored["labels"]).mean() == pytest.approx(arm["test_accuracy"])
 
@@ -647,3 +647,35 @@ def test_whatever_a_plugin_raises_is_one_line_and_its_traceback_is_in_the_log(tm
         kdrecipes.run(loud('loss={name="late"}'), tmp_path / "run")
     assert 'raise KeyError("late")' in (tmp_path / "run" / "log.txt").read_text()
     assert (tmp_path / "run" / "students" / "baseline-0.keras").is_file()
+
+
+# --- another size for the teacher -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_teacher_and_student_have_sizes_of_their_own(tmp_path, monkeypatch, cache):
+    """Each network is only ever shown images of its size; live and cached teachers teach alike."""
+    seen = {}
+    build = runs.build_model
+
+    def watching(recipe, role, data):
+        model = build(recipe, role, data)
+        seen.setdefault(role, set()).add(model.input_shape[1])
+        return model
+
+    monkeypatch.setattr(runs, "build_model", watching)
+    monkeypatch.setattr("kdrecipes.teacher.build_model", watching)
+    recipe = small(
+        "teacher.image_size=12", "student.image_size=6", f'teacher.cache="{cache}"', "dataset.views.flip=true"
+    )
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    assert seen == {"teacher": {12}, "student": {6}}
+    check_report(report)
+    students = tmp_path / "run" / "students"
+    assert keras.models.load_model(students / "kd-0.keras", compile=False).input_shape == (None, 6, 6, 3)
+
+
+def test_features_of_a_teacher_of_another_size_are_of_its_images(tmp_path):
+    terms = '[{name="hint", student_layers=["logits"], teacher_layers=["logits"]}, {name="kd"}]'
+    recipe = small("teacher.image_size=12", f"loss={{terms={terms}}}")
+    kdrecipes.run(recipe, tmp_path / "run")

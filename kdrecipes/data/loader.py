@@ -119,7 +119,8 @@ class Loader(keras.utils.PyDataset):
     """Batches `(x, y)` or `(x, y, sample_weight)` for `fit`, `evaluate` and `predict`.
 
     `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
-    split, and with `teacher` its logits, `"teacher"` (batch, classes); `y` is int64 (batch,), or where views mix
+    split; with `teacher` its logits, `"teacher"` (batch, classes); with `teacher_size` the same views at that size,
+    `"teacher_image"`; `y` is int64 (batch,), or where views mix
     examples float32 (batch, classes). On CUDA they lie on the GPU. `loader[i]` is batch `i` of epoch `loader.epoch`,
     which `EpochSetter` keeps in step with `fit`. Nothing is drawn from a global generator; so `fit` must be told
     `shuffle=False`, without which Keras orders the batches by Python's.
@@ -133,6 +134,7 @@ class Loader(keras.utils.PyDataset):
         drop_last: leave an incomplete last batch out.
         class_weight: float (classes,), the weight of each class's examples; mixed ones weigh what their labels do.
         teacher: the teacher's logits by epoch and positions in the split; None where it is asked live.
+        teacher_size: pixels per side that the teacher is shown; None where that is `size`, or it is not asked.
     """
 
     def __init__(
@@ -146,8 +148,10 @@ class Loader(keras.utils.PyDataset):
         drop_last: bool = False,
         class_weight: np.ndarray | None = None,
         teacher: TeacherOutputs | None = None,
+        teacher_size: int | None = None,
     ):
         super().__init__()
+        self.teacher_size = None if teacher_size == size else teacher_size
         self.split, self.batch_size, self.size = split, batch_size, size
         self.settings, self.order_seed = settings, order_seed
         self.drop_last, self.class_weight, self.teacher = drop_last, class_weight, teacher
@@ -173,8 +177,11 @@ class Loader(keras.utils.PyDataset):
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
         chosen, move = self._chosen(batch), partial(view_functions.to_device, device=current_device())
-        image, y = _shown(self._stored(batch), self.size)
+        stored = self._stored(batch)
+        image, y = _shown(stored, self.size)
         x = {"image": image, "index": move(torch.from_numpy(chosen.copy()))}
+        if self.teacher_size is not None:
+            x["teacher_image"] = _shown(stored, self.teacher_size)[0]
         if self.teacher is not None:
             x["teacher"] = move(torch.from_numpy(self.teacher(self.epoch, chosen)))
         if self.class_weight is None:

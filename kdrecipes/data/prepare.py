@@ -28,7 +28,7 @@ class Data:
     Attributes:
         train, validation, test: disjoint splits.
         classes: the class names.
-        image_size: pixels per side that the networks see.
+        student_size, teacher_size: pixels per side that the networks see.
         fingerprint: sha256 (hex) of the stored pixels, labels and what belongs to which split.
         converted, skipped: images that were not RGB; names of those that could not be read.
     """
@@ -37,10 +37,15 @@ class Data:
     validation: Split
     test: Split
     classes: list[str]
-    image_size: int
+    student_size: int
+    teacher_size: int
     fingerprint: str
     converted: int
     skipped: list[str]
+
+    def size(self, role: str) -> int:
+        """Pixels per side that the "student" or the "teacher" sees."""
+        return self.teacher_size if role == "teacher" else self.student_size
 
 
 def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
@@ -79,12 +84,14 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     for part in (train, validation, test):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())
     used = stores.values()
+    default = table.get("image_size") or train.store.images.shape[1]
     return Data(
         train,
         validation,
         test,
         train.store.classes,
-        table.get("image_size") or train.store.images.shape[1],
+        recipe.data["student"].get("image_size", default),
+        recipe.data.get("teacher", {}).get("image_size", default),
         content.hexdigest(),
         sum(store.converted for store in used),
         [name for store in used for name in store.skipped],
@@ -106,12 +113,20 @@ def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Prog
             source,
             [table["name"], provider.distribution, provider.version, recipe.options(table, "dataset"), name],
             name=label,
-            image_size=table.get("image_size"),
+            image_size=_largest_size(recipe),
             store_size=table.get("store_size"),
             resize=table["resize"],
             corrupt_limit=table["corrupt_limit"],
             progress=(lambda done, total: progress(label, done, total)) if progress else None,
         )
+
+
+def _largest_size(recipe: Recipe) -> int | None:
+    """The largest size that a network is to see, where the recipe says so."""
+    roles = [recipe.data[role] for role in ("student", "teacher") if role in recipe.data]
+    default = recipe.data["dataset"].get("image_size")
+    sizes = [size for role in roles if (size := role.get("image_size", default))]
+    return max(sizes) if len(sizes) == len(roles) else None
 
 
 @contextmanager
