@@ -61,7 +61,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            free = readable_bytes(shutil.disk_usage(_existing(folder)).free)
+            free = readable_bytes(shutil.disk_usage(existing(folder)).free)
             raise EnvironmentProblem(
                 f"The disk that holds {folder} is full ({free} free). Make room and run the same command again."
             ) from error
@@ -70,7 +70,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
 
 
-def _existing(folder: Path) -> Path:
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
     while not folder.exists():
         folder = folder.parent
     return folder

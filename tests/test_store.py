@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import warnings
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdrecipes.data import decoding
 from kdrecipes.data import store as store_module
 from kdrecipes.data.source import ArraySource
 from kdrecipes.data.store import Store, open_store
@@ -258,7 +260,12 @@ def test_an_unreadable_image_stops_the_run_by_name():
         "pets train: picture-3.png can't be read (cut short); that is unreadable image 1 of 5, "
         "and dataset.corrupt_limit allows 0."
     )
-    assert stores() == []
+    # Another limit finds what was decoded, and a store for what it skipped.
+    with pytest.raises(RunError, match=r"picture-3\.png can't be read"):
+        opened(Source(images))
+    assert opened(Source(images), corrupt_limit=0.2).skipped == ["picture-3.png"]
+    with pytest.raises(RunError, match=r"^pets train: picture-3\.png can't be read; that is unreadable image 1 of 5"):
+        opened(Source(images))
 
 
 def test_unreadable_images_within_the_limit_are_skipped_and_counted(monkeypatch):
@@ -400,7 +407,7 @@ def test_room_is_looked_for_before_anything_is_written(monkeypatch):
 
 
 @pytest.mark.parametrize("limit", [0, 1000, 5000])
-def test_a_disk_that_fills_up_is_one_message_and_leaves_nothing(limit):
+def test_a_disk_that_fills_up_is_one_message_and_leaves_nothing_that_is_of_no_use(limit):
     """A limit on the size of files stands for the full disk: in the header, in the pixels, in the labels."""
     source = Source(pictures(1000, 1, 1))  # 3 kB of pixels, 8 kB of labels
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -420,7 +427,7 @@ def test_no_room_for_the_last_sync_is_the_same_message(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module.os, "fsync", full)
+        patch.setattr("kdrecipes.data.draft.os.fsync", full)
         with pytest.raises(EnvironmentProblem, match=r"is full \(.* free\)"):
             opened(Source(pictures(4)))
     assert stores() == []
@@ -477,7 +484,7 @@ def test_of_two_processes_one_builds_and_both_have_the_store():
     assert answers[0][3] == answers[1][3] and len(stores()) == 1
 
 
-def test_a_killed_builder_blocks_nobody_and_what_it_left_is_removed():
+def test_a_killed_builder_blocks_nobody_and_what_it_left_is_continued():
     with builder() as first:
         assert (line(first), line(first)) == ("opening", "reading")
         first.kill()
@@ -487,3 +494,168 @@ def test_a_killed_builder_blocks_nobody_and_what_it_left_is_removed():
         out, _ = second.communicate("go\n")
     (whole,) = stores()
     assert "done True 50" in out and half.name.startswith(f".{whole.name}.")
+
+
+# --- continued --------------------------------------------------------------------------------------------------------
+
+
+class Stopping(Source):
+    """Ends the process, as it were, when an example is read."""
+
+    at: int | None = None
+
+    def __getitem__(self, i):
+        if i == self.at:
+            raise KeyboardInterrupt
+        return super().__getitem__(i)
+
+
+def half_done(monkeypatch, at=30, **settings):
+    """(what an undisturbed run makes of 50 pictures, two of them unreadable, a source of which 24 were decoded)"""
+    monkeypatch.setattr(store_module, "_CHUNK", 8)
+    images = [*pictures(50)]
+    images[3] = images[41] = ValueError("damaged")
+    settings |= {"image_size": 5, "store_size": 5, "corrupt_limit": 0.1}
+    whole = opened(Source(images, fingerprint="undisturbed"), **settings)
+    source = Stopping(images)
+    source.at = at
+    with pytest.raises(KeyboardInterrupt):
+        opened(source, **settings)
+    source.at, source.reads = None, 0
+    return whole, source, settings
+
+
+def test_an_interrupted_decoding_is_continued(monkeypatch):
+    whole, source, settings = half_done(monkeypatch)
+    seen = []
+    store = opened(source, **settings, progress=lambda done, n: seen.append(done))
+    assert source.reads == 26 and seen[0] == 24 and seen[-1] == 50
+    assert store.fingerprint == whole.fingerprint and store.skipped == whole.skipped
+    assert np.array_equal(store.images, whole.images) and np.array_equal(store.index, whole.index)
+    assert len(stores()) == 2
+
+
+def test_a_disk_that_filled_up_halfway_costs_nothing(monkeypatch):
+    whole, source, settings = half_done(monkeypatch)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kdrecipes.data.draft.os.fsync", full)
+        with pytest.raises(EnvironmentProblem, match=r"is full \(.* free\)"):
+            opened(source, **settings)
+    source.reads = 0
+    assert opened(source, **settings).fingerprint == whole.fingerprint and source.reads == 26
+
+
+def draft() -> Path:
+    [folder] = [path for path in stores() if path.name.endswith(".draft")]
+    return folder
+
+
+def flip_a_pixel(folder: Path) -> None:
+    with (folder / "images.npy").open("r+b") as file:
+        file.seek(128 + 10 * 75)  # in the second chunk: the first has seven pictures
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def shorten(file: Path, count: int) -> None:
+    os.truncate(file, file.stat().st_size - count)
+
+
+DRAFT_DAMAGE = {
+    "a pixel flipped": (flip_a_pixel, 8),
+    "pixels cut": (lambda folder: os.truncate(folder / "images.npy", 128 + 16 * 75), 16),
+    "pixels gone": (lambda folder: (folder / "images.npy").unlink(), 0),
+    "a line half written": (lambda folder: shorten(folder / "journal.jsonl", 9), 16),
+    "journal gone": (lambda folder: (folder / "journal.jsonl").unlink(), 0),
+    "pixels beyond the journal": (lambda folder: (folder / "images.npy").open("ab").write(b"x" * 999), 24),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage, kept", DRAFT_DAMAGE.values(), ids=DRAFT_DAMAGE)
+def test_what_a_power_cut_left_is_believed_as_far_as_it_is_sound(monkeypatch, damage, kept):
+    whole, source, settings = half_done(monkeypatch)
+    damage(draft())
+    store = opened(source, **settings)
+    assert source.reads == 50 - kept and store.fingerprint == whole.fingerprint
+
+
+# --- decoded by several processes -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(monkeypatch):
+    """Ten examples are enough for three processes."""
+    monkeypatch.setattr(decoding, "SEVERAL_FROM", 10)
+    monkeypatch.setattr(decoding.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(store_module, "_CHUNK", 4)
+
+
+def mixed(count=50):
+    images = [*pictures(count)]
+    images[3], images[40] = ValueError("damaged"), pictures(1, 9, 7, 4)[0]
+    return images
+
+
+SETTINGS = {"image_size": 5, "store_size": 5, "corrupt_limit": 0.1}
+
+
+def test_several_processes_make_the_same_store(several):
+    source = Source(mixed())
+    store = opened(source, **SETTINGS)
+    assert source.reads == 0  # theirs are copies
+    decoding.SEVERAL_FROM = 1000
+    alone = opened(Source(mixed(), fingerprint="g"), **SETTINGS)
+    assert store.fingerprint == alone.fingerprint and store.skipped == alone.skipped == ["picture-3.png"]
+    assert store.converted == alone.converted == 1
+
+
+def test_a_source_that_cant_be_copied_is_read_here(several):
+    source = Source(mixed())
+    source.handle = lambda: None
+    assert len(opened(source, **SETTINGS)) == 49 and source.reads == 50
+
+
+def test_what_a_process_raises_is_told_as_if_it_were_read_here(several):
+    with pytest.raises(RunError, match=r"picture-33\.png has label 7; with 3 classes"):
+        opened(Source(pictures(50), [7 if i == 33 else 0 for i in range(50)]), **SETTINGS)
+
+
+class Deadly(Source):
+    def __getitem__(self, i):
+        if i == 30 and self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(i)
+
+
+def test_a_process_that_dies_is_told_and_what_was_decoded_is_kept(several):
+    source = Deadly(pictures(50))
+    source.deadly = True
+    with pytest.raises(EnvironmentProblem, match=r"a process that decodes images died; is the memory full\?"):
+        opened(source, **SETTINGS)
+    source.deadly = False
+    decoding.SEVERAL_FROM = 1000
+    assert len(opened(source, **SETTINGS)) == 50
+
+
+SEVERAL = BUILDER.replace(
+    "source = Source()",
+    """
+from kdrecipes.data import decoding, store
+decoding.SEVERAL_FROM, store._CHUNK = 1, 5
+decoding.os.sched_getaffinity = lambda _: {0, 1}
+Source.__getitem__ = lambda self, i: (print("reading", flush=True), __import__("threading").Event().wait())
+source = Source()""",
+)
+
+
+def test_processes_end_with_a_run_that_is_killed():
+    """They hold the pipe open: its end comes when all are gone."""
+    process = subprocess.Popen([sys.executable, "-c", SEVERAL], stdout=subprocess.PIPE, text=True)
+    assert line(process) == "opening" and line(process) == "reading"
+    process.kill()
+    process.communicate(timeout=60)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,30 @@ from kdrecipes.errors import KDRecipesError, RunError
 _PROBE = 64  # images looked at before a dataset's images are believed to share one size
 
 
+class TooManyUnreadable(RunError):
+    """More images can't be read than `corrupt_limit` allows."""
+
+
 class MixedSizes(Exception):
     """The images do not share one square size."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some examples of a source, read.
+
+    Attributes:
+        images: uint8 (examples, side, side, 3), of those that could be read.
+        labels, index: int64 (examples,); `index` is the position in the source.
+        converted: how many were neither RGB nor one channel.
+        skipped: name of each that could not be read, and why.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+    converted: int
+    skipped: list[tuple[str, str]]
 
 
 class Reader:
@@ -31,8 +55,6 @@ class Reader:
     Attributes:
         side: pixels per side of what is read.
         classes: the class names.
-        converted: how many images so far were neither RGB nor one channel.
-        skipped: names of the images so far that could not be read.
 
     Raises:
         MixedSizes: here or in `read`, when `size` is None and the images do not share one square size.
@@ -41,25 +63,38 @@ class Reader:
     def __init__(self, source: Any, arrays: Any, name: str, size: int | None, resize: str, corrupt_limit: float):
         self.source, self.arrays, self.name, self.size, self.resize = source, arrays, name, size, resize
         self.classes = [str(name) for name in source.classes]
-        self.limit = math.floor(corrupt_limit * len(source) + 1e-9)  # 0.29 · 100 is 28.999… in binary
-        self.converted = 0
-        self.skipped: list[str] = []
+        self.corrupt_limit = corrupt_limit
         self.side = size or self._native_side()
 
     def name_of(self, i: int) -> str:
         """What messages call the example."""
         return self.source.name_of(i) if hasattr(self.source, "name_of") else f"example {i}"
 
-    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The readable ones of some examples: images, labels and their indices in the source."""
+    def read(self, start: int, stop: int) -> Chunk:
+        """The examples from `start` to before `stop`.
+
+        Raises:
+            RunError: an image of an unknown form, a label out of range, more unreadable images than are allowed in all.
+        """
+        converted, skipped = 0, []
         if self.arrays is not None and np.shape(self.arrays[0])[1:3] == (self.side, self.side):
             images, labels = (np.asarray(array[start:stop]) for array in self.arrays)
             self._check_form(images.dtype, images.shape[1:], start)
             if labels.dtype.kind not in "iu":
                 raise RunError(f"{self.name}: the labels are {labels.dtype}; a label is an integer.")
-            images, index = self._rgb(images), np.arange(start, stop, dtype=np.int64)
+            converted = len(images) * _is_converted(images.shape[1:])
+            images, index = _rgb(images), np.arange(start, stop, dtype=np.int64)
         else:
-            found = [example for i in range(start, stop) if (example := self._example(i)) is not None]
+            found = []
+            for i in range(start, stop):
+                example = self._example(i)
+                if isinstance(example, str):
+                    skipped.append((self.name_of(i), example))
+                    check_unreadable(skipped, len(self.source), self.corrupt_limit, self.name)
+                else:
+                    image, label = example
+                    converted += _is_converted(image.shape)
+                    found.append((self._square(_rgb(image[None])[0]), label, i))
             images = np.array([image for image, _, _ in found], np.uint8).reshape(-1, self.side, self.side, 3)
             labels = np.array([label for _, label, _ in found], np.int64)
             index = np.array([i for _, _, i in found], np.int64)
@@ -68,7 +103,7 @@ class Reader:
                 f"{self.name}: {self.name_of(int(index[row]))} has label {labels[row]}; with {len(self.classes)} "
                 f"classes labels go from 0 to {len(self.classes) - 1}."
             )
-        return np.ascontiguousarray(images), labels.astype(np.int64), index
+        return Chunk(np.ascontiguousarray(images), labels.astype(np.int64), index, converted, skipped)
 
     def _item(self, i: int) -> tuple[Any, Any]:
         if self.arrays is not None:
@@ -76,30 +111,21 @@ class Reader:
         example = self.source[i]
         return example["image"], example["label"]
 
-    def _example(self, i: int) -> tuple[np.ndarray, int, int] | None:
+    def _example(self, i: int) -> tuple[np.ndarray, int] | str:
+        """An image as the source has it and its label; or why it can't be read."""
         try:
             image, label = self._item(i)
         except KDRecipesError:
             raise
         except Exception as error:  # a damaged image may raise anything
-            self._skip(i, error)
-            return None
+            return " ".join(str(error).split()) or type(error).__name__
         try:
             number = operator.index(label)
         except TypeError:
             raise RunError(f"{self.name}: {self.name_of(i)} has label {label!r}; a label is an integer.") from None
         image = np.asarray(image)
         self._check_form(image.dtype, image.shape, i)
-        return self._square(self._rgb(image[None])[0]), number, i
-
-    def _skip(self, i: int, error: Exception) -> None:
-        self.skipped.append(self.name_of(i))
-        if len(self.skipped) > self.limit:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise RunError(
-                f"{self.name}: {self.name_of(i)} can't be read ({reason}); that is unreadable image "
-                f"{len(self.skipped)} of {len(self.source)}, and dataset.corrupt_limit allows {self.limit}."
-            ) from error
+        return image, number
 
     def _native_side(self) -> int:
         """The side of the square that the first images share."""
@@ -125,15 +151,6 @@ class Reader:
                 "(height, width, channels) with 1 to 4 channels."
             )
 
-    def _rgb(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (examples, height, width, 3) of (examples, height, width[, channels]): one channel is repeated."""
-        if images.ndim == 3:
-            images = images[..., None]
-        if images.shape[-1] in (2, 4):
-            self.converted += len(images)
-            images = images[..., :-1]
-        return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
-
     def _square(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
         if (height, width) == (self.side, self.side):
@@ -148,3 +165,38 @@ class Reader:
             left, top = (width - side) // 2, (height - side) // 2
             picture = picture.crop((left, top, left + side, top + side))
         return np.asarray(picture.resize((self.side, self.side), Image.Resampling.BILINEAR))
+
+
+def check_unreadable(skipped: Sequence[tuple[str, str]], examples: int, corrupt_limit: float, name: str) -> None:
+    """Refuse more unreadable images than `corrupt_limit`, a share of all examples, allows.
+
+    Args:
+        skipped: name of each, and why; an empty text where that is not known any more.
+        examples: of the source.
+        corrupt_limit: from 0 to 1.
+        name: of the source, for the message.
+
+    Raises:
+        TooManyUnreadable: naming the first that is too many, and why it can't be read.
+    """
+    limit = math.floor(corrupt_limit * examples + 1e-9)  # 0.29 · 100 is 28.999… in binary
+    if len(skipped) > limit:
+        image, reason = skipped[limit]
+        raise TooManyUnreadable(
+            f"{name}: {image} can't be read{f' ({reason})' if reason else ''}; that is unreadable image {limit + 1} of "
+            f"{examples}, and dataset.corrupt_limit allows {limit}."
+        )
+
+
+def _is_converted(shape: tuple[int, ...]) -> bool:
+    """Whether an image (height, width[, channels]) has a channel that RGB has no place for."""
+    return len(shape) == 3 and shape[2] in (2, 4)
+
+
+def _rgb(images: np.ndarray) -> np.ndarray:
+    """uint8 (examples, height, width, 3) of (examples, height, width[, channels]): one channel is repeated."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.shape[-1] in (2, 4):
+        images = images[..., :-1]
+    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from kdrecipes.data.reader import MixedSizes, Reader
+from kdrecipes.data.decoding import read_chunks
+from kdrecipes.data.draft import drafted
+from kdrecipes.data.reader import MixedSizes, Reader, TooManyUnreadable, check_unreadable
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.home import digest, disk_errors, home, locked, new_folder, readable_bytes, write_json
+from kdrecipes.home import digest, disk_errors, existing, home, locked, readable_bytes, sync_folder, write_json
 
 STORE_VERSION = 2
 _CHUNK = 1024  # images read, hashed and written at once: at most so many, and
@@ -82,7 +82,7 @@ def open_store(
     """
     if len(source) == 0:
         raise RunError(f"{name}: the split is empty.")
-    facts = [STORE_VERSION, identity, getattr(source, "fingerprint", ""), len(source), resize, corrupt_limit]
+    facts = [STORE_VERSION, identity, getattr(source, "fingerprint", ""), len(source), resize]
     stores, plain = home() / "stores", name.replace(" ", "-").replace("/", "-")
     # None is the native size; a recipe's image_size counts only for a dataset that has none
     sizes = [store_size] if store_size else [None] if image_size is None else [None, image_size]
@@ -90,6 +90,7 @@ def open_store(
     with locked(stores / ".locks" / digest(facts)[:20]):
         for folder in folders.values():
             if (store := _open(folder)) is not None:
+                check_unreadable([(image, "") for image in store.skipped], len(source), corrupt_limit, name)
                 return store
         return _build(source, folders, name, resize, corrupt_limit, progress)
 
@@ -139,13 +140,18 @@ def _build(
     for size, folder in folders.items():
         try:
             reader = Reader(source, arrays, name, size, resize, corrupt_limit)
-            with disk_errors(folder):
-                # the damaged one, and what a killed process left: the lock is ours
-                for old in [folder, *folder.parent.glob(f".{escape(folder.name)}.*")]:
-                    if old.exists():
-                        shutil.rmtree(old)
-                with new_folder(folder) as temporary:
-                    _fill(reader, temporary, progress)
+            draft_folder = folder.with_name(f".{folder.name}.draft")
+            with disk_errors(folder.parent):
+                if folder.exists():
+                    shutil.rmtree(folder)  # the damaged one; the lock is ours
+                try:
+                    _fill(reader, draft_folder, progress)
+                except (RunError, MixedSizes) as error:  # it would be the same again, but for another corrupt_limit
+                    if not isinstance(error, TooManyUnreadable):
+                        shutil.rmtree(draft_folder, ignore_errors=True)
+                    raise
+                draft_folder.rename(folder)
+                sync_folder(folder.parent)
         except MixedSizes:
             continue
         if (store := _open(folder)) is None:
@@ -155,53 +161,46 @@ def _build(
 
 
 def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
+    """Decode all examples into `folder`; what an earlier try left there is continued."""
     n, side = len(reader.source), reader.side
-    needed, free = n * side * side * 3, shutil.disk_usage(folder).free
+    left = folder / "images.npy"
+    needed = n * side * side * 3 - (left.stat().st_size if left.exists() else 0)
+    free = shutil.disk_usage(existing(folder)).free
     if free < 1.1 * needed:
         raise EnvironmentProblem(
             f"{reader.name}: its store needs {readable_bytes(needed)} under {home()} and {readable_bytes(free)} is "
             "free. Make room, or point KDRECIPES_HOME at another disk."
         )
     chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (side * side * 3)))
-    content = hashlib.sha256()
-    columns = []
-    # Written, not mapped: on a full disk a write is an error that can be told, a mapped page kills the process.
-    with (folder / "images.npy").open("wb") as file:
-        _write_header(file, n, side)
-        for start in range(0, n, chunk):
-            stop = min(start + chunk, n)
-            images, *numbers = reader.read(start, stop)
-            columns.append(numbers)
-            file.write(images.data)
-            content.update(images.data)
+    with drafted(folder, n, side) as draft:
+        bounds = [(start, min(start + chunk, n)) for start in range(draft.done, n, chunk)]
+        if progress and draft.done:
+            progress(draft.done, n)
+        check_unreadable(draft.skipped, n, reader.corrupt_limit, reader.name)
+        for (_, stop), found in zip(bounds, read_chunks(reader, bounds), strict=True):
+            draft.add(found, stop)
+            check_unreadable(draft.skipped, n, reader.corrupt_limit, reader.name)
             if progress:
                 progress(stop, n)
-        labels, index = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-        if len(labels) == 0:
-            raise RunError(f"{reader.name}: not one image could be read.")
-        file.seek(0)
-        _write_header(file, len(labels), side)
-        file.flush()
-        os.fsync(file.fileno())
+    if draft.rows == 0:
+        raise RunError(f"{reader.name}: not one image could be read.")
+    draft.finish()
+    labels, index = np.array(draft.labels, np.int64), np.array(draft.index, np.int64)
     for key, array in (("labels", labels), ("index", index)):
         buffer = io.BytesIO()  # np.save to a file on a full disk raises an OSError that does not say so
         np.save(buffer, array)
         (folder / f"{key}.npy").write_bytes(buffer.getvalue())
-    content.update(labels.tobytes() + index.tobytes())
+    draft.content.update(labels.tobytes() + index.tobytes())
     meta = {
         "name": reader.name,
-        "examples": len(labels),
+        "examples": draft.rows,
         "side": side,
         "classes": reader.classes,
-        "fingerprint": content.hexdigest(),
+        "fingerprint": draft.content.hexdigest(),
         "labels_sha256": _sha256(labels, index),
-        "converted": reader.converted,
-        "skipped": reader.skipped,
+        "converted": draft.converted,
+        "skipped": [name for name, _ in draft.skipped],
     }
     write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
-
-
-def _write_header(file: IO[bytes], examples: int, side: int) -> None:
-    """The .npy header; NumPy pads it, so it is as long for fewer examples."""
-    facts = {"descr": "|u1", "fortran_order": False, "shape": (examples, side, side, 3)}
-    np.lib.format.write_array_header_1_0(file, facts)
+    draft.journal.unlink()
+    sync_folder(folder)
