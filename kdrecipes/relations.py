@@ -72,19 +72,20 @@ def _loss(checker: Checker, loss: Data) -> None:
 def _ranges(checker: Checker) -> None:
     views = checker.get(("dataset", "views"))
     box = views.get("random_resized_crop") if isinstance(views, dict) else None
-    if isinstance(box, dict):
-        if views.get("crop_padding"):
-            rule = "can't be combined with random_resized_crop"
-            checker.report(("dataset", "views", "crop_padding"), rule, show(views["crop_padding"]))
+    if isinstance(box, dict) and views.get("crop_padding"):
+        rule = "can't be combined with random_resized_crop"
+        checker.report(("dataset", "views", "crop_padding"), rule, show(views["crop_padding"]))
+    for table in ("random_resized_crop", "random_erasing"):
+        ranges = views.get(table) if isinstance(views, dict) else None
         for key in ("scale", "ratio"):
-            pair = box.get(key)
+            pair = ranges.get(key) if isinstance(ranges, dict) else None
             if (
                 isinstance(pair, list)
                 and len(pair) == 2
                 and all(isinstance(v, int | float) for v in pair)
                 and pair[0] > pair[1]
             ):
-                path = ("dataset", "views", "random_resized_crop", key)
+                path = ("dataset", "views", table, key)
                 checker.report(path, "must go from the least to the greatest", show(pair))
 
 

@@ -69,7 +69,8 @@ def test_everything_uses_every_key(monkeypatch):
         for table in ("dataset", "teacher", "student", "loss", "train", "compare"):
             note(table, data.get(table, {}))
         note("views", data["dataset"].get("views", {}))
-        note("random_resized_crop", data["dataset"].get("views", {}).get("random_resized_crop", {}))
+        for table in ("random_resized_crop", "random_erasing"):
+            note(table, data["dataset"].get("views", {}).get(table, {}))
         note("teacher_train", data.get("teacher", {}).get("train", {}))
         for term in [*data.get("loss", {}).get("terms", []), data.get("loss", {})]:
             note("term", term)
@@ -84,7 +85,7 @@ def test_everything_uses_every_key(monkeypatch):
     tables = {
         "root": schema,
         **{name: definitions[name] for name in used if name in definitions},
-        "random_resized_crop": definitions["views"]["properties"]["random_resized_crop"],
+        **{k: definitions["views"]["properties"][k] for k in ("random_resized_crop", "random_erasing")},
         **definitions["optimizers"],
         **definitions["schedules"],
     }

@@ -18,7 +18,8 @@ from kdrecipes.data import views as view_functions
 from kdrecipes.data.views import Parameters, apply, draw, draw_mix, resize, to_device
 
 BOX = {"scale": [0.2, 0.8], "ratio": [0.75, 4 / 3]}
-VIEWS = [
+ERASING = {"probability": 0.7, "scale": [0.1, 0.4], "ratio": [0.5, 2.0]}
+BOXED = [
     {},
     {"flip": True},
     {"crop_padding": 2},
@@ -26,6 +27,7 @@ VIEWS = [
     {"random_resized_crop": BOX},
     {"flip": True, "random_resized_crop": {"scale": [0.9, 1.0], "ratio": [0.9, 1.1]}},  # often the whole image
 ]
+VIEWS = [*BOXED, {"rotation": 20.0, "flip": True}, {"random_erasing": ERASING, "crop_padding": 1}]
 views = st.sampled_from(VIEWS)
 indices = st.lists(st.integers(0, 2**40), min_size=1, max_size=12)
 seeds = st.integers(0, 2**32 - 1)
@@ -200,7 +202,7 @@ def compare(images: np.ndarray, parameters: Parameters, size: int) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(views, seeds, st.sampled_from([(9, 9), (9, 5), (9, 16), (9, 31), (28, 12), (28, 64)]))
+@given(st.sampled_from(BOXED), seeds, st.sampled_from([(9, 9), (9, 5), (9, 16), (9, 31), (28, 12), (28, 64)]))
 def test_views_are_cut_then_mirrored_then_resized_once(views, seed, sizes):
     side, size = sizes
     compare(pictures(5, side), draw(views, seed, 0, np.arange(5), side), size)
@@ -216,6 +218,64 @@ def test_any_box_is_shown_as_torch_would(seed, side, size):
     for start, length in (("top", "height"), ("left", "width")):
         parameters[start] = np.minimum(parameters[start], 2 * side - parameters[length])
     compare(pictures(4, side), parameters | {"flip": random.random(4) < 0.5}, size)
+
+
+# --- rotation and erasing ---------------------------------------------------------------------------------------------
+
+
+def turned(images, degrees):
+    parameters = draw({}, 0, 0, np.arange(len(images)), images.shape[1])
+    return apply(images, parameters | {"angle": np.array(degrees, np.float64)}, images.shape[1]).numpy()
+
+
+def test_quarter_turns_are_exact_and_to_the_left():
+    images = pictures(4)
+    expected = np.stack([np.rot90(image, turns) for image, turns in zip(images, (0, 1, -1, 2), strict=True)])
+    np.testing.assert_allclose(turned(images, [0, 90, -90, 180]), expected, atol=1e-3)
+
+
+def test_a_turn_is_scipys_bilinear_one():
+    from scipy.ndimage import affine_transform
+
+    image, degrees, middle = pictures(1, 12)[0].astype(np.float64), 17.0, 5.5
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    back = np.array([[cos, sin], [-sin, cos]])  # rows, columns
+    offset = middle - back @ [middle, middle]
+    expected = np.stack([affine_transform(image[..., c], back, offset, order=1) for c in range(3)], -1)
+    inside = (slice(3, 9), slice(3, 9))  # scipy's edge is another
+    np.testing.assert_allclose(turned(image[None].astype(np.uint8), [degrees])[0][inside], expected[inside], atol=1e-2)
+
+
+def test_angles_are_drawn_evenly_to_both_sides():
+    angle = draw({"rotation": 10.0}, 0, 0, np.arange(20_000), 9)["angle"]
+    assert stats.kstest(angle, stats.uniform(-10, 20).cdf).pvalue > 1e-3
+
+
+def test_an_erased_box_is_black_and_all_else_stays():
+    images = np.full((1, 10, 10, 3), 200, np.uint8)
+    parameters = draw({}, 0, 0, np.arange(1), 10)
+    parameters |= {
+        f"erase_{k}": np.array([v]) for k, v in {"top": 0.2, "left": 0.5, "height": 0.3, "width": 0.4}.items()
+    }
+    for size in (10, 20):  # the same part whatever the size
+        shown = apply(images, parameters, size).numpy()[0, ..., 0]
+        expected = np.full((size, size), 200.0)
+        expected[size // 5 : size // 2, size // 2 : size * 9 // 10] = 0
+        np.testing.assert_allclose(shown, expected)
+
+
+def test_erased_boxes_keep_probability_area_and_ratio_and_lie_inside():
+    found = draw({"random_erasing": ERASING}, 0, 0, np.arange(20_000), 9)
+    erased = found["erase_height"] > 0
+    assert abs(erased.mean() - 0.7) < 0.02
+    area, ratio = (
+        found["erase_height"] * found["erase_width"],
+        found["erase_width"] / np.where(erased, found["erase_height"], 1),
+    )
+    assert 0.1 <= area[erased].min() < 0.11 and 0.39 < area[erased].max() <= 0.4
+    assert 0.5 <= ratio[erased].min() < 0.51 and 1.9 < ratio[erased].max() <= 2.0 + 1e-9
+    for start, length in (("top", "height"), ("left", "width")):
+        assert (found[f"erase_{start}"] >= 0).all() and (found[f"erase_{start}"] + found[f"erase_{length}"] <= 1).all()
 
 
 def test_without_parameters_pixels_are_unchanged():

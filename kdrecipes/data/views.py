@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from kdrecipes.data.hashing import uniform
 
 # One stream of numbers for each thing drawn; a new augmentation takes a new stream and leaves the others alone.
-_FLIP, _CROP_Y, _CROP_X, _PARTNER, _SHARE, _BOX = 1, 2, 3, 4, 5, 16
+_FLIP, _CROP_Y, _CROP_X, _PARTNER, _SHARE, _ANGLE, _ERASE, _ERASE_Y, _ERASE_X, _BOX, _ERASE_BOX = *range(1, 10), 16, 64
 _BOX_TRIES = 10
 _PART_BYTES = 2_000_000  # a batch is resampled in parts of about this size, which stay in the processor's cache
 
@@ -33,7 +33,10 @@ def draw(views: Mapping[str, Any], seed: int, epoch: int, index: np.ndarray, sto
 
     Returns:
         Arrays of length batch: `flip` (bool); `top`, `left`, `height`, `width` (int64), the box that is shown, in
-        stored pixels; it reaches outside the image where `crop_padding` moved it there.
+        stored pixels; it reaches outside the image where `crop_padding` moved it there. With `rotation`, `angle`
+        (float64), in degrees, by which the image is turned to the left before that. With `random_erasing`,
+        `erase_top`, `erase_left`, `erase_height`, `erase_width` (float64), the part of the shown image that is blacked
+        out, as shares of its side; nothing where they are 0.
     """
     n, side = len(index), stored_size
     full = np.full(n, side, np.int64)
@@ -47,6 +50,10 @@ def draw(views: Mapping[str, Any], seed: int, epoch: int, index: np.ndarray, sto
             parameters[key] = (uniform(index, seed, epoch, stream) * choices).astype(np.int64) - padding
     if box := views.get("random_resized_crop"):
         parameters |= _draw_boxes(box["scale"], box["ratio"], seed, epoch, index, side)
+    if degrees := views.get("rotation"):
+        parameters["angle"] = degrees * (2 * uniform(index, seed, epoch, _ANGLE) - 1)
+    if erasing := views.get("random_erasing"):
+        parameters |= _draw_erased(erasing, seed, epoch, index)
     return parameters
 
 
@@ -61,16 +68,42 @@ def _draw_boxes(
     height, width = np.full(n, side, np.int64), np.full(n, side, np.int64)
     found = np.zeros(n, bool)
     for attempt in range(_BOX_TRIES):
-        area = side * side * (scale[0] + (scale[1] - scale[0]) * uniform(index, seed, epoch, _BOX + 2 * attempt))
-        low, high = math.log(ratio[0]), math.log(ratio[1])
-        aspect = np.exp(low + (high - low) * uniform(index, seed, epoch, _BOX + 2 * attempt + 1))
-        w, h = np.rint(np.sqrt(area * aspect)).astype(np.int64), np.rint(np.sqrt(area / aspect)).astype(np.int64)
+        sides = _draw_sides(side * side, scale, ratio, seed, epoch, index, _BOX + 2 * attempt)
+        w, h = (np.rint(length).astype(np.int64) for length in sides)
         fits = ~found & (w >= 1) & (h >= 1) & (w <= side) & (h <= side)
         height[fits], width[fits] = h[fits], w[fits]
         found |= fits
     top = (uniform(index, seed, epoch, _CROP_Y) * (side - height + 1)).astype(np.int64)
     left = (uniform(index, seed, epoch, _CROP_X) * (side - width + 1)).astype(np.int64)
     return {"top": top, "left": left, "height": height, "width": width}
+
+
+def _draw_sides(
+    whole: float, scale: list[float], ratio: list[float], seed: int, epoch: int, index: np.ndarray, stream: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Width and height of boxes: their area even in `scale`, as shares of the whole, the log of aspects in `ratio`."""
+    area = whole * (scale[0] + (scale[1] - scale[0]) * uniform(index, seed, epoch, stream))
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = np.exp(low + (high - low) * uniform(index, seed, epoch, stream + 1))
+    return np.sqrt(area * aspect), np.sqrt(area / aspect)
+
+
+def _draw_erased(erasing: Mapping[str, Any], seed: int, epoch: int, index: np.ndarray) -> Parameters:
+    """Boxes to black out, with the given probability (Zhong et al., arXiv:1708.04896, algorithm 1, ten tries)."""
+    n = len(index)
+    height, width = np.zeros(n), np.zeros(n)
+    wanted = uniform(index, seed, epoch, _ERASE) < erasing["probability"]
+    for attempt in range(_BOX_TRIES):
+        w, h = _draw_sides(1.0, erasing["scale"], erasing["ratio"], seed, epoch, index, _ERASE_BOX + 2 * attempt)
+        fits = wanted & (w < 1) & (h < 1)
+        height[fits], width[fits] = h[fits], w[fits]
+        wanted &= ~fits
+    return {
+        "erase_top": uniform(index, seed, epoch, _ERASE_Y) * (1 - height),
+        "erase_left": uniform(index, seed, epoch, _ERASE_X) * (1 - width),
+        "erase_height": height,
+        "erase_width": width,
+    }
 
 
 def draw_mix(alpha: float, seed: int, epoch: int, index: np.ndarray, examples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,16 +138,45 @@ def apply(images: np.ndarray, parameters: Parameters | None, size: int, device: 
         device: where it is computed; a GPU is sent the stored bytes, a quarter of the result's.
 
     Returns:
-        float32 (batch, size, size, 3), 0–255. Geometry moves whole stored pixels, outside is black; then one
-        antialiased bilinear resize.
+        float32 (batch, size, size, 3), 0–255. A rotation takes stored pixels bilinearly, all other geometry moves
+        whole ones, outside is black; then one antialiased bilinear resize, and what is erased is black.
     """
     side = images.shape[1]
     pixels = to_device(torch.from_numpy(np.ascontiguousarray(images)), device)
     if parameters is None:
         return resize(pixels, size)
+    if "angle" in parameters:
+        pixels = _rotated(pixels, to_device(torch.from_numpy(parameters["angle"]), device))
     down = _taps(parameters["top"], parameters["height"], np.zeros(len(images), bool), side, size, device)
     across = _taps(parameters["left"], parameters["width"], parameters["flip"], side, size, device)
-    return _resample(pixels, down, across)
+    shown = _resample(pixels, down, across)
+    if "erase_top" in parameters:
+        inside = [
+            _between(parameters[f"erase_{start}"], parameters[f"erase_{length}"], size, device)
+            for start, length in (("top", "height"), ("left", "width"))
+        ]
+        shown *= ~(inside[0][:, :, None, None] & inside[1][:, None, :, None])
+    return shown
+
+
+def _rotated(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
+    """float32 images turned to the left about their centre; bilinear, black outside. `degrees`: float64 (batch,)."""
+    side = images.shape[1]
+    angle = torch.deg2rad(degrees)[:, None, None]
+    centre = ((torch.arange(side, device=images.device) + 0.5) * 2 / side - 1).double()
+    y, x = centre[None, :, None], centre[None, None, :]
+    cos, sin = angle.cos(), angle.sin()
+    # Where each pixel comes from; y points down.
+    grid = torch.stack([cos * x - sin * y, sin * x + cos * y], -1).float()
+    moved = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, mode="bilinear", align_corners=False)
+    return moved.permute(0, 2, 3, 1).contiguous()
+
+
+def _between(start: np.ndarray, length: np.ndarray, size: int, device: str) -> torch.Tensor:
+    """bool (batch, size): which of the shown rows lie in a part, both given as shares of the side."""
+    first, behind = (to_device(torch.from_numpy(np.rint(a * size)), device)[:, None] for a in (start, start + length))
+    row = torch.arange(size, device=device)
+    return (row >= first) & (row < behind)
 
 
 def resize(images: torch.Tensor, size: int) -> torch.Tensor:
