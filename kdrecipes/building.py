@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from kdrecipes.backend import fresh_names, keras
 from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
@@ -13,6 +15,7 @@ from kdrecipes.fast import accelerate
 from kdrecipes.inference import Inference
 from kdrecipes.losses.projected import Projected
 from kdrecipes.recipe import Recipe
+from kdrecipes.torch_modules import as_keras
 
 
 def _build(recipe: Recipe, kind: str, table: Mapping[str, Any], where: str, **passed: Any) -> Any:
@@ -31,14 +34,25 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
     """Build the model of `[teacher]` or `[student]`.
 
     Raises:
-        RunError: when it can't be built or its output is not (batch, classes).
+        RunError: when it can't be built, its output is not (batch, classes), or a student is a torch module.
     """
     table = recipe.data[role]
     fresh_names()
     model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.size(role))
+    if isinstance(model, torch.nn.Module) and not isinstance(model, keras.layers.Layer):
+        if role == "student":
+            raise RunError(
+                f"student: {table['name']!r} built a torch module, which only a teacher can be; a student is a "
+                "keras.Model."
+            )
+        try:
+            model = as_keras(model, len(data.classes), data.size(role))
+        except Exception as error:  # a stranger's module may raise anything
+            raise RunError(f"{role}: {table['name']!r} built a torch module that fails: {one_line(error)}") from error
     if not isinstance(model, keras.Model):
         raise RunError(
-            f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model."
+            f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model or a "
+            "torch.nn.Module."
         )
     width = model.output_shape[-1]
     if width != len(data.classes):

@@ -117,12 +117,17 @@ def head_of(model: keras.Model) -> list[keras.Variable]:
     """The variables of the last layer that has any to train: what gives out the logits.
 
     In a graph of layers that is the first one met from its output backwards, inside a model within it too.
+
+    Raises:
+        ValueError: for a torch module.
     """
     tensors = list(model.outputs) if isinstance(model, keras.Model) and hasattr(model, "outputs") else []
     while tensors:
         operation, node, _ = tensors.pop(0)._keras_history
         if isinstance(operation, keras.Model) and operation.trainable_variables:
             return head_of(operation)
+        if isinstance(operation, keras.layers.TorchModuleWrapper):
+            raise ValueError("head_learning_rate_factor: which layer of a torch module is its head can't be told.")
         if getattr(operation, "trainable_variables", None):
             return list(operation.trainable_variables)
         tensors += operation._inbound_nodes[node].input_tensors

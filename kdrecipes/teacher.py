@@ -24,6 +24,7 @@ from kdrecipes.inference import at_input_size
 from kdrecipes.progress import OUTPUTS, Progress, readable_seconds
 from kdrecipes.recipe import Recipe
 from kdrecipes.teacher_outputs import CachedOutputs, LogitsOf, count_views, estimated_bytes, open_outputs, split_content
+from kdrecipes.torch_modules import variables_of
 from kdrecipes.training import Row, assign, fit
 
 TEACHER_VERSION = 1
@@ -88,7 +89,7 @@ def prepare_teacher(
 
     with locked(folder / ".lock", waiting=waiting):
         if (found := state_files.load(folder / "weights")) is not None:
-            assign(model.variables, found[0])
+            assign(variables_of(model), found[0])
             note(f"teacher: fine-tuned by an earlier run, {folder}")
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
         state = state_files.StateFolder(folder / "state")
@@ -104,9 +105,8 @@ def prepare_teacher(
             jit_compile=jit_compile,
             watch=watch,
         )
-        state_files.save(
-            folder / "weights", [keras.ops.convert_to_numpy(v.value) for v in model.variables], {"rows": rows}
-        )
+        arrays = [keras.ops.convert_to_numpy(v.value) for v in variables_of(model)]
+        state_files.save(folder / "weights", arrays, {"rows": rows})
         state.clear()
     return Teacher(model, weights_fingerprint(model), rows)
 
@@ -117,9 +117,9 @@ def view_settings(recipe: Recipe) -> ViewSettings:
 
 
 def weights_fingerprint(model: keras.Model) -> str:
-    """sha256 (hex) of all of a model's variables, in order."""
+    """sha256 (hex) of all of a model's variables, and a torch module's buffers, in order."""
     content = hashlib.sha256()
-    for variable in model.variables:
+    for variable in variables_of(model):
         content.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value)).tobytes())
     return content.hexdigest()
 

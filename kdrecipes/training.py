@@ -19,6 +19,7 @@ from kdrecipes.fast import accelerate_optimizer
 from kdrecipes.metrics import Accuracy
 from kdrecipes.optimization import build_optimizer, head_of, scale_updates
 from kdrecipes.state import StateFolder
+from kdrecipes.torch_modules import variables_of
 
 Row = dict[str, Any]
 EVALUATION_BATCH = 256
@@ -105,14 +106,14 @@ def fit(
     validation = Loader(data.validation, EVALUATION_BATCH, size)
     optimizer = prepare_steps(distiller, train, train["epochs"] * len(loader), jit_compile, len(data.train))
     finisher = Finisher(distiller.student, loader, train)
-    variables = [*distiller.variables, *optimizer.variables, *finisher.variables]
+    variables = [*variables_of(distiller), *optimizer.variables, *finisher.variables]
     rows: list[Row] = []
     if (found := state.load()) and found[1]["label"] == label:
         assign(variables, found[0])
         rows = found[1]["rows"]
         on_epoch(rows)
     if len(rows) < train["epochs"]:
-        keeper = _Keeper(variables, state, label, rows, len(loader), on_epoch)
+        keeper = _Keeper(variables, state, label, rows, on_epoch)
         watcher = [watch(len(rows), len(loader))] if watch else []
         # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
         distiller.fit(
@@ -130,16 +131,16 @@ def fit(
 class _Keeper(keras.callbacks.Callback):
     """After each epoch: checks the loss, adds the row, saves the state."""
 
-    def __init__(
-        self, variables: list[Any], state: StateFolder, label: str, rows: list[Row], steps: int, on_epoch: Any
-    ):
+    def __init__(self, variables: list[Any], state: StateFolder, label: str, rows: list[Row], on_epoch: Any):
         super().__init__()
         self.variables, self.state, self.label, self.rows, self.on_epoch = variables, state, label, rows, on_epoch
-        self.steps = steps
-        self.started = 0.0
+        self.steps, self.started = 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.started = time.monotonic()
+        self.steps, self.started = 0, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps += 1
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}

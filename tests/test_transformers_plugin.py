@@ -1,0 +1,189 @@
+"""The plugin kdrecipes-transformers: tiny classifiers with random weights, from folders, as teachers."""
+
+import pytest
+import torch
+
+import kdrecipes
+from kdrecipes.backend import keras
+from kdrecipes.errors import EnvironmentProblem, RunError
+from kdrecipes.teacher import weights_fingerprint
+from kdrecipes.torch_modules import as_keras, variables_of
+
+MEAN, DEVIATION = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
+
+
+def save(folder, kind, classes=10, **options):
+    """A tiny classifier with random weights and statistics, and its image processor."""
+    import transformers
+
+    configs = {
+        "resnet": lambda: transformers.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **options
+        ),
+        "vit": lambda: transformers.ViTConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, patch_size=4,
+            image_size=16, **options
+        ),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = configs[kind]()
+    config.num_labels = classes
+    model = transformers.AutoModelForImageClassification.from_config(config)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_()
+    model.save_pretrained(folder)
+    processor = {"resnet": transformers.ConvNextImageProcessor, "vit": transformers.ViTImageProcessor}[kind]
+    processor(image_mean=MEAN, image_std=DEVIATION, rescale_factor=1 / 255).save_pretrained(folder)
+    return model.eval()
+
+
+def built(folder, classes=10, image_size=16):
+    from kdrecipes_transformers import build
+
+    return build(classes, image_size, str(folder))
+
+
+def pixels(size):
+    return torch.randint(0, 256, (3, size, size, 3), generator=torch.Generator().manual_seed(0)).float()
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_logits_are_the_classifiers_on_its_own_preprocessing(tmp_path, kind):
+    model = save(tmp_path, kind)
+    images = pixels(16)
+    with torch.no_grad():
+        prepared = ((images / 255 - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).permute(0, 3, 1, 2)
+        torch.testing.assert_close(built(tmp_path).eval()(images), model(prepared).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_positions_are_interpolated_for_another_image_size(tmp_path):
+    save(tmp_path, "vit")
+    assert built(tmp_path, image_size=24)(pixels(24)).shape == (3, 10)
+
+
+def test_a_head_of_another_width_is_new(tmp_path):
+    save(tmp_path, "resnet")
+    assert built(tmp_path, classes=4)(pixels(16)).shape == (3, 4)
+
+
+def test_what_cant_be_loaded_is_one_message(tmp_path):
+    with pytest.raises(EnvironmentProblem, match=r"can't be loaded .* config\.json"):
+        built(tmp_path)
+
+
+def test_no_network_names_the_address(monkeypatch):
+    import transformers
+
+    def offline(*args, **options):
+        raise OSError("We couldn't connect")
+
+    monkeypatch.setattr(transformers.AutoModelForImageClassification, "from_pretrained", offline)
+    with pytest.raises(EnvironmentProblem, match=r"couldn't connect.*https://huggingface\.co/nobody/nothing"):
+        built("nobody/nothing")
+
+
+# --- in a run --------------------------------------------------------------------------------------------------------
+
+
+def recipe(tmp_path, *more):
+    text = """
+        schema_version = 1
+        name = "hf"
+        requires = ["kdrecipes-transformers"]
+        [dataset]
+        name = "digits"
+        image_size = 16
+        train = "train[:160]"
+        validation = "train[160:240]"
+        test = "test[:60]"
+        [teacher]
+        name = "transformers"
+        model = "./classifier"
+        preflight = "warn"
+        [student]
+        name = "cnn"
+        image_size = 8
+        width = 2
+        [loss]
+        name = "kd"
+        [train]
+        epochs = 2
+        batch_size = 40
+    """
+    (tmp_path / "hf.toml").write_text(text)
+    return kdrecipes.load_recipe(tmp_path / "hf.toml", more)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("more", [[], ['teacher.cache="off"'], ['teacher.precision="bfloat16"']])
+def test_it_teaches(tmp_path, home, more):
+    model = save(tmp_path / "classifier", "resnet")
+    report = kdrecipes.run(recipe(tmp_path, *more), tmp_path / "run")
+    assert report["teacher"]["params"] == sum(p.numel() for p in model.parameters())
+    assert len(report["arms"]) == 2
+
+
+def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
+    save(tmp_path / "classifier", "resnet", classes=3)
+    first = kdrecipes.run(recipe(tmp_path, "teacher.train.epochs=1"), tmp_path / "run")
+    second = kdrecipes.run(recipe(tmp_path, "teacher.train.epochs=1", "seed=0", "name='other'"), tmp_path / "other")
+    assert second["teacher"]["reused"] and second["teacher"]["test_accuracy"] == first["teacher"]["test_accuracy"]
+    assert second["teacher"]["sha256"] == first["teacher"]["sha256"]
+
+
+def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monkeypatch):
+    """A batch normalisation's statistics are no variables of Keras, and are kept all the same."""
+    from kdrecipes import training
+
+    save(tmp_path / "classifier", "resnet")
+    options = ["teacher.train.epochs=2"]
+    whole = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "whole")
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "other"))
+    fit = training.fit
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("kdrecipes.teacher.fit", lambda *a, **o: fit(*a, **{**o, "callbacks": [Stop()]}))
+        kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
+    again = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
+    assert again["teacher"]["sha256"] == whole["teacher"]["sha256"]
+
+
+def test_as_a_student_it_is_refused(tmp_path, home):
+    save(tmp_path / "classifier", "resnet")
+    with pytest.raises(RunError, match="student: 'transformers' built a torch module, which only a teacher can be"):
+        kdrecipes.run(recipe(tmp_path, 'student={name="transformers", model="./classifier"}'), tmp_path / "run")
+
+
+# --- torch modules of any kind ---------------------------------------------------------------------------------------
+
+
+class Pooled(torch.nn.Module):
+    def __init__(self, classes=4):
+        super().__init__()
+        self.norm, self.head = torch.nn.BatchNorm1d(3), torch.nn.Linear(3, classes)
+
+    def forward(self, images):
+        return self.head(self.norm(images.mean((1, 2))))
+
+
+def test_a_buffer_is_part_of_what_is_fingerprinted_and_kept():
+    model = as_keras(Pooled(), 4, 8)
+    assert len(variables_of(model)) == len(model.variables) + 3
+    before = weights_fingerprint(model)
+    model(pixels(8), training=True)
+    assert weights_fingerprint(model) != before
+
+
+def test_a_module_of_another_width_is_said():
+    with pytest.raises(ValueError, match=r"gives logits \(batch, 5\)\. Received: \(2, 4\)"):
+        as_keras(Pooled(), 5, 8)
