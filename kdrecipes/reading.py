@@ -24,9 +24,14 @@ MAX_DEPTH = 32
 
 
 def packaged_recipes() -> list[str]:
-    """Names of the recipes that come with kdrecipes, for `kdrecipes run NAME`."""
+    """Names of the recipes that come with kdrecipes, for `kdrecipes run NAME`: `digits`, `seed/…`."""
+    root = resources.files("kdrecipes.recipes")
+    folders = {"": root, "seed/": root / "seed"}
     return sorted(
-        item.name[:-5] for item in resources.files("kdrecipes.recipes").iterdir() if item.name.endswith(".toml")
+        prefix + item.name[:-5]
+        for prefix, folder in folders.items()
+        for item in folder.iterdir()
+        if item.name.endswith(".toml")
     )
 
 
@@ -38,7 +43,8 @@ def read(path: str) -> tuple[str, Path, str]:
 
     file = Path(path)
     names = packaged_recipes()
-    if path in names or (not file.suffix and not os.path.lexists(path) and file.name == path):
+    looks_packaged = file.name == path or path.startswith("seed/")
+    if path in names or (not file.suffix and not os.path.lexists(path) and looks_packaged):
         if path not in names:
             near = nearest(path, names)
             choices = "" if near else f" (packaged: {', '.join(names)})"

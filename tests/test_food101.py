@@ -1,0 +1,103 @@
+"""Food-101 through TFDS' own builder, from a small archive in Food-101's own layout, to the report."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_hub import classifier_of
+from test_sources import place_downloads
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAIN, TEST = 4, 1  # images a class
+
+
+def jpeg(generator):
+    """A picture of random size and colours."""
+    height, width = generator.integers(40, 90, 2)
+    buffer = io.BytesIO()
+    Image.fromarray(generator.integers(0, 256, (height, width, 3), np.uint8)).save(buffer, "jpeg")
+    return buffer.getvalue()
+
+
+def archive(names):
+    """`food-101.tar.gz` in miniature; the first training image is cut off."""
+    generator, buffer = np.random.default_rng(0), io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+
+        def add(name, content):
+            info = tarfile.TarInfo(f"food-101/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+        for split, count in (("train", TRAIN), ("test", TEST)):
+            listed = {name: [f"{name}/{split}{i}" for i in range(count)] for name in names}
+            for i, image in enumerate(image for images in listed.values() for image in images):
+                content = jpeg(generator)
+                add(f"images/{image}.jpg", content[: len(content) // 2] if (split, i) == ("train", 0) else content)
+            add(f"meta/{split}.json", json.dumps(listed).encode())
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """(the environment of a machine whose downloads hold the archive, a preset folder of EfficientNet-B0)"""
+    import tensorflow_datasets
+
+    folder = tmp_path_factory.mktemp("food101")
+    names = Path(tensorflow_datasets.__file__).parent / "image_classification" / "food-101_classes.txt"
+    place_downloads(folder / "tfds", "food101", {"food-101.tar.gz": archive(names.read_text().split())})
+    classifier_of("efficientnet_b0_ra_imagenet", classes=1000).save_to_preset(str(folder / "preset"))
+    environment = os.environ | {"KDRECIPES_HOME": str(folder / "home"), "TFDS_DATA_DIR": str(folder / "tfds")}
+    return environment | {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "2"}, folder / "preset"
+
+
+def run(environment, *arguments, out):
+    command = [sys.executable, "-m", "kdrecipes", "run", *arguments, "--out", str(out), "--device", "cpu"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def small(preset, *more):
+    """The shipped recipe, on pictures and batches that fit a test."""
+    changes = [
+        'teacher.weights="none"',
+        'teacher.preflight="warn"',
+        f'student.preset="{preset}"',
+        "dataset.image_size=32",
+        "dataset.store_size=40",
+        "teacher.image_size=40",
+        "teacher.train.epochs=1",
+        "train.epochs=1",
+        "train.batch_size=8",
+        *more,
+    ]
+    return ["recipes/food101_b0.toml", *[part for change in changes for part in ("--set", change)]]
+
+
+@pytest.mark.slow
+def test_the_shipped_recipe_runs_end_to_end(prepared, tmp_path):
+    environment, preset = prepared
+    options = ["dataset.corrupt_limit=0.01", 'dataset.train="train[:15%]"', 'dataset.validation="train[90%:]"']
+    done = run(environment, *small(preset, *options), out=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [arm["arm"] for arm in report["arms"]] == ["baseline", "kd"]
+    assert all(arm["steps"] == 2 for arm in report["arms"])
+    assert len(report["dataset"]["skipped"]) == 1 and report["dataset"]["test"] == 101 * TEST
+    # EfficientNet-B0 with 101 classes, and BiT-M R50x1 with as many.
+    assert report["teacher"]["params"] == 23_707_301
+    assert report["arms"][0]["params"] == report["arms"][1]["params"]
+
+
+@pytest.mark.slow
+def test_a_damaged_jpeg_is_named_where_none_is_allowed(prepared, tmp_path):
+    environment, preset = prepared
+    done = run(environment, *small(preset, "dataset.corrupt_limit=0"), out=tmp_path / "run")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "food101-train" in done.stderr and "dataset.corrupt_limit allows 0" in done.stderr
