@@ -47,7 +47,7 @@ def image_classifier(classes: int, image_size: int, model: str, revision: str = 
         revision: branch, tag or commit on the hub.
 
     Raises:
-        EnvironmentProblem: it can't be found or fetched, is no image classifier, or takes images of one other size only.
+        EnvironmentProblem: it can't be found or fetched, is no image classifier, or takes other images only.
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
     from transformers.utils import logging
