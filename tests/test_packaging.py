@@ -93,6 +93,7 @@ def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
         "kdrecipes/recipes/digits.toml",
         "kdrecipes/recipes/digits.json",
         "kdrecipes/recipes/quickstart.toml",
+        "kdrecipes/recipes/seed/food101_b0_as_written.toml",
         "kdrecipes/schemas/structure.schema.json",
         "kdrecipes/schemas/recipe.schema.json",
         "kdrecipes/schemas/report.schema.json",
