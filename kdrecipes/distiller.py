@@ -194,7 +194,10 @@ class Distiller(keras.Model):
         with torch.no_grad():
             self.optimizer.apply([value.grad for value in values], parts.variables)
             results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
-        return results if labels is not None else {name: v for name, v in results.items() if name != "label_loss"}
+        if labels is not None:
+            return results
+        measured = {"loss", *(tracker.name for tracker in self._term_trackers)}
+        return {name: value for name, value in results.items() if name in measured}
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The student on labels: `loss` is the cross-entropy, without smoothing or terms."""

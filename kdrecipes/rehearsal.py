@@ -144,7 +144,7 @@ def rehearse(
     labels = np.zeros(n, np.int64)
     if mixed:
         labels = np.eye(len(data.classes), dtype=np.float32)[labels]
-    batch: tuple = x, labels
+    batch: tuple = (x, labels) if data.train.labelled or distiller.label_weight else (x,)
     if train.get("class_weight"):
         batch = (*batch, np.ones(n, np.float32))
     times = []

@@ -2,12 +2,13 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 import torch
 
 import kdrecipes
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.errors import EnvironmentProblem, KDRecipesError
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
 from kdrecipes.models import file
 
 
@@ -85,6 +86,29 @@ def recipe_with(path, tmp_path, *more):
 def test_it_teaches_in_a_recipe_that_stands_beside_it(saved, tmp_path):
     report = kdrecipes.run(recipe_with(saved[1], tmp_path), tmp_path / "run")
     assert report["teacher"]["params"] == saved[0].count_params()
+
+
+@pytest.mark.parametrize(("layer", "said"), [((1 / 255,), "from 0 to 1"), ((1 / 127.5, -1.0), "from −1 to 1")])
+def test_a_teacher_that_takes_pixels_of_another_range_is_told_which(tmp_path, layer, said):
+    """It is trained on pixels of that range, and its file lacks the layer that makes them."""
+    from kdrecipes.data import digits
+
+    source = digits.build("train")
+    images = np.repeat(source.images, 3, -1).astype(np.float32)
+    seed_everything(0)
+    inputs = keras.Input((8, 8, 3))
+    waves = keras.ops.sin(2.0 * inputs)  # so that other ranges make no sense to it
+    x = keras.layers.Dense(64, activation="tanh")(keras.layers.Flatten()(waves))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Dense(64, activation="tanh")(x)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    scale, offset = (*layer, 0.0)[:2]
+    model.fit(images * scale + offset, source.labels, epochs=3, verbose=0)
+    model.save(tmp_path / "range.keras")
+    more = ['teacher.preflight="stop"', 'dataset.validation="train[80:400]"']
+    recipe = recipe_with(tmp_path / "range.keras", tmp_path, *more)
+    with pytest.raises(RunError, match=f"and with pixels {said} "):
+        kdrecipes.run(recipe, tmp_path / "run")
 
 
 def test_another_number_of_classes_stops_before_training(tmp_path):

@@ -365,7 +365,8 @@ def test_what_a_path_option_becomes(load, tmp_path, monkeypatch, written, expect
 def test_packaged_names(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names = packaged_recipes()
-    assert names == sorted(p.stem for p in (ROOT / "recipes").glob("*.toml"))
+    files = [file.relative_to(ROOT / "recipes").with_suffix("") for file in (ROOT / "recipes").rglob("*.toml")]
+    assert names == sorted(file.as_posix() for file in files) and "seed/food101_b0_as_written" in names
     assert load_recipe("digits").fingerprint == load_recipe(DIGITS).fingerprint
     assert load_recipe("digits").source == "digits"
     (tmp_path / "digits").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ class FolderSource:
         labels: class of each file.
         classes: name of each class.
         fingerprint: changes when a file's name, size or modification time does.
+        labelled: False where the split's images lie in no class's folder; their label is 0 then, and says nothing.
     """
 
     root: Path
@@ -72,6 +74,7 @@ class FolderSource:
     labels: list[int]
     classes: list[str]
     fingerprint: str
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.files)
@@ -104,13 +107,19 @@ def _images(folder: Path) -> list[Path]:
 
 
 def build(split: str = "train", *, path: str) -> FolderSource:
-    """The source of `path/<split>/<class>/*`, or of `path/<class>/*`, which has the split `train` only."""
+    """The source of `path/<split>/<class>/*`, or of `path/<class>/*`, which has the split `train` only.
+
+    Beside splits of the first kind `path/<split>/*` is one without labels: a teacher may teach on it.
+    """
     root = Path(path).expanduser()
     if not root.is_dir():
         raise EnvironmentProblem(f"dataset.path: {path} is not a folder")
     # a folder that holds folders and no image of its own is a split: a class may be called "train" too
     splits = {folder.name: folder for folder in _folders(root) if _folders(folder) and not _images(folder)}
     splits = splits or {"train": root}
+    unlabelled = {folder.name: folder for folder in _folders(root) if not _folders(folder) and _images(folder)}
+    if split not in splits and root not in splits.values() and split in unlabelled:
+        return _unlabelled(root, unlabelled[split], split, splits)
     if split not in splits:
         raise missing_split(split, splits)
 
@@ -125,15 +134,23 @@ def build(split: str = "train", *, path: str) -> FolderSource:
     pairs = [(file, label_of[name]) for name, files in of_class.items() for file in files]
     if not pairs:
         raise RunError(f"{splits[split]} holds no images; expected <class>/*{{{','.join(SUFFIXES)}}}")
-    # by hash, so that a slice of the split holds all classes; of the name, so that the order is the same everywhere
-    pairs.sort(
-        key=lambda pair: hashlib.sha256(
-            pair[0].relative_to(root).as_posix().encode("utf-8", "surrogateescape")
-        ).digest()
-    )
+    pairs.sort(key=lambda pair: _place(pair[0], root))
     files = [file for file, _ in pairs]
     facts = digest("folder", split, classes, file_facts(files, root))
     return FolderSource(root, files, [label for _, label in pairs], classes, facts)
+
+
+def _unlabelled(root: Path, folder: Path, split: str, splits: Mapping[str, Path]) -> FolderSource:
+    """The images of a folder without classes; the classes are those of the splits that have them."""
+    classes = sorted({name.name for part in splits.values() for name in _folders(part)})
+    files = sorted(_images(folder), key=lambda file: _place(file, root))
+    facts = digest("folder", split, classes, file_facts(files, root))
+    return FolderSource(root, files, [0] * len(files), classes, facts, labelled=False)
+
+
+def _place(file: Path, root: Path) -> bytes:
+    """What files are sorted by: a hash, so that a slice holds all classes, of the name, so that it does everywhere."""
+    return hashlib.sha256(file.relative_to(root).as_posix().encode("utf-8", "surrogateescape")).digest()
 
 
 COMPONENT = Component(
@@ -149,7 +166,8 @@ COMPONENT = Component(
             "path": {
                 "type": "string",
                 "format": "path",
-                "description": "folder of <split>/<class>/images, or of <class>/images (then train is the only split)",
+                "description": "folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
+                "<split>/images beside the former have no labels",
             },
         },
     },

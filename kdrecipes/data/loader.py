@@ -27,10 +27,17 @@ _AHEAD_FROM, _AHEAD = 1_000_000_000, 3
 
 @dataclass(frozen=True)
 class Split:
-    """Some examples of a store. `positions`: int64 rows of the store, in the split's order."""
+    """Some examples of a store.
+
+    Attributes:
+        store: the store.
+        positions: int64 rows of the store, in the split's order.
+        labelled: False where the store's labels say nothing.
+    """
 
     store: Store
     positions: np.ndarray
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -120,9 +127,9 @@ class Loader(keras.utils.PyDataset):
 
     `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
     split; with `teacher` its logits, `"teacher"` (batch, classes); with `teacher_size` the same views at that size,
-    `"teacher_image"`; `y` is int64 (batch,), or where views mix
-    examples float32 (batch, classes). On CUDA they lie on the GPU. `loader[i]` is batch `i` of epoch `loader.epoch`,
-    which `EpochSetter` keeps in step with `fit`. Nothing is drawn from a global generator; so `fit` must be told
+    `"teacher_image"`; `y` is int64 (batch,), or where views mix examples float32 (batch, classes); a split without
+    labels gives `(x,)`. On CUDA they lie on the GPU. `loader[i]` is batch `i` of epoch `loader.epoch`, which
+    `EpochSetter` keeps in step with `fit`. Nothing is drawn from a global generator; so `fit` must be told
     `shuffle=False`, without which Keras orders the batches by Python's.
 
     Args:
@@ -184,6 +191,8 @@ class Loader(keras.utils.PyDataset):
             x["teacher_image"] = _shown(stored, self.teacher_size)[0]
         if self.teacher is not None:
             x["teacher"] = move(torch.from_numpy(self.teacher(self.epoch, chosen)))
+        if not self.split.labelled:
+            return (x,)
         if self.class_weight is None:
             return x, move(y)
         weight = torch.from_numpy(self.class_weight)

@@ -67,7 +67,11 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     # every source before any pixel: a misspelt split is told in seconds
     sources = {name: _build_source(recipe, name, key) for name, key in bases.items()}
     stores = {name: _open_store(recipe, name, key, sources[name], progress) for name, key in bases.items()}
-    parts = {key: _cut(stores[parse_split(text)[0]], key, text) for key, text in written.items()}
+    labelled = {name: getattr(source, "labelled", True) for name, source in sources.items()}
+    parts = {
+        key: _cut(stores[base := parse_split(text)[0]], key, text, labelled[base]) for key, text in written.items()
+    }
+    _refuse_without_labels(recipe, parts)
     if "validation" not in parts:
         parts["train"], parts["validation"] = _hold_out(parts["train"], table["validation"])
     _refuse_overlap(table, parts)
@@ -146,12 +150,34 @@ def _named(recipe: Recipe, key: str) -> Iterator[None]:
         raise RunError(f"{place}: the dataset {table['name']!r} ({provider}) failed: {text}") from error
 
 
-def _cut(store: Store, key: str, text: str) -> Split:
+def _refuse_without_labels(recipe: Recipe, parts: dict[str, Split]) -> None:
+    """Images without labels can be taught on, and nothing else."""
+    for key in ("validation", "test"):
+        if key in parts and not parts[key].labelled:
+            raise RunError(f"dataset.{key} = {recipe.data['dataset'][key]!r} has no labels to measure by.")
+    if parts["train"].labelled:
+        return
+    data, wrong = recipe.data, []
+    if "validation" not in parts:
+        wrong.append("dataset.validation names a split that has labels")
+    if data["loss"]["label_weight"] != 0:
+        wrong.append("loss.label_weight = 0")
+    if data["compare"]["baseline"]:
+        wrong.append("compare.baseline = false")
+    if "train" in data.get("teacher", {}):
+        wrong.append("no [teacher.train]")
+    if "class_weight" in data["train"]:
+        wrong.append("no train.class_weight")
+    if wrong:
+        raise RunError(f"dataset.train = {data['dataset']['train']!r} has no labels. That needs {', '.join(wrong)}.")
+
+
+def _cut(store: Store, key: str, text: str, labelled: bool) -> Split:
     positions = cut(text, len(store))
     if len(positions) == 0:
         name = parse_split(text)[0]
         raise RunError(f"dataset.{key} = {text!r} holds no image: {name!r} has {len(store)}.")
-    return Split(store, positions)
+    return Split(store, positions, labelled)
 
 
 def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
