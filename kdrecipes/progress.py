@@ -14,7 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from kdrecipes.backend import keras
+from kdrecipes.home import readable_bytes
 
+_LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
 ESTIMATE_AFTER = 20  # steps of the first fit
 OUTPUTS = "teacher outputs"  # planned like a fit, between the teacher's and the first arm's
 
@@ -43,6 +45,7 @@ class Progress:
         self.estimated = False
         self._tasks: dict[str, Any] = {}
         self._taught: list[tuple[float, int]] = []
+        self._prepared: set[str] = set()
 
     @contextmanager
     def shown(self) -> Iterator[Progress]:
@@ -72,8 +75,12 @@ class Progress:
             with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
-    def preparing(self, name: str, done: int, total: int) -> None:
-        """A store grows."""
+    def preparing(self, name: str, done: int, total: int, size: int) -> None:
+        """A store grows to `size` bytes; first called before it does."""
+        if name not in self._prepared:
+            self._prepared.add(name)
+            if size >= _LARGE_STORE:
+                self.note(f"preparing {name}: {total - done:,} images to decode, {readable_bytes(size)} on disk")
         self._bar(f"preparing {name}", done, total)
         if done >= total:
             self.note(f"prepared {name}: {total:,} images")

@@ -41,11 +41,20 @@ def test_one_line_per_epoch_without_a_terminal_and_in_the_log(shown, tmp_path):
     assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
 
 
+def test_a_large_store_is_told_before_it_is_filled(shown):
+    progress, text = shown()
+    progress.preparing("food101 train", 0, 75_750, 75_750 * 256 * 256 * 3)
+    assert text.getvalue() == "preparing food101 train: 75,750 images to decode, 14.9 GB on disk\n"
+    progress.preparing("food101 train", 900, 75_750, 75_750 * 256 * 256 * 3)
+    progress.preparing("digits train", 0, 20, 3840)
+    assert text.getvalue().count("\n") == 1
+
+
 def test_a_terminal_gets_bars_with_time_left(shown):
     progress, text = shown(terminal=True)
     with progress.shown():
-        progress.preparing("digits train", 10, 20)
-        progress.preparing("digits train", 20, 20)
+        progress.preparing("digits train", 10, 20, 3840)
+        progress.preparing("digits train", 20, 20, 3840)
         fit(progress.watch("kd-0", 2)(0, 4), 2, 4)
     assert "preparing digits train" in text.getvalue() and "kd-0" in text.getvalue()
     assert "prepared digits train: 20 images" in text.getvalue() and "epoch 2/2" in text.getvalue()

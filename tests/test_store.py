@@ -98,17 +98,17 @@ def test_it_is_built_once_and_then_opened_without_reading_the_source():
 
 def test_progress_comes_to_the_end(monkeypatch):
     monkeypatch.setattr(store_module, "_CHUNK", 4)
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[int, ...]] = []
     images = pictures(10)
     assert np.array_equal(opened(Source(images), progress=lambda *step: steps.append(step)).images, images)
-    assert steps == [(4, 10), (8, 10), (10, 10)]
+    assert steps == [(done, 10, 750) for done in (0, 4, 8, 10)]
 
 
 def test_chunks_of_large_images_are_small(monkeypatch):
     monkeypatch.setattr(store_module, "_CHUNK_BYTES", 2 * 5 * 5 * 3)
     steps: list[int] = []
-    opened(Source(pictures(5)), progress=lambda done, _: steps.append(done))
-    assert steps == [2, 4, 5]
+    opened(Source(pictures(5)), progress=lambda done, *_: steps.append(done))
+    assert steps == [0, 2, 4, 5]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -528,7 +528,7 @@ def half_done(monkeypatch, at=30, **settings):
 def test_an_interrupted_decoding_is_continued(monkeypatch):
     whole, source, settings = half_done(monkeypatch)
     seen = []
-    store = opened(source, **settings, progress=lambda done, n: seen.append(done))
+    store = opened(source, **settings, progress=lambda done, *_: seen.append(done))
     assert source.reads == 26 and seen[0] == 24 and seen[-1] == 50
     assert store.fingerprint == whole.fingerprint and store.skipped == whole.skipped
     assert np.array_equal(store.images, whole.images) and np.array_equal(store.index, whole.index)

@@ -142,7 +142,7 @@ class Says:
 @pytest.fixture
 def judged(monkeypatch):
     _, data = tiny()
-    monkeypatch.setattr(teachers, "predict", lambda model, split, size: model.logits)
+    monkeypatch.setattr(teachers, "predict", lambda model, split, size, **_: model.logits[: len(split)])
     return lambda logits: preflight(Teacher(Says(logits), ""), data), data.validation.labels
 
 

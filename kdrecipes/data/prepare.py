@@ -17,7 +17,7 @@ from kdrecipes.data.store import Store, open_store
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe import Recipe
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int, int], None]
 SPLITS = ("train", "validation", "test")
 
 
@@ -53,7 +53,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
 
     Args:
         recipe: a valid recipe.
-        progress: called with (split name, images done, images in all).
+        progress: called with (split name, images done, images in all, bytes that they take in the store).
 
     Raises:
         RunError: a split that is not there, splits that overlap, a split too small, unreadable images.
@@ -121,7 +121,7 @@ def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Prog
             store_size=table.get("store_size"),
             resize=table["resize"],
             corrupt_limit=table["corrupt_limit"],
-            progress=(lambda done, total: progress(label, done, total)) if progress else None,
+            progress=(lambda *step: progress(label, *step)) if progress else None,
         )
 
 

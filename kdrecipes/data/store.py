@@ -24,7 +24,7 @@ STORE_VERSION = 2
 _CHUNK = 1024  # images read, hashed and written at once: at most so many, and
 _CHUNK_BYTES = 64_000_000  # at most so many bytes of them
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def open_store(
         store_size: the recipe's `store_size`.
         resize: "squash" or "crop".
         corrupt_limit: greatest share of unreadable images.
-        progress: called with (done, total).
+        progress: called with (examples done, examples in all, bytes that the store will have).
 
     Raises:
         RunError: unreadable images beyond the limit, a label out of range, an image of an unknown form.
@@ -164,7 +164,8 @@ def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
     """Decode all examples into `folder`; what an earlier try left there is continued."""
     n, side = len(reader.source), reader.side
     left = folder / "images.npy"
-    needed = n * side * side * 3 - (left.stat().st_size if left.exists() else 0)
+    size = n * side * side * 3
+    needed = size - (left.stat().st_size if left.exists() else 0)
     free = shutil.disk_usage(existing(folder)).free
     if free < 1.1 * needed:
         raise EnvironmentProblem(
@@ -174,14 +175,14 @@ def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
     chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (side * side * 3)))
     with drafted(folder, n, side) as draft:
         bounds = [(start, min(start + chunk, n)) for start in range(draft.done, n, chunk)]
-        if progress and draft.done:
-            progress(draft.done, n)
+        if progress:
+            progress(draft.done, n, size)
         check_unreadable(draft.skipped, n, reader.corrupt_limit, reader.name)
         for (_, stop), found in zip(bounds, read_chunks(reader, bounds), strict=True):
             draft.add(found, stop)
             check_unreadable(draft.skipped, n, reader.corrupt_limit, reader.name)
             if progress:
-                progress(stop, n)
+                progress(stop, n, size)
     if draft.rows == 0:
         raise RunError(f"{reader.name}: not one image could be read.")
     draft.finish()
