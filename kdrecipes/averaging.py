@@ -51,7 +51,7 @@ def reestimate_batch_norm(model: keras.Model, loader: Loader, batches: int) -> N
     """Replace the moving statistics of batch normalisation by plain means over the first batches of training images.
 
     For weights that changed at once, as by averaging, or statistics that lag behind (arXiv:1803.05407, section 3.2).
-    Dropout acts as in training. Layers that are frozen stay as they are.
+    Dropout acts as in training. Layers that are frozen stay as they are. Those of torch modules are treated alike.
 
     Args:
         model: the network.
@@ -63,14 +63,26 @@ def reestimate_batch_norm(model: keras.Model, loader: Loader, batches: int) -> N
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
-    momenta = [norm.momentum for norm in norms]
+    inside = [
+        module
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.TorchModuleWrapper)
+        for module in layer.module.modules()
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    if not (norms or inside) or not batches:
+        return
+    momenta = [norm.momentum for norm in (*norms, *inside)]
+    for module in inside:
+        module.reset_running_stats()
+        module.momentum = None  # torch's word for a plain mean over all batches
     try:
-        for done in range(min(batches, len(loader)) if norms else 0):
+        for done in range(min(batches, len(loader))):
             for norm in norms:
                 norm.momentum = done / (done + 1)
             model(images_of(keras.utils.unpack_x_y_sample_weight(loader[done])[0]), training=True)
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum in zip((*norms, *inside), momenta, strict=True):
             norm.momentum = momentum
 
 

@@ -54,7 +54,13 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
             f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model or a "
             "torch.nn.Module."
         )
-    width = model.output_shape[-1]
+    shape = getattr(model, "output_shape", None)
+    if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
+        raise RunError(
+            f"{role}: {table['name']!r} has no one output of shape (batch, {len(data.classes)}), but {shape}; a "
+            "network of a run gives logits and nothing else."
+        )
+    width = shape[1]
     if width != len(data.classes):
         raise RunError(
             f"{role}: {table['name']!r} has {width} outputs and the dataset {len(data.classes)} classes. Nothing was "

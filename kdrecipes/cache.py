@@ -14,7 +14,7 @@ from kdrecipes.home import disk_errors, home, locked
 from kdrecipes.registry import nearest
 
 MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
-DOWNLOADS = ("fashion_mnist", "tfds")  # what came from elsewhere, or was put there by hand
+DOWNLOADS = ("fashion_mnist", "tfds", "weights")  # what came from elsewhere, or was put there by hand
 KINDS = (*MADE, "downloads")
 
 
@@ -42,6 +42,8 @@ class Entry:
             files = [self.path / ".lock"]
         elif self.kind == "outputs":
             files = [self.path.parent / ".locks" / self.name]
+        elif self.name == "weights":
+            files = sorted(self.path.glob(".*.lock"))
         else:
             folder = (self.path.parent if self.kind == "stores" else self.path) / ".locks"
             files = sorted(folder.iterdir()) if folder.is_dir() else []

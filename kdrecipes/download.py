@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.home import disk_errors, file_sha256, home, locked, sync_folder
+from kdrecipes.home import disk_errors, file_sha256, home, is_disk_error, locked, sync_folder
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30  # seconds without a byte
@@ -68,7 +68,9 @@ def _download(url: str, part: Path, path: Path) -> None:
     with disk_errors(part.parent):
         try:
             _continue(url, part)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (OSError, http.client.HTTPException) as error:  # of the network in many kinds
+            if isinstance(error, OSError) and is_disk_error(error):
+                raise
             reason = getattr(error, "reason", None) or error
             text = " ".join(str(reason).split()) or type(error).__name__
             kept = f" What came, {part.stat().st_size:,} bytes, is kept." if part.is_file() else ""

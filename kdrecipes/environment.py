@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.home import file_sha256
+from kdrecipes.home import path_sha256
 from kdrecipes.recipe import Recipe
 from kdrecipes.structure import component_tables, parse_requirement
 
@@ -43,8 +43,8 @@ def origin(recipe: Recipe, dataset: str, device: str) -> dict[str, Any]:
         device: the device's name.
 
     Returns:
-        `dataset_sha256`; `files`, sha256 of every file that an option names and of single-file plugins; `device`;
-        `threads`; `components`, who provides each, with its version.
+        `dataset_sha256`; `files`, sha256 of every file, and of every model's folder, that an option names, and of
+        single-file plugins; `device`; `threads`; `components`, who provides each, with its version.
     """
     import torch
 
@@ -56,8 +56,9 @@ def origin(recipe: Recipe, dataset: str, device: str) -> dict[str, Any]:
         if Path(provider.distribution).is_file():
             files[provider.distribution] = provider.version
         for value in recipe.options(table, kind).values():
-            if isinstance(value, str) and Path(value).is_file():
-                files[value] = file_sha256(Path(value))
+            # A dataset's folder is told apart by the fingerprint of what is stored of it.
+            if isinstance(value, str) and (Path(value).is_file() or (kind == "model" and Path(value).is_dir())):
+                files[value] = path_sha256(Path(value))
     return {
         "dataset_sha256": dataset,
         "files": files,

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdrecipes.backend import keras
 from kdrecipes.data.loader import Loader, Split
-from kdrecipes.inference import Inference
+from kdrecipes.inference import Inference, at_input_size
 
 ECE_BINS = 15
 TOP5_FROM = 20
@@ -22,7 +22,7 @@ def predict(
     """float32 (examples, classes): a model's logits on a whole split, unaugmented, in inference mode.
 
     Args:
-        model: from images to logits.
+        model: from images to logits; where its input has a fixed size, images are resized to that.
         split: the examples.
         size: pixels per side.
         batch_size: examples at once.
@@ -36,7 +36,7 @@ def predict(
     with torch.no_grad():
         for batch in range(len(loader)):
             image = keras.ops.convert_to_tensor(loader[batch][0]["image"]) * scale + offset
-            parts.append(keras.ops.convert_to_numpy(logits_of(image)).astype(np.float32))
+            parts.append(keras.ops.convert_to_numpy(logits_of(at_input_size(image, model))).astype(np.float32))
     return np.concatenate(parts)
 
 
@@ -49,6 +49,12 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Share of examples whose largest logit is the label's."""
     return float((logits.argmax(1) == labels).mean())
+
+
+def mean_recall(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur of the share of their examples that are told right (balanced accuracy)."""
+    right = logits.argmax(1) == labels
+    return float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:

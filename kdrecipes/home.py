@@ -45,6 +45,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def path_sha256(path: Path) -> str:
+    """sha256 (hex) of a file's content; of a folder's, of the names and contents of all files in it."""
+    if not path.is_dir():
+        return file_sha256(path)
+    files = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return digest([(file.relative_to(path).as_posix(), file_sha256(file)) for file in files])
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether the disk is full, or something on it can't be written."""
+    return error.errno in (*_FULL, *_NOT_WRITABLE)
+
+
 def readable_bytes(size: float) -> str:
     """`141557760` → `"142 MB"`."""
     for unit in ("B", "kB", "MB"):

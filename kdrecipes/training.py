@@ -38,7 +38,7 @@ def prepare_steps(
     optimizer.build(distiller.trainable_variables)
     if train["fast"]:
         accelerate_optimizer(optimizer)
-    if "head_learning_rate_factor" in train:
+    if train.get("head_learning_rate_factor", 1) != 1:
         scale_updates(optimizer, head_of(distiller.student), train["head_learning_rate_factor"])
     return optimizer
 

@@ -30,6 +30,8 @@ def kept(tmp_path, monkeypatch):
         "outputs/cnn-05/epoch-0000.float16": 500,
         "outputs/.locks/cnn-04": 0,
         "tfds/mnist/data": 60,
+        "weights/BiT-M-R50x1.npz": 90,
+        "weights/.BiT-M-R50x1.npz.lock": 0,
         "mine/data": 9,
     }
     for name, size in sizes.items():
@@ -67,6 +69,7 @@ ALL = {
     "outputs cnn-05",
     "downloads fashion_mnist",
     "downloads tfds",
+    "downloads weights",
 }
 
 
@@ -111,7 +114,7 @@ def test_an_empty_home(tmp_path, monkeypatch, call):
         (["cnn-04", "outputs"], {"outputs cnn-04", "outputs cnn-05"}),
         (["stores", "cnn-03"], {"stores digits-train-01", "stores .digits-test-02.0123456789ab", "teachers cnn-03"}),
         (["all"], {entry for entry in ALL if not entry.startswith("downloads")}),
-        (["downloads"], {"downloads fashion_mnist", "downloads tfds"}),
+        (["downloads"], {"downloads fashion_mnist", "downloads tfds", "downloads weights"}),
     ],
 )
 def test_clear_removes_what_is_named(kept, call, chosen, gone):
@@ -160,7 +163,7 @@ def test_what_is_not_understood_removes_nothing(kept, call, arguments, message):
 def test_what_a_running_process_makes_is_left_and_told(kept, call, lock, left):
     with locked(kept / lock):
         code, out, err = call("clear", "all", "--yes")
-    downloads = {"downloads fashion_mnist", "downloads tfds"}
+    downloads = {"downloads fashion_mnist", "downloads tfds", "downloads weights"}
     assert code == 3 and names() == left | downloads
     assert out.startswith(f"Removed {5 - len(left)} of 5: ")
     for entry in left:

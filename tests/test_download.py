@@ -1,8 +1,11 @@
 """Downloads from a server on this machine: resumed, checked, one message when they fail."""
 
 import base64
+import errno
 import hashlib
+import http.client
 import http.server
+import ssl
 import threading
 
 import pytest
@@ -102,6 +105,25 @@ def test_no_network_says_what_to_fetch_and_where_to_put_it(tmp_path):
     message = str(caught.value)
     assert message.startswith("http://127.0.0.1:9/model.npz could not be downloaded (")
     assert message.endswith(f"put it at {tmp_path / 'model.npz'}.")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENETUNREACH, "Network is unreachable"), ssl.SSLError("bad record")])
+def test_a_network_that_goes_away_is_said(server, tmp_path, monkeypatch, error):
+    def gone(*args):
+        raise error
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", gone)
+    with pytest.raises(EnvironmentProblem, match="could not be downloaded"):
+        fetch(server.url, None, tmp_path)
+
+
+def test_a_full_disk_is_told_as_such(server, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kdrecipes.download.os.fsync", full)
+    with pytest.raises(EnvironmentProblem, match=r"The disk that holds .* is full"):
+        fetch(server.url, None, tmp_path)
 
 
 def test_a_missing_file_is_said(server, tmp_path):

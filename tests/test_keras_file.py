@@ -111,6 +111,30 @@ def test_a_teacher_that_takes_pixels_of_another_range_is_told_which(tmp_path, la
         kdrecipes.run(recipe, tmp_path / "run")
 
 
+def test_a_file_for_one_image_size_is_shown_images_of_that_size(saved, tmp_path):
+    """Whatever the run's: in the preflight, for its outputs and on test images alike."""
+    more = ["dataset.image_size=12", 'teacher.preflight="stop"', "teacher.cache='off'"]
+    seed_everything(0)
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))))
+    from kdrecipes.data import digits
+
+    source = digits.build("train")
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(np.repeat(source.images, 3, -1).astype(np.float32), source.labels, epochs=5, verbose=0)
+    model.save(tmp_path / "small.keras")
+    report = kdrecipes.run(recipe_with(tmp_path / "small.keras", tmp_path, *more), tmp_path / "run")
+    assert report["teacher"]["test_accuracy"] > 0.5
+
+
+def test_two_outputs_are_said(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(inputs)
+    keras.Model(inputs, [keras.layers.Dense(10)(x), x]).save(tmp_path / "two.keras")
+    with pytest.raises(RunError, match=r"has no one output of shape \(batch, 10\)"):
+        kdrecipes.run(recipe_with(tmp_path / "two.keras", tmp_path), tmp_path / "run")
+
+
 def test_another_number_of_classes_stops_before_training(tmp_path):
     inputs = keras.Input((8, 8, 3))
     keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs))).save(tmp_path / "three.keras")

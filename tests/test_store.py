@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import json
 import os
 import resource
@@ -566,6 +568,22 @@ def shorten(file: Path, count: int) -> None:
     os.truncate(file, file.stat().st_size - count)
 
 
+def test_a_draft_survives_being_interrupted_while_it_is_taken_up(monkeypatch):
+    whole, source, settings = half_done(monkeypatch)
+
+    @contextlib.contextmanager
+    def stopped(*args):
+        yield io.StringIO()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kdrecipes.data.draft.new_file", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            opened(source, **settings)
+    source.reads = 0
+    assert opened(source, **settings).fingerprint == whole.fingerprint and source.reads == 26
+
+
 DRAFT_DAMAGE = {
     "a pixel flipped": (flip_a_pixel, 8),
     "pixels cut": (lambda folder: os.truncate(folder / "images.npy", 128 + 16 * 75), 16),
@@ -618,6 +636,32 @@ def test_a_source_that_cant_be_copied_is_read_here(several):
     source = Source(mixed())
     source.handle = lambda: None
     assert len(opened(source, **SETTINGS)) == 49 and source.reads == 50
+
+
+def test_a_source_that_holds_its_images_is_not_copied(several, monkeypatch):
+    monkeypatch.setattr(decoding, "MOST_BYTES", 1000)
+    source = Source(mixed())
+    assert len(opened(source, **SETTINGS)) == 49 and source.reads == 50
+
+
+class Talking(Source):
+    def __getitem__(self, i):
+        print("a warning", file=sys.stderr)
+        return super().__getitem__(i)
+
+
+def test_a_process_writes_past_whatever_stands_for_stderr(several, monkeypatch):
+    """Such as a terminal's bars, with a lock that a thread of the run held when it was forked."""
+
+    class Held:
+        def write(self, text):
+            raise AssertionError("the bars are not a process's to draw")
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(sys, "stderr", Held())
+    assert len(opened(Talking(mixed()), **SETTINGS)) == 49
 
 
 def test_what_a_process_raises_is_told_as_if_it_were_read_here(several):

@@ -1,5 +1,7 @@
 """Optimisers and schedules from a recipe, class weights, the teacher's cache and preflight."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import kdrecipes
 from kdrecipes import teacher as teachers
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import prepare
+from kdrecipes.evaluation import accuracy
 from kdrecipes.optimization import build_optimizer
 from kdrecipes.teacher import Teacher, preflight, prepare_teacher
 from kdrecipes.training import balanced_weights
@@ -149,6 +152,23 @@ def judged(monkeypatch):
 def test_preflight_passes_a_good_teacher(judged):
     judge, labels = judged
     assert judge(5 * np.eye(10, dtype=np.float32)[labels]) == []
+
+
+def test_saying_always_the_same_is_no_better_than_a_teacher_of_skewed_data(monkeypatch):
+    """Nine of ten images are of one class. On pixels of another range the teacher says that class of every image."""
+    _, data = tiny()
+    part = data.validation
+    labels = np.where(np.arange(len(part.store)) % 10, 0, 1 + np.arange(len(part.store)) // 10 % 9)
+    data = replace(data, validation=replace(part, store=replace(part.store, labels=labels)))
+    guess = np.where(np.arange(len(part)) % 4, data.validation.labels, 9)  # three of four right
+
+    def says(model, split, size, *, scale=1.0, offset=0.0):
+        said = guess[: len(split)] if scale == 1 else np.zeros(len(split), int)
+        return 5 * np.eye(10, dtype=np.float32)[said]
+
+    monkeypatch.setattr(teachers, "predict", says)
+    assert accuracy(says(None, part, 8, scale=0.1), data.validation.labels) > 0.8
+    assert preflight(Teacher(Says(None), ""), data) == []
 
 
 def test_preflight_finds_logits_that_are_not_finite(judged):

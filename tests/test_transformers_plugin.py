@@ -1,5 +1,6 @@
 """The plugin kdrecipes-transformers: tiny classifiers with random weights, from folders, as teachers."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,6 +56,24 @@ def test_logits_are_the_classifiers_on_its_own_preprocessing(tmp_path, kind):
     with torch.no_grad():
         prepared = ((images / 255 - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).permute(0, 3, 1, 2)
         torch.testing.assert_close(built(tmp_path).eval()(images), model(prepared).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["ViT", "ConvNext", "EfficientNet", "MobileViT", "Bit", "LevitImage"])
+@pytest.mark.parametrize("rescale_offset", [False, True])
+def test_pixels_are_prepared_as_the_image_processor_does(kind, rescale_offset):
+    """Whatever it is: EfficientNet's normalises twice, MobileViT's turns the channels round."""
+    import transformers
+    from kdrecipes_transformers.model import pixel_map
+
+    if rescale_offset and kind != "EfficientNet":
+        return
+    options = {"rescale_offset": True} if rescale_offset else {}
+    processor = getattr(transformers, f"{kind.removesuffix('Image')}ImageProcessor")(**options)
+    matrix, offset = pixel_map(processor)
+    images = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), np.uint8)
+    expected = processor(list(images), do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"]
+    found = (torch.from_numpy(images).float() @ matrix + offset).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
 
 
 def test_positions_are_interpolated_for_another_image_size(tmp_path):
@@ -158,6 +177,19 @@ def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monke
     assert again["teacher"]["sha256"] == whole["teacher"]["sha256"]
 
 
+def test_a_folder_whose_weights_changed_is_another_teacher(tmp_path, home):
+    save(tmp_path / "classifier", "resnet")
+    options = [
+        "teacher.train.epochs=1",
+        "train.head_learning_rate_factor=5",
+        "teacher.train.head_learning_rate_factor=1",
+    ]
+    first = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "run")
+    save(tmp_path / "classifier", "resnet", classes=4)
+    second = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "other")
+    assert not second["teacher"]["reused"] and second["teacher"]["sha256"] != first["teacher"]["sha256"]
+
+
 def test_as_a_student_it_is_refused(tmp_path, home):
     save(tmp_path / "classifier", "resnet")
     with pytest.raises(RunError, match="student: 'transformers' built a torch module, which only a teacher can be"):
@@ -174,6 +206,18 @@ class Pooled(torch.nn.Module):
 
     def forward(self, images):
         return self.head(self.norm(images.mean((1, 2))))
+
+
+def test_statistics_inside_a_module_are_estimated_anew():
+    from kdrecipes.averaging import reestimate_batch_norm
+
+    batches = [torch.rand(8, 4, 4, 3, generator=torch.Generator().manual_seed(i)) * (i + 1) for i in range(3)]
+    module = Pooled()
+    model = as_keras(module, 4, 4)
+    reestimate_batch_norm(model, [({"image": images}, None) for images in batches], 200)
+    expected = torch.stack([images.mean((0, 1, 2)) for images in batches]).mean(0)
+    torch.testing.assert_close(module.norm.running_mean, expected)
+    assert module.norm.momentum == 0.1
 
 
 def test_a_buffer_is_part_of_what_is_fingerprinted_and_kept():

@@ -18,6 +18,7 @@ from kdrecipes.errors import EnvironmentProblem
 
 SEVERAL_FROM = 2000  # examples; fewer are decoded before processes have paid for their start
 MOST_WORKERS = 16
+MOST_BYTES = 100_000_000  # of a copy of the source
 
 
 def read_chunks(reader: Reader, bounds: Sequence[tuple[int, int]]) -> Iterator[Chunk]:
@@ -63,9 +64,10 @@ def _copies(reader: Reader, bounds: Sequence[tuple[int, int]]) -> tuple[int, byt
     if reader.arrays is not None or examples < SEVERAL_FROM or workers < 2:
         return None
     try:
-        return workers, pickle.dumps(reader)
+        content = pickle.dumps(reader)
     except Exception:  # a stranger's source that holds what can't be copied is read here
         return None
+    return (workers, content) if len(content) <= MOST_BYTES else None  # and so is one that holds its images
 
 
 _reader: Reader | None = None  # in a decoding process
@@ -73,6 +75,8 @@ _reader: Reader | None = None  # in a decoding process
 
 def _begin(content: bytes) -> None:
     global _reader
+    # Of a terminal's bars, and with a lock that a thread of the run may have held at the fork.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run is told, and ends the processes
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_the_run, daemon=True).start()

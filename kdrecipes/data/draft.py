@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from kdrecipes.data.reader import Chunk
+from kdrecipes.home import new_file
 
 JOURNAL = "journal.jsonl"
 _BLOCK = 16 * 2**20
@@ -114,9 +115,8 @@ class Draft:
             kept = [] if new else list(takewhile(lambda line: self._take(file, line), self._lines()))
             file.truncate(self._header + self.rows * self.row_bytes)
             _sync(file)
-        with self.journal.open("w", encoding="utf-8") as journal:
+        with new_file(self.journal, "w") as journal:  # whole or not at all: it is what a continued draft lives by
             journal.writelines(json.dumps(line) + "\n" for line in kept)
-            _sync(journal)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:

@@ -6,35 +6,48 @@ import inspect
 import os
 from typing import Any
 
+import numpy as np
 import torch
 
 from kdrecipes import EnvironmentProblem
 
 
 class ImageClassifier(torch.nn.Module):
-    """Normalises pixels as the classifier's own image processor does, and asks the classifier.
+    """Prepares pixels as the classifier's own image processor does, and asks the classifier.
 
     Args:
         classifier: a transformers model whose output has `logits`.
-        scale: what a pixel is multiplied by first, 1/255 for most.
-        mean, deviation: of each channel, subtracted and divided by after that.
+        matrix, offset: (3, 3) and (3,): a pixel becomes `pixel @ matrix + offset`.
         options: more keyword arguments of the classifier's call.
     """
 
-    def __init__(
-        self, classifier: Any, scale: float, mean: list[float], deviation: list[float], options: dict[str, Any]
-    ):
+    def __init__(self, classifier: Any, matrix: torch.Tensor, offset: torch.Tensor, options: dict[str, Any]):
         super().__init__()
         self.classifier, self.options = classifier, options
-        mean_, deviation_ = torch.tensor(mean), torch.tensor(deviation)
         # Not persistent: they are no weights.
-        self.register_buffer("factor", scale / deviation_, persistent=False)
-        self.register_buffer("offset", -mean_ / deviation_, persistent=False)
+        self.register_buffer("matrix", matrix, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) of pixels, float (batch, height, width, 3) in 0–255."""
-        pixels = (images * self.factor + self.offset).permute(0, 3, 1, 2)
+        pixels = (images @ self.matrix + self.offset).permute(0, 3, 1, 2)
         return self.classifier(pixel_values=pixels, **self.options).logits
+
+
+def pixel_map(processor: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What an image processor does to a pixel beside resizing and cropping: `pixel @ matrix + offset`.
+
+    It is asked: rescaling, normalisation (of EfficientNet twice) and the order of channels are linear in a pixel.
+    """
+
+    def shown(red: int, green: int, blue: int) -> torch.Tensor:
+        image = np.full((32, 32, 3), (red, green, blue), np.uint8)
+        prepared = processor(image, do_resize=False, do_center_crop=False, return_tensors="pt")["pixel_values"][0]
+        return prepared[:, 16, 16].double()
+
+    offset = shown(0, 0, 0)
+    matrix = torch.stack([(shown(*pixel) - offset) / 255 for pixel in np.eye(3, dtype=int) * 255])
+    return matrix.float(), offset.float()
 
 
 def image_classifier(classes: int, image_size: int, model: str, revision: str = "main") -> ImageClassifier:
@@ -58,7 +71,7 @@ def image_classifier(classes: int, image_size: int, model: str, revision: str = 
         classifier = AutoModelForImageClassification.from_pretrained(
             model, revision=revision, num_labels=classes, ignore_mismatched_sizes=True, use_safetensors=True
         )
-        processor = AutoImageProcessor.from_pretrained(model, revision=revision)
+        prepared = pixel_map(AutoImageProcessor.from_pretrained(model, revision=revision))
     except Exception as error:  # transformers raises all kinds for what is missing
         text = " ".join(str(error).split())[:400]
         bring = (
@@ -81,10 +94,7 @@ def image_classifier(classes: int, image_size: int, model: str, revision: str = 
             raise EnvironmentProblem(
                 f"model = {model!r} takes images of {own} px only: set teacher.image_size = {own}."
             )
-    scale = processor.rescale_factor if getattr(processor, "do_rescale", True) else 1.0
-    normalises = getattr(processor, "do_normalize", True)
-    mean, deviation = (processor.image_mean, processor.image_std) if normalises else ([0.0] * 3, [1.0] * 3)
-    return ImageClassifier(classifier, scale, list(mean), list(deviation), options)
+    return ImageClassifier(classifier, *prepared, options)
 
 
 def _has_positions(classifier: Any) -> bool:
