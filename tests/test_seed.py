@@ -47,6 +47,15 @@ def test_a_recipe_says_its_command_its_cost_and_whether_its_figures_are_measured
     assert load_recipe(file).data["train"]["batch_size"] % 4 == 0
 
 
+def test_bits_own_rule_as_the_page_has_it_is_valid(tmp_path):
+    [block] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    rest = 'schema_version = 1\nname = "bit"\n[dataset]\nname = "digits"\n[student]\nname = "cnn"\n[loss]\nname = "kd"\n[train]\nepochs = 1\n'
+    (tmp_path / "bit.toml").write_text(rest + block)
+    teacher = load_recipe(tmp_path / "bit.toml").data["teacher"]
+    assert teacher["weights"] == "imagenet21k" and teacher["train"]["schedule"] == {"name": "bit_hyperrule"}
+    assert teacher["train"]["optimizer"]["weight_decay"] == 0
+
+
 def test_figures_that_the_page_calls_measured_are_those_of_the_committed_reports():
     for name in ("fashion_mnist_mobilenet_v3", "fashion_mnist_lite0"):
         report = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
