@@ -49,7 +49,9 @@ def test_a_recipe_says_its_command_its_cost_and_whether_its_figures_are_measured
 
 def test_bits_own_rule_as_the_page_has_it_is_valid(tmp_path):
     [block] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    rest = 'schema_version = 1\nname = "bit"\n[dataset]\nname = "digits"\n[student]\nname = "cnn"\n[loss]\nname = "kd"\n[train]\nepochs = 1\n'
+    tables = {"dataset": "digits", "student": "cnn", "loss": "kd"}
+    rest = "".join(f'[{table}]\nname = "{name}"\n' for table, name in tables.items())
+    rest = f'schema_version = 1\nname = "bit"\n{rest}[train]\nepochs = 1\n'
     (tmp_path / "bit.toml").write_text(rest + block)
     teacher = load_recipe(tmp_path / "bit.toml").data["teacher"]
     assert teacher["weights"] == "imagenet21k" and teacher["train"]["schedule"] == {"name": "bit_hyperrule"}
