@@ -140,6 +140,13 @@ def test_missing_misshapen_and_left_over_arrays_are_named(reference, tmp_path):
     assert "no layer takes resnet/block9/unit01/a/group_norm/gamma" in message
 
 
+def test_a_file_without_its_first_array_is_still_known(reference, tmp_path):
+    arrays = layouts(reference)["hf"]
+    del arrays["bit.embedder.convolution.weight"]
+    message = refused(bit.bit(7, 64, SMALL), save(arrays, tmp_path, "hf"))
+    assert "read as Hugging Face's layout" in message and "bit.embedder.convolution.weight is missing" in message
+
+
 def test_a_head_without_its_bias_is_named(reference, tmp_path):
     arrays = layouts(reference)["timm"]
     del arrays["head.fc.bias"]

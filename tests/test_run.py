@@ -41,9 +41,11 @@ def small(*more):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One finished small run: its folder and report."""
+    """One finished small run: its folder and report. It found no teacher: the home beside it was its own."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    return folder, kdrecipes.run(small(), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDRECIPES_HOME", str(folder.parent / "home"))
+        return folder, kdrecipes.run(small(), folder)
 
 
 def student_arrays(folder, label):
@@ -216,8 +218,9 @@ def test_finished_run_prints_its_report_again_without_training(finished, monkeyp
     assert kdrecipes.run(small(), folder) == report
 
 
-def test_same_recipe_gives_the_same_result(finished, tmp_path):
+def test_same_recipe_gives_the_same_result(finished, tmp_path, monkeypatch):
     folder, report = finished
+    monkeypatch.setenv("KDRECIPES_HOME", str(folder.parent / "home"))
     again = kdrecipes.run(small(), tmp_path / "again")
     for label in ("baseline-0", "kd-0"):
         for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "again", label), strict=True):

@@ -101,12 +101,12 @@ class Layout(NamedTuple):
     """How a file names its arrays and orders their axes.
 
     Attributes:
-        stem, unit_conv, unit_norm, proj, norm, head: names, where {b} is the block from 1, {u} the unit from 1, {p} its
-            part, and {s}, {l} both from 0; without the last part of the name.
-        parts: the three parts of a unit.
-        kernel: the convolutions' axes in Keras' order.
-        scale, offset: the last part of a normalisation's two names, "/gamma"; of the others, `weight` and `bias`.
-        head_kernel: the axes of the head's kernel in Keras' order.
+        stem, conv, unit_norm, proj, norm, head: names without their ends, where {b} is the block and {u} the unit,
+            both from 1, {s} and {l} the same from 0, and {p} the part of the unit.
+        parts: what {p} is for the three parts.
+        kernel, head_kernel: the axes that bring a convolution's kernel, and the head's, to Keras' order.
+        weight, bias: the ends of the names of convolutions and of the head.
+        scale, offset: those of normalisations.
     """
 
     stem: str
@@ -197,10 +197,10 @@ def load_weights(model: keras.Model, size: Size, path: Path, sha256: str | None 
             "file that Keras saved."
         )
     arrays = {_plain(name): array for name, array in read_arrays(path).items()}
-    known, layout = next(
-        ((k, la) for k, la in LAYOUTS.items() if la.stem + la.weight in arrays), (None, LAYOUTS["Google's"])
-    )
-    if known is None:
+    sources = {known: list(_sources(model, size, layout)) for known, layout in LAYOUTS.items()}
+    known = max(LAYOUTS, key=lambda known: sum(source.name in arrays for source in sources[known]))
+    layout = LAYOUTS[known]
+    if not any(source.name in arrays for source in sources[known]):
         some = ", ".join(sorted(arrays)[:3]) or "none"
         raise EnvironmentProblem(
             f"weights = {str(path)!r}: holds no BiT network: its stem would be named "
@@ -208,10 +208,11 @@ def load_weights(model: keras.Model, size: Size, path: Path, sha256: str | None 
         )
     head = [layout.head + layout.weight, layout.head + layout.bias]
     wanted = model.get_layer("logits").units
-    width = {arrays[name].shape[_head_axis(layout, name)] for name in head if name in arrays}
-    unused = head if width and wanted not in width else []
+    shapes = {name: arrays[name].shape for name in head if name in arrays}
+    widths = {n for name, shape in shapes.items() for n in shape[_head_axis(layout, name) :][:1]}
+    unused = head if widths and wanted not in widths else []
     load_arrays(
-        [source for source in _sources(model, size, layout) if source.name not in unused],
+        [source for source in sources[known] if source.name not in unused],
         arrays,
         unused,
         f"weights = {str(path)!r}, read as {known} layout, does not fit {model.name}",
