@@ -88,6 +88,9 @@ def _continue(url: str, part: Path) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416 or not start:  # 416: the file ends where ours does, or before
             raise
+        if error.headers.get("Content-Range") == f"bytes */{start}":  # all of it, cut off before it was checked
+            _check_md5(part, error.headers)
+            return
         part.unlink()
         _continue(url, part)
         return
@@ -105,7 +108,12 @@ def _continue(url: str, part: Path) -> None:
     received = part.stat().st_size
     if total is not None and received != total:
         raise http.client.HTTPException(f"the connection ended after {received:,} of {total:,} bytes")
-    for line in answer.headers.get_all("x-goog-hash") or []:
+    _check_md5(part, answer.headers)
+
+
+def _check_md5(part: Path, headers: http.client.HTTPMessage) -> None:
+    """Throw away what differs from the md5 that Google's storage sends along."""
+    for line in headers.get_all("x-goog-hash") or []:
         kind, _, value = line.partition("=")
         if kind == "md5" and base64.b64encode(_md5(part)).decode() != value:
             part.unlink()

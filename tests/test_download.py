@@ -31,8 +31,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server, asked = self.server, self.headers["Range"]
         server.ranges.append(asked)
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and server.resumes else 0
-        if self.path != "/model.npz" or start >= len(CONTENT):
-            self.send_error(404 if self.path != "/model.npz" else 416)
+        if self.path != "/model.npz":
+            self.send_error(404)
+            return
+        if start >= len(CONTENT):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.send_header("Content-Length", "0")
+            self.send_header("x-goog-hash", f"md5={base64.b64encode(server.md5).decode()}")
+            self.end_headers()
             return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
@@ -81,6 +88,16 @@ def test_half_a_download_is_continued(server, tmp_path, resumes):
 def test_what_is_too_long_to_be_its_beginning_is_thrown_away(server, tmp_path):
     (tmp_path / "model.npz.part").write_bytes(CONTENT + b"more")
     assert fetch(server.url, SHA256, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_whole_download_that_was_not_yet_named_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "model.npz.part").write_bytes(CONTENT)
+    assert fetch(server.url, SHA256, tmp_path).read_bytes() == CONTENT
+    assert server.ranges == ["bytes=10240-"]
+    (tmp_path / "model.npz").unlink()
+    (tmp_path / "model.npz.part").write_bytes(CONTENT[::-1])
+    with pytest.raises(EnvironmentProblem, match="md5"):
+        fetch(server.url, None, tmp_path)
 
 
 def test_a_wrong_beginning_does_not_pass_the_md5(server, tmp_path):
