@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email.message
 import hashlib
 import http.client
 import os
@@ -111,7 +112,7 @@ def _continue(url: str, part: Path) -> None:
     _check_md5(part, answer.headers)
 
 
-def _check_md5(part: Path, headers: http.client.HTTPMessage) -> None:
+def _check_md5(part: Path, headers: email.message.Message) -> None:
     """Throw away what differs from the md5 that Google's storage sends along."""
     for line in headers.get_all("x-goog-hash") or []:
         kind, _, value = line.partition("=")
