@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.contract import recipe_options
-from kdrecipes.errors import EnvironmentProblem, RecipeError
+from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
+from kdrecipes.inheritance import Places, origins, read_merged, rebase
 from kdrecipes.positions import Path as KeyPath
-from kdrecipes.reading import override, parse, read
+from kdrecipes.reading import override
 from kdrecipes.registry import Registry, load_registry
 from kdrecipes.structure import component_tables, definition, parse_requirement, run_keys, show, structure_schema
 from kdrecipes.validation import Checker
@@ -35,6 +36,8 @@ class Recipe:
         overrides: the `--set` texts, in order.
         fingerprint: sha256 (hex) of the resolved form without `name`, `description` and callbacks.
         registry: the components it was validated against.
+        origins: where each key that is written came from, `base.toml:7` or `--set train.epochs=1`; what is not in it
+            is a default.
     """
 
     data: Mapping[str, Any]
@@ -44,6 +47,7 @@ class Recipe:
     overrides: tuple[str, ...]
     fingerprint: str
     registry: Registry = field(repr=False)
+    origins: Mapping[KeyPath, str] = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -65,7 +69,7 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Iterable[str | Path] = ()) -> Recipe:
-    """Read, validate and resolve a recipe.
+    """Read a recipe and what it extends, validate and resolve it.
 
     Args:
         path: a `.toml` or `.json` file, or the name of a packaged recipe such as `"digits"`.
@@ -80,9 +84,11 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         EnvironmentProblem: when a plugin that the recipe requires is missing or broken.
     """
     registry = load_registry(tuple(Path(plugin).resolve() for plugin in plugins))
-    file, folder, text = read(str(path))
-    data, places = parse(text, file)
+    file, folder, text, data, places = read_merged(str(path))
     overridden = override(data, overrides)
+    if "extends" in data:  # what the file extends is merged; a command can't do that
+        rule = "can't be set by a command: write it into a recipe file"
+        raise RecipeError([Problem(f"--set {overridden[('extends',)]}", 0, 0, "extends", rule)])
     checker = Checker(data, places, file, registry, overridden)
     _unrepresentable(data, checker)
     problems = checker.check()
@@ -99,8 +105,10 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         index, text, error = broken[0]
         where = checker.place(("requires", index))
         raise EnvironmentProblem(f"{where}  requires  the recipe needs {text}, which could not be loaded: {error}.")
+    _rebase_paths(data, places, folder, overridden, registry)
     resolved = resolve(data, registry)
-    return Recipe(resolved, text, str(path), folder, tuple(overrides), fingerprint(resolved), registry)
+    written = origins(places, overridden)
+    return Recipe(resolved, text, str(path), folder, tuple(overrides), fingerprint(resolved), registry, written)
 
 
 def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
@@ -140,6 +148,19 @@ def _is_path(schema: Mapping[str, Any], value: str) -> bool:
     if any(value in b.get("enum", ()) or ("pattern" in b and re.search(b["pattern"], value)) for b in branches):
         return False
     return any(b.get("format") == "path" for b in branches)
+
+
+def _rebase_paths(
+    data: dict[str, Any], places: Places, folder: Path, overridden: Mapping[KeyPath, str], registry: Registry
+) -> None:
+    """Paths that a parent in another folder wrote, made relative to the recipe's own."""
+    for path, _, kind, table in component_tables(data):
+        declared = registry.components[kind, table["name"]][0].options.get("properties", {})
+        for key, value in table.items():
+            place = places.get((*path, key))
+            over = any((*path, key)[:depth] in overridden for depth in range(1, len(path) + 2))
+            if place and not over and isinstance(value, str) and key in declared and _is_path(declared[key], value):
+                table[key] = rebase(value, place, folder)
 
 
 def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

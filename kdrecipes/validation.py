@@ -14,7 +14,8 @@ from jsonschema.exceptions import ValidationError
 from kdrecipes import relations
 from kdrecipes.contract import PASSED_BY_RUN, recipe_options
 from kdrecipes.errors import EnvironmentProblem, Problem, one_line
-from kdrecipes.positions import Path, Positions, printable, show_path
+from kdrecipes.inheritance import Places
+from kdrecipes.positions import Path, printable, show_path
 from kdrecipes.registry import Registry, nearest, not_loaded
 from kdrecipes.structure import (
     CLOSED_LISTS,
@@ -39,8 +40,8 @@ class Checker:
     it is not reported on top of the misspelling.
     """
 
-    def __init__(self, data: Data, positions: Positions, file: str, registry: Registry, overrides: dict[Path, str]):
-        self.data, self.positions, self.file, self.registry, self.overrides = data, positions, file, registry, overrides
+    def __init__(self, data: Data, places: Places, file: str, registry: Registry, overrides: dict[Path, str]):
+        self.data, self.places, self.file, self.registry, self.overrides = data, places, file, registry, overrides
         self.problems: list[Problem] = []
         self.missing: list[tuple[Path, Data]] = []
         self.meant: set[Path] = set()  # what misspelled keys were meant to be
@@ -58,7 +59,7 @@ class Checker:
         for path, schema in self.missing:
             if path not in self.meant:
                 self.report(path, self.missing_rule(path, schema))
-        return sorted(self.problems, key=lambda p: (p.line or 10**9, p.column))
+        return sorted(self.problems, key=lambda p: (p.file != self.file, p.line or 10**9, p.column))
 
     def get(self, path: Path) -> Any:
         value: Any = self.data
@@ -80,12 +81,12 @@ class Checker:
             if path[:depth] in self.overrides:
                 option = f"--set {self.overrides[path[:depth]]}"
                 return Problem(printable(option), 0, 0, show_path(path), rule, received, suggestion)
-        line, column = 1, 1
+        file, line, column = self.file, 1, 1
         for depth in range(len(path), 0, -1):
-            if path[:depth] in self.positions:
-                line, column = self.positions[path[:depth]]
+            if path[:depth] in self.places:
+                file, line, column, _ = self.places[path[:depth]]
                 break
-        return Problem(self.file, line, column, show_path(path), rule, received, suggestion)
+        return Problem(file, line, column, show_path(path), rule, received, suggestion)
 
     def report(self, path: Path, rule: str, received: str = "", suggestion: str = "") -> None:
         """Add a problem at `path`, unless there is one; a path that is not in the file points at its table."""
@@ -175,6 +176,8 @@ class Checker:
                 return f"missing key; it is {one_of(list(definition(CLOSED_LISTS[str(path[-2])])))}"
             if path[0] in _TOPICS:
                 return f"missing key; `kdrecipes list {_TOPICS[str(path[0])]}` shows what it can be"
+        if path == ("name",) and ("extends",) in self.places:
+            return "missing key: a recipe that extends another has a name of its own"
         return "missing key"
 
     def unknown_key(self, path: Path, known: list[str]) -> None:

@@ -68,15 +68,15 @@ def test_everything_uses_every_key(monkeypatch):
         note("root", data)
         for table in ("dataset", "teacher", "student", "loss", "train", "compare"):
             note(table, data.get(table, {}))
-        note("views", data["dataset"].get("views", {}))
+        note("views", data.get("dataset", {}).get("views", {}))
         for table in ("random_resized_crop", "random_erasing"):
-            note(table, data["dataset"].get("views", {}).get(table, {}))
+            note(table, data.get("dataset", {}).get("views", {}).get(table, {}))
         note("teacher_train", data.get("teacher", {}).get("train", {}))
         for term in [*data.get("loss", {}).get("terms", []), data.get("loss", {})]:
             note("term", term)
         for callback in data.get("callbacks", []):
             note("callback", callback)
-        for train in (data["train"], data.get("teacher", {}).get("train", {})):
+        for train in (data.get("train", {}), data.get("teacher", {}).get("train", {})):
             for group in ("optimizer", "schedule"):
                 if group in train:
                     note(train[group]["name"], train[group])

@@ -1,0 +1,127 @@
+"""`extends`: one parent recipe, merged before validation, and the file that every key came from."""
+
+from __future__ import annotations
+
+import json
+import os.path
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from kdrecipes.errors import Problem, RecipeError
+from kdrecipes.positions import Path as KeyPath
+from kdrecipes.reading import parse, read
+from kdrecipes.structure import CLOSED_LISTS, Data, definition, run_keys, show
+
+# What names a recipe is never another's.
+_OWN = ("$schema", "extends", "name", "description")
+
+
+class Place(NamedTuple):
+    """Where a key is written; `folder` is what paths in that file are relative to."""
+
+    file: str
+    line: int
+    column: int
+    folder: Path
+
+
+Places = Mapping[KeyPath, Place]
+
+
+class Source(NamedTuple):
+    """A recipe file with what it inherits: its display name, folder and text, the merged data and their places."""
+
+    file: str
+    folder: Path
+    text: str
+    data: Data
+    places: Places
+
+
+def read_merged(path: str) -> Source:
+    """Read a recipe and the parents that it names with `extends`.
+
+    Args:
+        path: a file, or the name of a packaged recipe.
+
+    Raises:
+        RecipeError: when a file can't be read or parsed, or extends itself; a parent that can't be read is told in the
+            place that names it.
+    """
+    return _with_parents(*read(path), ())
+
+
+def _with_parents(file: str, folder: Path, text: str, children: tuple[Path, ...]) -> Source:
+    data, positions = parse(text, file)
+    places = {key: Place(file, line, column, folder) for key, (line, column) in positions.items()}
+    if "extends" not in data:
+        return Source(file, folder, text, data, places)
+    value, at = data["extends"], places[("extends",)]
+
+    def refuse(rule: str, suggestion: str = "") -> RecipeError:
+        return RecipeError([Problem(file, at.line, at.column, "extends", rule, show(value), suggestion)])
+
+    if not isinstance(value, str) or not value:
+        raise refuse("must be the path of another recipe, or the name of a packaged one")
+    packaged = not os.path.splitext(value)[1]
+    beside = os.path.dirname(file) if Path(file).parent.resolve() == folder else str(folder)
+    try:
+        found = read(value if packaged else os.path.normpath(os.path.join(beside, os.path.expanduser(value))))
+    except RecipeError as error:
+        (problem,) = error.problems
+        meant = json.loads(problem.suggestion or '""')
+        raise refuse(
+            problem.rule, show(meant if packaged else os.path.relpath(meant, beside)) if meant else ""
+        ) from None
+    files = (*children, folder / Path(file).name)
+    if found[1] / Path(found[0]).name in files:
+        raise refuse(f"goes in a circle: {' → '.join([*(f.name for f in files), Path(found[0]).name])}")
+    above = _with_parents(*found, files)
+    inherited: list[KeyPath] = []
+    merged = _merge({key: part for key, part in above.data.items() if key not in _OWN}, data, (), inherited)
+    del merged["extends"]
+    kept = {key: place for key, place in above.places.items() if any(key[: len(i)] == i for i in inherited)}
+    return Source(file, folder, text, merged, kept | places)
+
+
+def _merge(parent: Data, child: Data, path: KeyPath, inherited: list[KeyPath]) -> Data:
+    """`child` over `parent`, key by key; the paths that come from the parent are added to `inherited`."""
+    merged: Data = {}
+    for key, value in _kept(parent, child, path).items():
+        if key not in child:
+            merged[key] = value
+            inherited.append((*path, key))
+    for key, value in child.items():
+        both = isinstance(value, dict) and isinstance(parent.get(key), dict)
+        merged[key] = _merge(parent[key], value, (*path, key), inherited) if both else value
+    return merged
+
+
+def _kept(parent: Data, child: Data, path: KeyPath) -> Data:
+    """What of a parent's table stands beside the child's: of a table that names another thing, not its options."""
+    if path == ("loss",) and ("terms" in child or child.get("name", parent.get("name")) != parent.get("name")):
+        kept = set(definition("loss")["properties"]) - {"terms"}
+    elif "name" not in child or child["name"] == parent.get("name"):
+        return parent
+    elif path in (("dataset",), ("teacher",), ("student",)):
+        kept = set(run_keys(str(path[0])))
+    elif path and path[-1] in CLOSED_LISTS:
+        kept = set()
+    else:
+        return parent
+    return {key: value for key, value in parent.items() if key in kept}
+
+
+def rebase(value: str, place: Place, folder: Path) -> str:
+    """A relative path that was written in another folder's recipe, as it would be written in `folder`'s."""
+    expanded = os.path.expanduser(value)
+    if place.folder == folder or os.path.isabs(expanded):
+        return value
+    return os.path.relpath(place.folder / expanded, folder)
+
+
+def origins(places: Places, overrides: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
+    """Where each written key came from, as a person reads it: `base.toml:7`, `--set train.epochs=1`."""
+    written = {key: f"{place.file}:{place.line}" for key, place in places.items()}
+    return written | {key: f"--set {text}" for key, text in overrides.items()}
