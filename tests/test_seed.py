@@ -59,7 +59,7 @@ def test_bits_own_rule_as_the_page_has_it_is_valid(tmp_path):
 
 
 def test_figures_that_the_page_calls_measured_are_those_of_the_committed_reports():
-    for name in ("fashion_mnist_mobilenet_v3", "fashion_mnist_lite0"):
+    for name in ("seed_fashion_mnist_put_right", "fashion_mnist_mobilenet_v3", "fashion_mnist_lite0"):
         report = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
         gain = report["comparison"]["kd_minus_baseline"]
         shown = [report["teacher"]["test_accuracy"], *(arm["test_accuracy"] for arm in report["arms"])]
