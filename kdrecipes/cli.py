@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdrecipes.errors import KDRecipesError, Preempted, Problem, RecipeError, UsageError
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Preempted, RecipeError, UsageError
 
 app = typer.Typer(
     name="kdrecipes",
@@ -27,6 +27,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 PluginOption = Annotated[
     list[Path], typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin; repeatable.")
 ]
+
+
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key (TOML), e.g. train.epochs=1.")
+]
+
+
+class Form(StrEnum):
+    """How `kdrecipes validate` prints problems."""
+
+    text = "text"
+    github = "github"
 
 
 class Topic(StrEnum):
@@ -68,9 +80,7 @@ def _root(
 def run(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe such as `digits`.")],
     out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/<name>.")] = None,
-    overrides: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key (TOML), e.g. train.epochs=1.")
-    ] = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    overrides: SetOption = [],  # noqa: B006 (typer reads the default, nobody changes it)
     plugin: PluginOption = [],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in a folder that holds a run.")] = False,
@@ -103,47 +113,43 @@ def run(
 @app.command()
 def validate(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Recipe files, folders of them, or names.")],
+    overrides: SetOption = [],  # noqa: B006 (typer reads the default, nobody changes it)
     plugin: PluginOption = [],  # noqa: B006
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Also build the models and take two steps on black images; imports torch.")
+    ] = False,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="For --dry-run: how many classes, where the data are not at hand.")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the effective recipe, each value with where it came from.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say which package provides each component that is named.")
+    ] = False,
+    form: Annotated[
+        Form, typer.Option("--format", help="text, or github: annotations of lines in a pull request.")
+    ] = Form.text,
     as_json: JsonOption = False,
 ) -> None:
-    """Check recipes without training or importing torch; every problem is reported at once."""
-    from kdrecipes.errors import EnvironmentProblem
-    from kdrecipes.recipe import load_recipe
+    """Check recipes without training or importing torch; every problem is reported at once.
 
-    results: list[dict[str, Any]] = []
-    code = 0
-    for file in _recipe_files(paths):
-        try:
-            recipe = load_recipe(file, plugins=plugin)
-            results.append({"file": file, "ok": True, "recipe_sha256": recipe.fingerprint, "problems": []})
-            text = f"{file}  ok"
-        except RecipeError as error:
-            results.append(
-                {"file": file, "ok": False, "recipe_sha256": None, "problems": [p.asdict() for p in error.problems]}
-            )
-            text, code = str(error), error.exit_code
-        except EnvironmentProblem as error:
-            problem = Problem(file, 0, 0, "", str(error)).asdict()
-            results.append({"file": file, "ok": False, "recipe_sha256": None, "problems": [problem]})
-            text, code = str(error), code or error.exit_code
+    Example:  kdrecipes validate recipes/ --format github
+    """
+    from kdrecipes.checks import check_file, recipe_files, result_json, result_text
+
+    if classes is not None and not dry_run:
+        raise UsageError("--classes says something to --dry-run only.")
+    results = []
+    for file in recipe_files(paths):
+        result = check_file(file, overrides, plugin, dry=dry_run, classes=classes)
+        results.append(result)
         if not as_json:
-            typer.echo(text, err=not results[-1]["ok"])
+            typer.echo(result_text(result, form, show=show, verbose=verbose), err=not result.ok and form is Form.text)
+    code = min((result.exit_code for result in results), key=[2, 3, 1, 0].index)  # a faulty recipe before all else
     if as_json:
-        _print_json({"ok": code == 0, "files": results})
+        _print_json({"ok": code == 0, "files": [result_json(result, show=show) for result in results]})
     raise typer.Exit(code)
-
-
-def _recipe_files(paths: list[str]) -> list[str]:
-    files: list[str] = []
-    for path in paths:
-        if not Path(path).is_dir():
-            files.append(path)
-            continue
-        inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix in (".toml", ".json") and p.is_file())
-        if not inside:
-            raise UsageError(f"{path}: no .toml or .json file in this folder.")
-        files += inside
-    return files
 
 
 @app.command("list")
@@ -279,7 +285,6 @@ def cache_clear(
     Example:  kdrecipes cache clear outputs
     """
     from kdrecipes.cache import entries, remove, select
-    from kdrecipes.errors import EnvironmentProblem
     from kdrecipes.home import readable_bytes
 
     if not names:
@@ -326,7 +331,8 @@ def main() -> None:
     except (KDRecipesError, Preempted) as error:
         typer.echo(str(error), err=True)
         if "--json" in sys.argv[1:]:
-            problems = [problem.asdict() for problem in error.problems] if isinstance(error, RecipeError) else []
+            told = error.problems if isinstance(error, RecipeError | EnvironmentProblem) else []
+            problems = [problem.asdict() for problem in told]
             _print_json({"ok": False, "error": str(error), "problems": problems})
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

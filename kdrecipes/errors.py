@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,9 +24,16 @@ class UsageError(KDRecipesError):
 
 
 class EnvironmentProblem(KDRecipesError):
-    """Something outside the recipe is missing or broken: a package, a plugin, data, the disk (exit code 3)."""
+    """Something outside the recipe is missing or broken: a package, a plugin, data, the disk (exit code 3).
+
+    `problems` names the places in a recipe that ask for it, where there are any.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()):
+        super().__init__(message)
+        self.problems = list(problems)
 
 
 class Preempted(BaseException):

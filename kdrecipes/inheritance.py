@@ -6,7 +6,7 @@ import json
 import os.path
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kdrecipes.errors import Problem, RecipeError
 from kdrecipes.positions import Path as KeyPath
@@ -121,7 +121,19 @@ def rebase(value: str, place: Place, folder: Path) -> str:
     return os.path.relpath(place.folder / expanded, folder)
 
 
-def origins(places: Places, overrides: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
-    """Where each written key came from, as a person reads it: `base.toml:7`, `--set train.epochs=1`."""
-    written = {key: f"{place.file}:{place.line}" for key, place in places.items()}
-    return written | {key: f"--set {text}" for key, text in overrides.items()}
+def origins(data: Data, places: Places, overrides: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
+    """Where each key of `data` came from, as a person reads it: `base.toml:7`, `--set train.epochs=1`."""
+    found: dict[KeyPath, str] = {}
+
+    def walk(value: Any, path: KeyPath, command: str) -> None:
+        command = f"--set {overrides[path]}" if path in overrides else command
+        if command or path in places:
+            found[path] = command or f"{places[path].file}:{places[path].line}"
+        for key, part in (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        ):
+            # A table that an override only began holds its children's overrides; one that it wrote is all its own.
+            walk(part, (*path, key), command)
+
+    walk(data, (), "")
+    return found

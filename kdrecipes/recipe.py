@@ -99,15 +99,12 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         problems = [p for p in problems if "no installed plugin provides" not in p.rule]
     if problems:
         raise RecipeError(problems)
-    if missing:
-        raise EnvironmentProblem(_requirement_message(checker, missing))
-    if broken:
-        index, text, error = broken[0]
-        where = checker.place(("requires", index))
-        raise EnvironmentProblem(f"{where}  requires  the recipe needs {text}, which could not be loaded: {error}.")
+    for index, rule in [(missing[0][0], _requirement_rule(missing))] if missing else broken[:1]:
+        problem = checker.problem(("requires", index), rule)
+        raise EnvironmentProblem(str(problem), [problem])
     _rebase_paths(data, places, folder, overridden, registry)
+    written = origins(data, places, overridden)
     resolved = resolve(data, registry)
-    written = origins(places, overridden)
     return Recipe(resolved, text, str(path), folder, tuple(overrides), fingerprint(resolved), registry, written)
 
 
@@ -157,10 +154,10 @@ def _rebase_paths(
     for path, _, kind, table in component_tables(data):
         declared = registry.components[kind, table["name"]][0].options.get("properties", {})
         for key, value in table.items():
-            place = places.get((*path, key))
-            over = any((*path, key)[:depth] in overridden for depth in range(1, len(path) + 2))
-            if place and not over and isinstance(value, str) and key in declared and _is_path(declared[key], value):
-                table[key] = rebase(value, place, folder)
+            by_command = any((*path, key)[:depth] in overridden for depth in range(len(path) + 2))
+            written = isinstance(value, str) and key in declared and _is_path(declared[key], value)
+            if written and not by_command and (*path, key) in places:
+                table[key] = rebase(value, places[(*path, key)], folder)
 
 
 def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,21 +246,19 @@ def _missing_requirements(requires: Any) -> list[tuple[int, str, str]]:
     return missing
 
 
-def _broken_requirements(requires: Any, registry: Registry) -> list[tuple[int, str, str]]:
-    """The required distributions whose plugins failed to load: (index, requirement, error)."""
+def _broken_requirements(requires: Any, registry: Registry) -> list[tuple[int, str]]:
+    """The required distributions whose plugins failed to load: (index, what to say)."""
     broken = {re.sub("[-_.]+", "-", p.provider.distribution).lower(): p.error for p in registry.broken}
     found = []
     for index, text in enumerate(requires if isinstance(requires, list) else []):
         requirement = parse_requirement(text)
         name = re.sub("[-_.]+", "-", requirement.name).lower() if requirement else ""
         if name in broken:
-            found.append((index, text, broken[name]))
+            found.append((index, f"the recipe needs {text}, which could not be loaded: {broken[name]}"))
     return found
 
 
-def _requirement_message(checker: Checker, missing: list[tuple[int, str, str]]) -> str:
+def _requirement_rule(missing: list[tuple[int, str, str]]) -> str:
     found = "; ".join(f"{text} ({f'{old} is installed' if old else 'not installed'})" for _, text, old in missing)
     install = " ".join(f"'{text}'" if set(text) & set("<>=~! []") else text for _, text, _ in missing)
-    where = checker.place(("requires", missing[0][0]))
-    rule = f"the recipe needs {found}. Install with:  pip install {install}"
-    return f"{where}  requires  {rule}"
+    return f"the recipe needs {found}; install with `pip install {install}`"

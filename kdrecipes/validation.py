@@ -72,11 +72,8 @@ class Checker:
         parent = self.get(path[:-1])
         return path in self.meant or (isinstance(parent, dict) and path[-1] in parent)
 
-    def place(self, path: Path) -> str:
-        """`file:line:column` of `path`, or the `--set` that wrote it; what is not there: of the table it belongs in."""
-        return str(self.problem(path, "")).partition("  ")[0]
-
     def problem(self, path: Path, rule: str, received: str = "", suggestion: str = "") -> Problem:
+        """A problem in the place of `path`, or of the `--set` that wrote it; what is not there: of its table."""
         for depth in range(len(path), 0, -1):
             if path[:depth] in self.overrides:
                 option = f"--set {self.overrides[path[:depth]]}"

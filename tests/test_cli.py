@@ -27,20 +27,6 @@ FOLDER = Path(__file__).parent / "recipes"
 pytestmark = pytest.mark.usefixtures("built_ins")
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """`call("list", "models")` → exit code, stdout, stderr, through the entry point that the script uses."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kdrecipes", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        return caught.value.code or 0, captured.out, captured.err  # type: ignore[return-value]
-
-    return call
-
-
 def test_the_verbs_and_flags_are_frozen():
     """Whoever adds a verb or a flag adds it here, on purpose."""
     import typer.main
@@ -54,7 +40,17 @@ def test_the_verbs_and_flags_are_frozen():
     }
     assert surface == {
         "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
-        "validate": ["--json", "--plugin", "paths"],
+        "validate": [
+            "--classes",
+            "--dry-run",
+            "--format",
+            "--json",
+            "--plugin",
+            "--set",
+            "--show",
+            "--verbose",
+            "paths",
+        ],
         "list": ["--json", "--plugin", "topic"],
         "schema": ["--json", "--out", "--plugin"],
         "cache list": ["--json"],
@@ -127,8 +123,12 @@ def test_validate_json(call, monkeypatch):
     result = json.loads(out)
     assert (code, err) == (2, "")
     assert list(result) == ["ok", "files"] and result["ok"] is False
-    assert [set(entry) for entry in result["files"]] == [{"file", "ok", "recipe_sha256", "problems"}] * 3
+    assert [set(entry) for entry in result["files"]] == [{"file", "ok", "recipe_sha256", "problems", "components"}] * 3
     good, bad, missing = result["files"]
+    assert {(row["path"], row["name"], row["provider"]) for row in good.pop("components")} == {
+        ("dataset", "digits", "built-in"),
+        ("student", "cnn", "built-in"),
+    }
     assert good == {
         "file": files[0],
         "ok": True,
@@ -148,6 +148,7 @@ def test_validate_json(call, monkeypatch):
     ]
     assert set(missing["problems"][0]) == set(bad["problems"][0])
     assert "pip install 'kdrecipes-nowhere>=2'" in missing["problems"][0]["rule"]
+    assert (missing["problems"][0]["line"], missing["problems"][0]["path"]) == (3, "requires[1]")
     assert json.loads(call("validate", "--json", files[0])[1])["ok"] is True
 
 
@@ -265,7 +266,12 @@ def test_schema_is_draft_07_and_accepts_every_valid_recipe(editor_schema):
     Draft7Validator.check_schema(editor_schema)
     assert editor_schema["$schema"] == "http://json-schema.org/draft-07/schema#"
     validator = Draft7Validator(editor_schema)
-    for file in [*(FOLDER / "valid").iterdir(), ROOT / "recipes" / "digits.toml", ROOT / "recipes" / "digits.json"]:
+    for file in [
+        *(FOLDER / "valid").iterdir(),
+        *(FOLDER / "bases").iterdir(),
+        ROOT / "recipes" / "digits.toml",
+        ROOT / "recipes" / "digits.json",
+    ]:
         assert [error.message for error in validator.iter_errors(parsed(file))] == [], file.name
 
 

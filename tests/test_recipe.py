@@ -420,8 +420,8 @@ def test_a_missing_plugin_is_no_fault_of_the_recipe(load):
         load(text)
     assert caught.value.exit_code == 3
     assert str(caught.value).endswith(
-        "recipe.toml:1:13  requires  the recipe needs kdrecipes-nowhere>=2 (not installed). "
-        "Install with:  pip install 'kdrecipes-nowhere>=2'"
+        "recipe.toml:1:13  requires[0]  the recipe needs kdrecipes-nowhere>=2 (not installed); "
+        "install with `pip install 'kdrecipes-nowhere>=2'`."
     )
 
 
@@ -494,7 +494,7 @@ def test_any_edit_of_a_recipe_loads_or_says_what_is_wrong(tmp_path_factory, base
         assert len(paths) == len(set(paths)), "one problem for one path"
         assert error.problems == sorted(error.problems, key=lambda p: (p.line, p.column))
     except EnvironmentProblem as error:
-        assert "Install with:  pip install" in str(error)
+        assert "install with `pip install" in str(error)
     else:
         assert resolve(recipe.data, load_registry()) == recipe.data
         json.dumps(recipe.data, allow_nan=False)
@@ -516,4 +516,4 @@ def test_any_typo_in_a_toml_file_is_reported_inside_it(tmp_path_factory, at, cha
             assert 1 <= problem.line <= len(lines)
             assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1
     except EnvironmentProblem as error:
-        assert "Install with:  pip install" in str(error)
+        assert "install with `pip install" in str(error)

@@ -185,6 +185,8 @@ def _unpack_debian(limit: float) -> Path:
     return target / DEBIAN_FOLDER
 
 
+build.classes = lambda **_: len(CLASSES)  # type: ignore[attr-defined]
+
 COMPONENT = Component(
     kind="dataset",
     name="fashion_mnist",

@@ -65,7 +65,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     for key, text in written.items():
         bases.setdefault(parse_split(text)[0], key)
     # every source before any pixel: a misspelt split is told in seconds
-    sources = {name: _build_source(recipe, name, key) for name, key in bases.items()}
+    sources = {name: build_source(recipe, name, key) for name, key in bases.items()}
     stores = {name: _open_store(recipe, name, key, sources[name], progress) for name, key in bases.items()}
     labelled = {name: getattr(source, "labelled", True) for name, source in sources.items()}
     parts = {
@@ -102,7 +102,8 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     )
 
 
-def _build_source(recipe: Recipe, name: str, key: str) -> Any:
+def build_source(recipe: Recipe, name: str, key: str) -> Any:
+    """The source of the base split `name`, which the recipe's `dataset.<key>` asks for."""
     component, _ = recipe.registry.components["dataset", recipe.data["dataset"]["name"]]
     with _named(recipe, key):
         return component.build(split=name, **recipe.options(recipe.data["dataset"], "dataset"))

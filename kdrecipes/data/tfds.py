@@ -9,7 +9,7 @@ from typing import Any
 
 from kdrecipes.data.folder import decode
 from kdrecipes.data.source import SPLIT_OPTION, file_facts, missing_split
-from kdrecipes.data.tfds_prepare import last_line, prepare
+from kdrecipes.data.tfds_prepare import count_classes, last_line, prepare
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.home import digest
 from kdrecipes.hookspecs import Component
@@ -103,6 +103,13 @@ def build(
     except Exception as error:  # whatever TFDS meets in damaged or foreign files
         raise RunError(f"TensorFlow Datasets cannot read {builder!r} in {folder}: {last_line(error)}") from error
 
+
+def classes(builder: str, version: str | None = None, label_key: str = "label", **_: Any) -> int:
+    """How many classes the builder has, without its data."""
+    return count_classes(builder, version, label_key)
+
+
+build.classes = classes  # type: ignore[attr-defined]
 
 COMPONENT = Component(
     kind="dataset",

@@ -56,12 +56,27 @@ def prepare(builder: str, version: str | None = None, data_dir: str | None = Non
         prepared = find()
         if prepared is None:
             with locked(home() / "tfds" / ".locks" / digest(name, options)[:16]):  # of several processes one prepares
-                prepared = find() or _prepare_in_child({"name": name, "options": options}, limit)
+                print(f"preparing {name} with TensorFlow Datasets, once", file=sys.stderr, flush=True)
+                prepared = find() or Path(_in_child({"name": name, "options": options}, limit)["folder"])
         return _with_random_access(prepared)
     except KDRecipesError:
         raise
     except Exception as error:  # whatever TFDS meets in damaged or foreign files
         raise RunError(f"TensorFlow Datasets cannot read {name!r}: {last_line(error)}") from error
+
+
+def count_classes(builder: str, version: str | None, label_key: str) -> int:
+    """How many classes TFDS's own description of a builder names; nothing is downloaded or prepared.
+
+    Raises:
+        RunError: when there is no such builder, or it has no classes under `label_key`.
+        EnvironmentProblem: when TFDS cannot say.
+    """
+    name = f"{builder}:{version}" if version else builder
+    count = _in_child({"name": name, "options": {}, "label_key": label_key}, 120)["classes"]
+    if count is None:
+        raise RunError(f"dataset.label_key: {builder} has no ClassLabel feature {label_key!r}")
+    return count
 
 
 def last_line(error: BaseException) -> str:
@@ -76,8 +91,8 @@ def last_line(error: BaseException) -> str:
 # --- preparing, in a child process ------------------------------------------------------------------------------------
 
 
-def _prepare_in_child(request: dict[str, Any], limit: float | None) -> Path:
-    """Prepare a builder in a child process, so that TensorFlow, if installed, never enters this one."""
+def _in_child(request: dict[str, Any], limit: float | None) -> dict[str, Any]:
+    """Prepare or describe a builder in a child process, so that TensorFlow, if installed, never enters this one."""
     name = request["name"]
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
@@ -85,7 +100,6 @@ def _prepare_in_child(request: dict[str, Any], limit: float | None) -> Path:
         "CUDA_VISIBLE_DEVICES": "-1",  # TensorFlow would take the memory of every GPU that it sees
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    print(f"preparing {name} with TensorFlow Datasets, once", file=sys.stderr, flush=True)
     # -P: the working folder is no place for modules
     command = [sys.executable, "-P", "-c", "from kdrecipes.data.tfds_prepare import child; child()"]
     try:
@@ -99,8 +113,8 @@ def _prepare_in_child(request: dict[str, Any], limit: float | None) -> Path:
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         answer = {"error": f"the process ended with code {done.returncode}: {last}", "kind": "other"}
-    if "folder" in answer:
-        return Path(answer["folder"])
+    if "error" not in answer:
+        return answer
     if answer["kind"] == "unknown":
         raise RunError(f"TensorFlow Datasets has no builder {name!r}")
     if answer["kind"] == "tensorflow":
@@ -112,9 +126,10 @@ def _prepare_in_child(request: dict[str, Any], limit: float | None) -> Path:
 
 
 def child() -> None:
-    """What the child process does: prepare the builder that stdin names; the last line of stdout says how it went."""
+    """What the child process does: prepare the builder that stdin names, or, where a `label_key` is given, count its
+    classes; the last line of stdout says how it went."""
     request = json.load(sys.stdin)
-    answer = {}
+    answer: dict[str, Any] = {}
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     try:
         import tensorflow_datasets as tfds
@@ -124,8 +139,12 @@ def child() -> None:
         _bound_waiting()
         tfds.disable_progress_bar()
         builder = tfds.builder(request["name"], file_format="array_record", **request["options"])
-        builder.download_and_prepare()
-        answer["folder"] = str(builder.data_path)
+        if "label_key" in request:
+            label = dict(builder.info.features).get(request["label_key"])
+            answer["classes"] = getattr(label, "num_classes", None)
+        else:
+            builder.download_and_prepare()
+            answer["folder"] = str(builder.data_path)
     except Exception as error:
         answer = {"error": last_line(error), "kind": "other"}
         if type(error).__name__ == "DatasetNotFoundError":

@@ -1,0 +1,173 @@
+"""`kdrecipes validate` beyond the messages: origins, providers, annotations, dry runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdrecipes.checks import annotation
+from kdrecipes.effective import effective_toml, origins_of
+from kdrecipes.errors import Problem
+from kdrecipes.recipe import load_recipe
+
+FOLDER = Path(__file__).parent / "recipes"
+ROOT = FOLDER.parent.parent
+
+pytestmark = pytest.mark.usefixtures("built_ins")
+
+
+# ---- --show
+
+
+@pytest.mark.parametrize("file", sorted((FOLDER / "valid").iterdir()), ids=lambda file: file.name)
+def test_the_effective_recipe_is_the_same_recipe_in_full(file, tmp_path):
+    recipe = load_recipe(file)
+    shown = tmp_path / "shown.toml"
+    shown.write_text(effective_toml(recipe))
+    again = load_recipe(shown)
+    assert again.data == recipe.data and again.fingerprint == recipe.fingerprint
+    assert "default" not in origins_of(again).values(), "nothing is left out"
+
+
+def test_every_value_says_where_it_came_from(monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    text = effective_toml(load_recipe("valid/extends.toml", ["train.batch_size=64"]))
+    assert 'name = "extends"  # valid/extends.toml:3\n' in text
+    assert 'name = "cnn"  # bases/base.json:6\n' in text
+    assert "image_size = 16  # bases/base.json:5\n" in text
+    assert "batch_size = 64  # --set train.batch_size=64\n" in text
+    assert "label_smoothing = 0.0  # default\n" in text
+
+
+def test_what_the_teacher_takes_from_train_is_said():
+    recipe = load_recipe("digits", ["teacher.train.epochs=9"])
+    origins = origins_of(recipe)
+    assert origins["teacher.train.epochs"] == "--set teacher.train.epochs=9"
+    assert origins["teacher.train.batch_size"] == "as train.batch_size"
+    assert origins["teacher.train.optimizer.learning_rate"] == "as train.optimizer.learning_rate"
+    assert origins["teacher.train.precision"] == "default"
+    other = origins_of(load_recipe("digits", ['teacher.train.optimizer={name="sgd", learning_rate=1}']))
+    assert other["teacher.train.optimizer.weight_decay"] == "default", "of another optimizer nothing is taken"
+
+
+def test_a_table_that_a_command_wrote_is_its_own_and_what_it_lacks_is_default():
+    origins = origins_of(load_recipe("digits", ['student={name="cnn"}']))
+    assert origins["student.name"].startswith("--set student=") and origins["student.depth"] == "default"
+
+
+def test_text_that_toml_must_escape(tmp_path):
+    recipe = json.loads((ROOT / "recipes" / "digits.json").read_text())
+    recipe["description"] = 'a "quote"\n\\ \x7f é 😀'
+    (tmp_path / "odd.json").write_text(json.dumps(recipe))
+    (tmp_path / "shown.toml").write_text(effective_toml(load_recipe(tmp_path / "odd.json")))
+    assert load_recipe(tmp_path / "shown.toml").data["description"] == recipe["description"]
+
+
+def test_show_prints_toml(call, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    code, out, err = call("validate", "valid/extends.toml", "--show", "--verbose", "--set", "train.epochs=7")
+    assert (code, err) == (0, "")
+    assert out.startswith("# valid/extends.toml  ok\n#   dataset  dataset folder  [built-in]\n")
+    assert "epochs = 7  # --set train.epochs=7\n" in out
+    result = json.loads(call("validate", "valid/extends.toml", "--show", "--json")[1])["files"][0]
+    assert result["recipe"]["train"]["epochs"] == 2 and result["origins"]["train.epochs"] == "valid/extends.toml:15"
+
+
+# ---- --verbose, --format
+
+
+def test_verbose_says_which_package_provides_what(call):
+    assert call("validate", "digits", "--verbose")[1].splitlines() == [
+        "digits  ok",
+        "  dataset  dataset digits  [built-in]",
+        "  teacher  model cnn  [built-in]",
+        "  student  model cnn  [built-in]",
+        "  loss  loss kd  [built-in]",
+    ]
+
+
+def test_annotations_mark_the_line(call, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    code, out, err = call("validate", "valid/minimal.toml", "invalid/range_epochs.toml", "--format", "github")
+    assert (code, err) == (2, ""), "a workflow reads commands on stdout"
+    assert out.splitlines() == [
+        "valid/minimal.toml  ok",
+        "::error file=invalid/range_epochs.toml,line=11,col=1,title=kdrecipes::"
+        "train.epochs  must be at least 1. Received: 0",
+    ]
+    out = call("validate", "digits", "--set", "train.epochs=0", "--format", "github")[1]
+    assert out == "::error title=kdrecipes::train.epochs  must be at least 1. Received: 0\n"
+    assert call("validate", "digits", "--format", "gitlab")[0] == 2
+
+
+def test_annotations_escape_what_would_end_them():
+    problem = Problem("a,b:c%.toml", 1, 2, "x", "two\nlines: 5 %, or so")
+    assert annotation(problem) == (
+        "::error file=a%2Cb%3Ac%25.toml,line=1,col=2,title=kdrecipes::x  two%0Alines: 5 %25, or so."
+    )
+    assert annotation(Problem("a.toml", 0, 0, "", "no such file")) == (
+        "::error file=a.toml,title=kdrecipes::no such file."
+    )
+
+
+# ---- --dry-run
+
+
+def test_a_dry_run_builds_and_steps_without_data(call):
+    code, out, err = call("validate", "digits", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out == (
+        "digits  ok  two steps of every fit done: 10 classes, a student of 2,704 parameters, a teacher of 66,794\n"
+    )
+
+
+def test_a_dry_run_of_data_that_are_not_here(call, tmp_path):
+    recipe = str(FOLDER / "valid" / "extends.toml")
+    code, out, err = call("validate", recipe, "--dry-run")
+    assert (code, out) == (3, "") and "is not a folder" in err
+    assert err.endswith("With --classes N, and dataset.image_size, a dry run does without the data.\n")
+    more = ["--dry-run", "--classes", "7", "--set", 'loss={name="kd"}', "--json"]
+    code, out, err = call("validate", recipe, *more)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["files"][0]["dry_run"]["classes"] == 7
+
+
+def test_a_dry_run_knows_the_classes_of_fashion_mnist_without_its_images(call, monkeypatch, tmp_path):
+    from kdrecipes.data import fashion_mnist
+
+    monkeypatch.setattr(fashion_mnist, "find", lambda folder: pytest.fail("looked for the data"))
+    small = ['student={name="cnn"}', 'teacher={name="cnn"}', "requires=[]"]
+    sets = [part for text in small for part in ("--set", text)]
+    out = call("validate", "quickstart", "--dry-run", *sets)[1]
+    assert "  ok  two steps of every fit done: 10 classes" in out
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "words"),
+    [
+        ('train.precision="float16"', 1, 'digits  train.precision = "float16" needs a CUDA GPU'),
+        ('loss={name="hint", student_layers=["x"], teacher_layers=["x"]}', 1, "digits  loss: 'cnn' has no layer 'x'"),
+        ('dataset.train="trian"', 0, ""),  # what the data hold is for a run
+    ],
+)
+def test_what_a_dry_run_finds(call, override, code, words):
+    received, _, err = call("validate", "digits", "--dry-run", "--classes", "10", "--set", override)
+    assert received == code and err.startswith(words)
+
+
+def test_classes_belong_to_a_dry_run(call):
+    assert call("validate", "digits", "--classes", "3") == (2, "", "--classes says something to --dry-run only.\n")
+
+
+@pytest.mark.parametrize("flags", [[], ["--verbose", "--show"], ["--format", "github"], ["--json", "--show"]])
+def test_only_a_dry_run_imports_torch(flags):
+    code = (
+        "import sys; from kdrecipes.cli import app; app(sys.argv[1:], standalone_mode=False);"
+        "sys.exit(bool({'torch', 'keras', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "validate", "digits", *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
