@@ -180,7 +180,7 @@ def list_(
                     "name": p.provider.plugin,
                     "provider": str(p.provider),
                     "components": p.components,
-                    "state": "broken" if p.error else "ok",
+                    "state": p.state,
                     "error": p.error,
                     "notes": p.notes,
                 }

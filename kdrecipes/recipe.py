@@ -19,7 +19,7 @@ from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.inheritance import Places, origins, read_merged, rebase
 from kdrecipes.positions import Path as KeyPath
 from kdrecipes.reading import override
-from kdrecipes.registry import Registry, load_registry
+from kdrecipes.registry import Registry, load_registry, normal_name
 from kdrecipes.structure import component_tables, definition, parse_requirement, run_keys, show, structure_schema
 from kdrecipes.validation import Checker
 
@@ -247,14 +247,14 @@ def _missing_requirements(requires: Any) -> list[tuple[int, str, str]]:
 
 
 def _broken_requirements(requires: Any, registry: Registry) -> list[tuple[int, str]]:
-    """The required distributions whose plugins failed to load: (index, what to say)."""
-    broken = {re.sub("[-_.]+", "-", p.provider.distribution).lower(): p.error for p in registry.broken}
+    """The required distributions whose plugins are not loaded: (index, what to say)."""
+    why = {normal_name(p.provider.distribution): p.why_not_loaded for p in registry.not_loaded}
     found = []
     for index, text in enumerate(requires if isinstance(requires, list) else []):
         requirement = parse_requirement(text)
-        name = re.sub("[-_.]+", "-", requirement.name).lower() if requirement else ""
-        if name in broken:
-            found.append((index, f"the recipe needs {text}, which could not be loaded: {broken[name]}"))
+        name = normal_name(requirement.name) if requirement else ""
+        if name in why:
+            found.append((index, f"the recipe needs {text}, which {why[name]}"))
     return found
 
 

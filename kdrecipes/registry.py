@@ -6,6 +6,8 @@ import difflib
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,6 +23,8 @@ from kdrecipes.contract import check_component, undescribed
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.hookspecs import Component
 
+SELECTION = "KDRECIPES_PLUGINS"  # the environment variable that names the plugins to load
+HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
 BUILT_IN = ("kdrecipes.data", "kdrecipes.models", "kdrecipes.losses", "kdrecipes.callbacks")
 
 
@@ -38,12 +42,33 @@ class Provider:
 
 @dataclass
 class Plugin:
-    """One loaded or broken plugin, for `kdrecipes list plugins`."""
+    """One plugin, loaded or not, for `kdrecipes list plugins`.
+
+    Attributes:
+        provider: where it is from.
+        components: what it provides, "model vit".
+        error: why it, or a part of it, is not loaded; empty where nothing is wrong.
+        notes: what its author should mend, though it works.
+        selected: whether `KDRECIPES_PLUGINS` lets it be loaded.
+    """
 
     provider: Provider
     components: list[str] = field(default_factory=list)
     error: str = ""
     notes: list[str] = field(default_factory=list)
+    selected: bool = True
+
+    @property
+    def state(self) -> str:
+        """ "ok", "broken" or "left out"."""
+        return "left out" if not self.selected else "broken" if self.error else "ok"
+
+    @property
+    def why_not_loaded(self) -> str:
+        """A clause that says why; empty where all of it is loaded."""
+        if not self.selected:
+            return f"is left out by {SELECTION}"
+        return f"could not be loaded: {self.error}" if self.error else ""
 
 
 @dataclass
@@ -83,9 +108,9 @@ class Registry:
             self.components[key] = (component, provider)
 
     @property
-    def broken(self) -> list[Plugin]:
-        """The plugins that could not be loaded, or only in part."""
-        return [plugin for plugin in self.plugins if plugin.error]
+    def not_loaded(self) -> list[Plugin]:
+        """The plugins that are not loaded, or only in part."""
+        return [plugin for plugin in self.plugins if plugin.why_not_loaded]
 
 
 def _register(manager: pluggy.PluginManager, registry: Registry, plugin: Any, provider: Provider) -> None:
@@ -117,6 +142,57 @@ def _register(manager: pluggy.PluginManager, registry: Registry, plugin: Any, pr
     entry.error = "; ".join(problems)
 
 
+def _load(manager: pluggy.PluginManager, registry: Registry, entry_point: Any, provider: Provider) -> None:
+    """Load an installed plugin; what it imports at once though only `build` needs it becomes a note."""
+    before = set(sys.modules)
+    try:
+        plugin = entry_point.load()
+    except (Exception, SystemExit) as error:
+        registry.plugins.append(Plugin(provider, error=one_line(error)))
+        return
+    _register(manager, registry, plugin, provider)
+    heavy = [name for name in HEAVY if name in sys.modules and name not in before]
+    if heavy:
+        note = f"imports {' and '.join(heavy)} when it is loaded, which slows every command down: import inside `build`"
+        registry.plugins[-1].notes.append(note)
+
+
+def _selected(entry_points: list[Any], registry: Registry) -> list[Any]:
+    """The entry points that `KDRECIPES_PLUGINS` lets load, all where it is not set; a name of none becomes an error."""
+    if SELECTION not in os.environ:
+        return entry_points
+    known = {e: {normal_name(e.name), normal_name(e.dist.name if e.dist else e.name)} for e in entry_points}
+    chosen = []
+    for name in filter(None, map(str.strip, os.environ[SELECTION].split(","))):
+        found = [e for e in entry_points if normal_name(name) in known[e]]
+        if not found:
+            near = nearest(normal_name(name), set().union(*known.values()))
+            hint = f"; did you mean {near!r}?" if near else ""
+            text = f"{SELECTION} names it, and no such plugin is installed{hint}"
+            registry.plugins.append(Plugin(Provider(name, name, ""), error=text))
+        chosen += found
+    return chosen
+
+
+def _other_kdrecipes(dist: importlib.metadata.Distribution | None, version: str) -> str:
+    """What a distribution asks of kdrecipes that `version` does not fulfil, such as "kdrecipes<0.2"; else empty."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in (dist and dist.requires) or ():
+        try:
+            needed = Requirement(text)
+        except InvalidRequirement:
+            continue  # pip's business
+        applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        if (
+            normal_name(needed.name) == "kdrecipes"
+            and applies
+            and not needed.specifier.contains(version, prereleases=True)
+        ):
+            return f"kdrecipes{needed.specifier}"
+    return ""
+
+
 def _load_file(path: Path) -> tuple[ModuleType, Provider]:
     if not path.is_file():
         raise EnvironmentProblem(f"--plugin {path}: no such file.")
@@ -142,7 +218,9 @@ def _load_file(path: Path) -> tuple[ModuleType, Provider]:
 def load_registry(files: tuple[Path, ...] = ()) -> Registry:
     """Load the built-ins, every installed plugin (entry-point group `kdrecipes`) and single-file plugins.
 
-    A plugin that fails to load is kept in `registry.plugins` with its error and stops nobody else.
+    A plugin that fails to load is kept in `registry.plugins` with its error and stops nobody else. Where the variable
+    `KDRECIPES_PLUGINS` is set in the environment, only the plugins that it names are loaded beside the built-ins: entry points or
+    distributions, with commas between them.
 
     Args:
         files: paths of single-file plugins, the command line's `--plugin`.
@@ -156,15 +234,17 @@ def load_registry(files: tuple[Path, ...] = ()) -> Registry:
     version = importlib.metadata.version("kdrecipes")
     for name in BUILT_IN:
         _register(manager, registry, importlib.import_module(name), Provider(name, "kdrecipes", version))
-    for entry_point in sorted(importlib.metadata.entry_points(group="kdrecipes"), key=lambda e: e.name):
+    entry_points = sorted(importlib.metadata.entry_points(group="kdrecipes"), key=lambda e: e.name)
+    selected = _selected(entry_points, registry)
+    for entry_point in entry_points:
         dist = entry_point.dist
         provider = Provider(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "")
-        try:
-            plugin = entry_point.load()
-        except (Exception, SystemExit) as error:
-            registry.plugins.append(Plugin(provider, error=one_line(error)))
-            continue
-        _register(manager, registry, plugin, provider)
+        if entry_point not in selected:
+            registry.plugins.append(Plugin(provider, selected=False))
+        elif needed := _other_kdrecipes(dist, version):
+            registry.plugins.append(Plugin(provider, error=f"needs {needed}, and {version} is installed"))
+        else:
+            _load(manager, registry, entry_point, provider)
     for file in dict.fromkeys(files):
         module, provider = _load_file(file)
         _register(manager, registry, module, provider)
@@ -199,11 +279,16 @@ def unknown_component(registry: Registry, kind: str, name: str) -> str:
 
 
 def not_loaded(registry: Registry) -> list[str]:
-    """One clause for each broken plugin: the component that nobody provides may be its."""
-    return [f"the plugin {p.provider.plugin} ({p.provider}) could not be loaded: {p.error}" for p in registry.broken]
+    """One clause for each plugin that is not loaded: the component that nobody provides may be its."""
+    return [f"the plugin {p.provider.plugin} ({p.provider}) {p.why_not_loaded}" for p in registry.not_loaded]
 
 
 def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str:
     """The choice most like `word`, or an empty string where none is near: `likeness` of 1 is the word itself."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=likeness)
     return close[0] if close else ""
+
+
+def normal_name(name: str) -> str:
+    """A distribution's name as package indexes compare it."""
+    return re.sub("[-_.]+", "-", name).lower()

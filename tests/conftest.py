@@ -53,20 +53,22 @@ def built_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """`install("kdrecipes-x", code)` fakes an installed plugin distribution with one module; returns its folder.
 
-    `name` is the distribution's, `module` its module's (default: the name with underscores).
+    `name` is the distribution's, `module` its module's (default: the name with underscores), `requires` a requirement.
     """
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
     modules = []
 
-    def fake(name: str, code: str, module: str = "") -> Path:
+    def fake(name: str, code: str, module: str = "", requires: str = "") -> Path:
         module = module or name.replace("-", "_")
         modules.append(module)
         (site / f"{module}.py").write_text(code, encoding="utf-8")
         info = site / f"{name.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+        needs = f"Requires-Dist: {requires}\n" if requires else ""
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}"
+        (info / "METADATA").write_text(text, encoding="utf-8")
         (info / "entry_points.txt").write_text(f"[kdrecipes]\n{module} = {module}\n", encoding="utf-8")
         importlib.invalidate_caches()
         load_registry.cache_clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def plugin(name: str):
 
 def test_built_ins(built_ins):
     registry = load_registry()
-    assert not registry.broken and not registry.conflicts
+    assert not registry.not_loaded and not registry.conflicts
     assert {"digits", "fashion_mnist", "folder", "tfds"} <= set(registry.names("dataset"))
     assert {"kd", "hint"} <= set(registry.names("loss"))
     assert {"cnn", "mobilenet_v3_small"} <= set(registry.names("model"))
@@ -316,7 +317,7 @@ def test_nothing_heavy_is_imported():
     code = (
         "import sys, kdrecipes\n"
         "from kdrecipes.registry import load_registry\n"
-        "assert not load_registry().broken\n"
+        "assert not load_registry().not_loaded\n"
         "kdrecipes.load_recipe('digits')\n"
         "heavy = {'torch', 'keras', 'tensorflow', 'sklearn', 'scipy', 'PIL', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
@@ -341,3 +342,74 @@ def test_a_required_plugin_that_is_broken_is_no_fault_of_the_recipe(install, tmp
     (tmp_path / "r.toml").write_text(text.replace('name = "cnn"', 'name = "from_broken"', 1))
     with pytest.raises(EnvironmentProblem, match="the recipe needs kdrecipes_broken, which could not be loaded"):
         load_recipe(tmp_path / "r.toml")
+
+
+# ---- which plugins are loaded
+
+
+def states():
+    return {p.provider.plugin: p.state for p in load_registry().plugins if p.provider.distribution != "kdrecipes"}
+
+
+@pytest.mark.parametrize("name", ["kdrecipes_vit", "kdrecipes-vit", " Kdrecipes.ViT ,"])
+def test_the_environment_selects_by_entry_point_or_distribution(install, monkeypatch, name):
+    install("kdrecipes-vit", good())
+    install("kdrecipes-bad", "import nowhere_at_all")
+    monkeypatch.setenv("KDRECIPES_PLUGINS", name)
+    load_registry.cache_clear()
+    found = states()
+    assert found.pop("kdrecipes_vit") == "ok" and set(found.values()) == {"left out"}
+    assert "kdrecipes_bad" in found and "kdrecipes_bad" not in sys.modules, "what is left out is not imported"
+    assert component("model", "vit") and component("model", "cnn")
+    monkeypatch.setenv("KDRECIPES_PLUGINS", "")
+    load_registry.cache_clear()
+    assert set(states().values()) == {"left out"}
+
+
+def test_what_is_left_out_is_said_where_it_is_missed(install, monkeypatch, tmp_path):
+    install("kdrecipes-vit", good())
+    monkeypatch.setenv("KDRECIPES_PLUGINS", "")
+    load_registry.cache_clear()
+    with pytest.raises(
+        RecipeError, match=r"the plugin kdrecipes_vit \(kdrecipes-vit 1\.0\) is left out by KDRECIPES_PL"
+    ):
+        load_recipe(DIGITS, ['student={name="vit"}'])
+    with pytest.raises(EnvironmentProblem, match=r"needs kdrecipes-vit, which is left out by KDRECIPES_PLUGINS\.$"):
+        load_recipe(DIGITS, ['requires=["kdrecipes-vit"]', 'student={name="vit"}'])
+
+
+def test_a_selected_name_that_is_not_installed_is_an_error(install, monkeypatch):
+    install("kdrecipes-vit", good())
+    monkeypatch.setenv("KDRECIPES_PLUGINS", "kdrecipes-vt,kdrecipes-vit")
+    load_registry.cache_clear()
+    assert plugin("kdrecipes_vit").state == "ok"
+    assert plugin("kdrecipes-vt").error == (
+        "KDRECIPES_PLUGINS names it, and no such plugin is installed; did you mean 'kdrecipes-vit'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("requires", "error"),
+    [
+        ("kdrecipes<0.1", "needs kdrecipes<0.1, and 0.1.0 is installed"),
+        ("KDRecipes >=99", "needs kdrecipes>=99, and 0.1.0 is installed"),
+        ("kdrecipes>=0.1,<1", ""),
+        ("kdrecipes>=99; python_version < '3'", ""),
+        ("kdrecipes>=99; extra == 'test'", ""),
+        ("numpy>=99", ""),
+    ],
+)
+def test_a_plugin_for_another_kdrecipes_is_not_loaded(install, requires, error):
+    install("kdrecipes-vit", good(), requires=requires)
+    assert plugin("kdrecipes_vit").error == error
+    assert ("kdrecipes_vit" in sys.modules) == (not error)
+
+
+def test_a_plugin_that_imports_torch_at_once_is_noted(install):
+    site = install("kdrecipes-slow", "import torch, keras\n" + good())
+    code = "from kdrecipes.registry import load_registry\nprint([p.notes for p in load_registry().plugins if p.notes])"
+    environment = {**os.environ, "PYTHONPATH": str(site), "KDRECIPES_PLUGINS": "kdrecipes-slow"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stdout == (
+        "[['imports torch and keras when it is loaded, which slows every command down: import inside `build`']]\n"
+    ), done.stderr
