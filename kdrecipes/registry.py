@@ -218,8 +218,8 @@ def _load_file(path: Path) -> tuple[ModuleType, Provider]:
 def load_registry(files: tuple[Path, ...] = ()) -> Registry:
     """Load the built-ins, every installed plugin (entry-point group `kdrecipes`) and single-file plugins.
 
-    A plugin that fails to load is kept in `registry.plugins` with its error and stops nobody else. Where the variable
-    `KDRECIPES_PLUGINS` is set in the environment, only the plugins that it names are loaded beside the built-ins: entry points or
+    A plugin that fails to load is kept in `registry.plugins` with its error and stops nobody else. The environment
+    variable `KDRECIPES_PLUGINS`, where it is set, names the plugins to load beside the built-ins: entry points or
     distributions, with commas between them.
 
     Args:
