@@ -34,17 +34,12 @@ def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
     """Build the model of `[teacher]` or `[student]`.
 
     Raises:
-        RunError: when it can't be built, its output is not (batch, classes), or a student is a torch module.
+        RunError: when it can't be built, or its output is not (batch, classes).
     """
     table = recipe.data[role]
     fresh_names()
     model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.size(role))
     if isinstance(model, torch.nn.Module) and not isinstance(model, keras.layers.Layer):
-        if role == "student":
-            raise RunError(
-                f"student: {table['name']!r} built a torch module, which only a teacher can be; a student is a "
-                "keras.Model."
-            )
         try:
             model = as_keras(model, len(data.classes), data.size(role))
         except Exception as error:  # a stranger's module may raise anything

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kdrecipes import students
 from kdrecipes.backend import keras, seed_everything, synchronize
 from kdrecipes.building import build_distiller, build_model, mixes
 from kdrecipes.data.prepare import Data
@@ -63,7 +64,7 @@ def plan_fits(
             options = {"mixed": mixed, "cached": cached and taught, "jit_compile": jit["student"]["use"]}
             steps[arm.arm] = rehearse(distiller, data, train, **options)[1]
             if len(steps) == 1:
-                _refuse_unsaveable(student)
+                _refuse_unsaveable(student, lambda: build_model(recipe, "student", data))
         add(arm.label, train, steps[arm.arm])
     return plan
 
@@ -193,16 +194,20 @@ def refuse_precision(recipe: Recipe, device: str) -> None:
             raise RunError(f'{key}.precision = "float16" needs a CUDA GPU; this run is on {device}. Use "bfloat16".')
 
 
-def _refuse_unsaveable(student: keras.Model) -> None:
-    """Save and reload a student before it is trained: a layer that Keras can't load again would lose the training."""
+def _refuse_unsaveable(student: keras.Model, build: Callable[[], keras.Model]) -> None:
+    """Save and reload a student before it is trained: a layer that can't be loaded again would lose the training."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "student.keras"
+        path = (Path(folder) / "student").with_suffix(students.ending_of(student))
         try:
-            student.save(path)
-            keras.models.load_model(path, compile=False, safe_mode=True)
+            students.save(student, path)
+            students.load(path, build)
         except Exception as error:
             raise RunError(
-                f"student: {student.name!r} can't be saved and loaded again as a .keras file "
-                f"({one_line(error)[:300]}). Register custom layers with keras.saving.register_keras_serializable, and "
-                "give them a get_config."
+                f"student: {student.name!r} can't be saved and loaded again as a {path.suffix} file "
+                f"({one_line(error)[:300]})."
+                + (
+                    " Register custom layers with keras.saving.register_keras_serializable, and give them a get_config."
+                    if path.suffix == ".keras"
+                    else ""
+                )
             ) from error

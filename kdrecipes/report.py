@@ -84,7 +84,6 @@ def build_report(
                 **figures(logits[label], labels, taught),
                 "validation_accuracy": validation,
                 "best_epoch": int(np.argmax(validation)) + 1,
-                "student": f"students/{label}.keras",
             }
         )
     report["comparison"] = _comparison(report, logits, labels)

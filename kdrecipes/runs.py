@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes import backend
+from kdrecipes import backend, students
 from kdrecipes.backend import keras
 from kdrecipes.building import build_callbacks, build_distiller, build_model
 from kdrecipes.data.prepare import Data, prepare
@@ -180,12 +180,13 @@ def train_arm(
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
         watch=progress.watch(arm.label, recipe.data["train"]["epochs"]),
     )
-    path = folder.student(arm.label)
+    path = folder.student(arm.label).with_suffix(students.ending_of(student))
     with disk_errors(folder.path), tempfile.TemporaryDirectory(dir=folder.path, prefix=".student-") as temporary:
-        student.save(Path(temporary) / path.name)  # Keras writes in place and chooses the format by the ending
+        students.save(student, Path(temporary) / path.name)  # Keras writes in place and wants that ending
         with new_file(path) as file:
             file.write((Path(temporary) / path.name).read_bytes())
     facts = {
+        "student": path.relative_to(folder.path).as_posix(),
         "params": student.count_params(),
         "epochs": len(rows),
         "steps": sum(row["steps"] for row in rows),
@@ -199,7 +200,7 @@ def evaluate_once(recipe: Recipe, data: Data, teacher: Teacher | None, folder: R
     """Test logits of the teacher and of every saved student, as the file gives them back; kept in predictions.npz."""
     logits = {} if teacher is None else {"teacher": predict(teacher.model, data.test, data.teacher_size)}
     for arm in arms_of(recipe):
-        saved = keras.models.load_model(folder.student(arm.label), compile=False, safe_mode=True)
+        saved = students.load(folder.student(arm.label), lambda: build_model(recipe, "student", data))
         logits[arm.label] = predict(saved, data.test, data.student_size)
         if not np.isfinite(logits[arm.label]).all():
             raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")

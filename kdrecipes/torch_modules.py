@@ -19,7 +19,7 @@ def as_keras(module: torch.nn.Module, classes: int, image_size: int) -> keras.Mo
         image_size: pixels per side.
 
     Returns:
-        A model whose variables are the module's parameters. It can't be saved safely: Keras would pickle the module.
+        A model whose variables are the module's parameters. Keras' own file of it would hold a pickle: see `students`.
 
     Raises:
         ValueError: when the module gives anything else on two black images.
@@ -37,9 +37,10 @@ def as_keras(module: torch.nn.Module, classes: int, image_size: int) -> keras.Mo
     return keras.Model(pixels, wrapper(pixels), name=type(module).__name__.lower())
 
 
-def is_wrapped(model: keras.Model) -> bool:
-    """Whether a model holds a torch module."""
-    return any(isinstance(layer, keras.layers.TorchModuleWrapper) for layer in model._flatten_layers())
+def module_of(model: keras.Model) -> torch.nn.Module | None:
+    """The torch module that a model of `as_keras` is made of; None for any other."""
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    return layers[0].module if len(layers) == 1 and isinstance(layers[0], keras.layers.TorchModuleWrapper) else None
 
 
 class Buffer:

@@ -6,7 +6,7 @@ import torch
 
 import kdrecipes
 from kdrecipes.backend import keras
-from kdrecipes.errors import EnvironmentProblem, RunError
+from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.teacher import weights_fingerprint
 from kdrecipes.torch_modules import as_keras, variables_of
 
@@ -190,10 +190,13 @@ def test_a_folder_whose_weights_changed_is_another_teacher(tmp_path, home):
     assert not second["teacher"]["reused"] and second["teacher"]["sha256"] != first["teacher"]["sha256"]
 
 
-def test_as_a_student_it_is_refused(tmp_path, home):
+def test_it_learns_as_a_student(tmp_path, home):
     save(tmp_path / "classifier", "resnet")
-    with pytest.raises(RunError, match="student: 'transformers' built a torch module, which only a teacher can be"):
-        kdrecipes.run(recipe(tmp_path, 'student={name="transformers", model="./classifier"}'), tmp_path / "run")
+    report = kdrecipes.run(recipe(tmp_path, 'student={name="transformers", model="./classifier"}'), tmp_path / "run")
+    assert {arm["student"] for arm in report["arms"]} == {
+        "students/baseline-0.safetensors",
+        "students/kd-0.safetensors",
+    }
 
 
 # --- torch modules of any kind ---------------------------------------------------------------------------------------
