@@ -1,0 +1,89 @@
+"""The editor's schema and the validator agree."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from agreement import BEYOND_A_SCHEMA, data_of, disagreement, editor, refusal
+from jsonschema import Draft7Validator
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path(__file__).parent / "recipes"
+FILES = sorted(file for file in FOLDER.rglob("*") if file.suffix in (".toml", ".json"))
+
+
+@pytest.fixture
+def schema(built_ins) -> Draft7Validator:
+    return editor()
+
+
+def test_on_every_recipe_of_the_tests(schema, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    assert len(FILES) > 130
+    rules = {file: refusal(file) for file in FILES}
+    assert [f"{file.name}: {found}" for file in FILES if (found := disagreement(schema, file, rules[file]))] == []
+
+
+@pytest.mark.parametrize("beyond", BEYOND_A_SCHEMA, ids=lambda beyond: f"{beyond.rule}, {beyond.why}")
+def test_what_no_schema_states_is_needed_as_an_exception(schema, tmp_path, beyond):
+    """The validator refuses the example for this rule alone, and the schema lets it pass."""
+    file = tmp_path / f"recipe.{'json' if beyond.example.startswith('{') else 'toml'}"
+    file.write_text(beyond.example, encoding="utf-8")
+    (rule,) = refusal(file)
+    assert beyond.rule in rule
+    limit = sys.get_int_max_str_digits()
+    try:
+        sys.set_int_max_str_digits(0)
+        assert schema.is_valid(data_of(file))
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+# ---- `extends`: the other recipe may have what this one leaves out
+
+PARTS = {
+    "nothing": "",
+    "an option": "student.width = 8\n",
+    "an option of whatever dataset": 'dataset.path = "x"\ndataset.image_size = 32\n',
+    "a component without its options": 'dataset.name = "tfds"\n',
+    "a teacher without a term": 'teacher.name = "cnn"\n',
+    "a term without a teacher": "loss.temperature = 2\nloss.weight = 0.5\n",
+    "a projector for the other one's layers": 'loss.projector = "linear"\n',
+    "no labels": "loss.label_weight = 0\n",
+    "no baseline": "compare.baseline = false\n",
+    "an optimiser's option": "train.optimizer.momentum = 0.5\nteacher.train.schedule.warmup = 0.1\n",
+}
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_extends_leaves_out_what_it_likes(schema, part):
+    data = tomllib.loads('extends = "digits"\nname = "m"\n' + part)
+    assert [error.message for error in schema.iter_errors(data)] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        'name = "a b"',
+        'name = "m"\nseed = -1',
+        'name = "m"\ntrain.epochs = 0',
+        'name = "m"\ntrain.epcohs = 1',
+        'name = "m"\nstudent.image_size = 0',
+        'name = "m"\nstudent = { name = "cnn", widht = 8 }',
+        'name = "m"\nstudent = "cnn"',
+        'name = "m"\ntrain.optimizer = { name = "sgd", beta_1 = 0.5 }',
+        'name = "m"\nloss.weight = -1',
+        'name = "m"\nloss.terms = [{ weight = 1 }]',
+        'name = "m"\nloss.terms = [{ name = "hint", projector = "linear" }]',
+        'name = "m"\ndataset.views = { random_resized_crop = {}, crop_padding = 2 }',
+        'name = "m"\nextends = ""',
+        'name = "m"\nextends = 3',
+    ],
+)
+def test_extends_keeps_the_rules_of_what_is_there(schema, line):
+    text = ("" if "extends" in line else 'extends = "digits"\n') + line
+    assert not schema.is_valid(tomllib.loads(text))
