@@ -40,7 +40,8 @@ def composed_schema(registry: Registry) -> Schema:
 
     loss, term_keys = definitions["loss"], definitions["term"]["properties"]
     for table, group in CLOSED_LISTS.items():
-        branches = [_branch(name, options, {}, "") for name, options in definitions.pop(group).items()]
+        choices = definitions.pop(group)
+        branches = [_branch(name, options, {}, options["description"]) for name, options in choices.items()]
         definitions[table] = _choice(definitions[table], [*branches, _unnamed({})])
     for table, kind in _TABLES.items():
         run_keys = definitions[table]["properties"]

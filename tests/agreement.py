@@ -17,7 +17,7 @@ from kdrecipes.schema import composed_schema
 
 
 class Beyond(NamedTuple):
-    """A rule that no schema states: a part of its message, why, and a recipe that breaks it (JSON where it begins with {)."""
+    """A rule that no schema states: part of its message, why, and a recipe that breaks it (JSON where it begins so)."""
 
     rule: str
     why: str

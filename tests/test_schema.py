@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft7Validator
 
+from kdrecipes.contract import recipe_options
 from kdrecipes.hookspecs import Component
 from kdrecipes.registry import Provider, Registry, load_registry
 from kdrecipes.schema import composed_schema
@@ -24,20 +27,25 @@ def test_metaschema(file):
 
 
 def properties(schema, root, path=""):
-    """Every property of every object: where it stands, its schema, and what that refers to."""
+    """Every property of every table: where it stands, its schema, and what that refers to; no rules between keys."""
     if isinstance(schema, dict):
         for name, part in schema.get("properties", {}).items() if isinstance(schema.get("properties"), dict) else ():
             target = root["definitions"][part["$ref"].rpartition("/")[2]] if "$ref" in part else {}
             yield f"{path}/{name}", part, target
         for key, part in schema.items():
-            yield from properties(part, root, f"{path}/{key}")
+            if key not in ("if", "then", "not", "dependencies", "whole") and not key.startswith("demands."):
+                yield from properties(part, root, f"{path}/{key}")
     elif isinstance(schema, list):
         for index, part in enumerate(schema):
             yield from properties(part, root, f"{path}/{index}")
 
 
-def test_every_property_is_described():
-    schema = structure_schema()
+@pytest.fixture(params=["structure", "composed"])
+def schema(request, built_ins):
+    return structure_schema() if request.param == "structure" else composed_schema(load_registry())
+
+
+def test_every_property_is_described(schema):
     found = list(properties(schema, schema))
     assert len(found) > 50
     assert [path for path, part, target in found if not (part.get("description") or target.get("description"))] == []
@@ -52,12 +60,44 @@ def test_every_table_is_closed_or_a_component():
             assert (part.get("additionalProperties") is False) != (name in components), name
 
 
-def test_defaults_fit_their_own_rules():
-    schema = structure_schema()
+def test_defaults_and_examples_fit_their_own_rules(schema):
+    counts = {"default": 0, "examples": 0}
     for path, part, target in properties(schema, schema):
-        if "default" in part:
-            rule = {**(target or part), "definitions": schema["definitions"]}
-            assert [e.message for e in Draft7Validator(rule).iter_errors(part["default"])] == [], path
+        rule = Draft7Validator({**(target or part), "definitions": schema["definitions"]})
+        for key, values in (("default", [part.get("default")]), ("examples", part.get("examples"))):
+            for value in values if key in part else ():
+                assert [error.message for error in rule.iter_errors(value)] == [], path
+                counts[key] += 1
+    assert min(counts.values()) > 20, counts
+
+
+def test_every_default_of_a_builder_is_in_its_options(built_ins):
+    """What `build` takes for an option that is left out, editors show."""
+    counted = 0
+    for component, _ in load_registry().components.values():
+        for name, option in recipe_options(component)["properties"].items():
+            taken = inspect.signature(component.build).parameters
+            default = taken[name].default if name in taken else None
+            if default not in (None, inspect.Parameter.empty):
+                assert option.get("default") == default, (component.name, name)
+                counted += 1
+    assert counted > 10
+
+
+def test_patterns_mean_the_same_to_every_editor(schema):
+    r"""`\w` and `\d` take other letters and digits in Python than in JavaScript, and `$` a line break."""
+
+    def patterns(part):
+        if isinstance(part, dict):
+            if isinstance(part.get("pattern"), str):
+                yield part["pattern"]
+            part = list(part.values())
+        for inner in part if isinstance(part, list) else ():
+            yield from patterns(inner)
+
+    found = set(patterns(schema))
+    assert found
+    assert [pattern for pattern in found if re.search(r"\\[wWdDbB]", pattern) or pattern.endswith("$")] == []
 
 
 def test_teacher_train_takes_what_train_takes():
