@@ -20,13 +20,9 @@ ROOT_RULES: list[dict[str, Any]] = [
     {
         "if": {"required": ["teacher"]},
         "then": {"required": ["loss"], "properties": {"loss": _HAS_TERM}},
-        "else": {
-            "properties": {
-                "loss": {"not": _HAS_TERM},
-                "compare": {"properties": {"baseline": {"const": True}}},
-            }
-        },
+        "else": {"properties": {"compare": {"properties": {"baseline": {"const": True}}}}},
     },
+    {"if": {"required": ["loss"], "properties": {"loss": _HAS_TERM}}, "then": {"required": ["teacher"]}},
     {
         "properties": {
             "loss": {

@@ -1,7 +1,10 @@
-"""The editor's schema and the validator agree."""
+"""The editor's schema and the validator agree, a second validator reads the schemas alike, and recipes name theirs."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -87,3 +90,47 @@ def test_extends_leaves_out_what_it_likes(schema, part):
 def test_extends_keeps_the_rules_of_what_is_there(schema, line):
     text = ("" if "extends" in line else 'extends = "digits"\n') + line
     assert not schema.is_valid(tomllib.loads(text))
+
+
+# ---- a second validator, which reads patterns as JavaScript does
+
+SHIPPED = sorted(file for file in (ROOT / "recipes").rglob("*") if file.suffix in (".toml", ".json"))
+VALID = [file for file in FILES if file.parent.name == "valid"]
+
+
+def check_jsonschema(*arguments: object) -> str:
+    """What `check-jsonschema` says; it may ask the network for nothing."""
+    nowhere = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https", "all")}
+    command = [sys.executable, "-m", "check_jsonschema", *map(str, arguments)]
+    done = subprocess.run(command, env={**os.environ, **nowhere}, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def test_a_second_validator_takes_the_schemas_for_draft_07():
+    assert check_jsonschema("--check-metaschema", *(ROOT / "schemas").glob("*.json")) == "ok -- validation done\n"
+
+
+def test_a_second_validator_accepts_what_is_valid():
+    schema = ROOT / "schemas" / "recipe.schema.json"
+    assert check_jsonschema("--schemafile", schema, *SHIPPED, *VALID) == "ok -- validation done\n"
+
+
+def test_a_second_validator_refuses_line_breaks_and_broken_rules():
+    names = ("option_patterns", "name_line_break", "split_line_break", "loss_term_without_teacher", "views_two_crops")
+    files = [FOLDER / "invalid" / f"{name}.toml" for name in names]
+    text = check_jsonschema("--schemafile", ROOT / "schemas" / "recipe.schema.json", "-o", "json", *files)
+    assert {Path(error["filename"]) for error in json.loads(text)["errors"]} == set(files)
+
+
+# ---- which schema: what an editor is told by the file itself
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_shipped_recipe_names_its_schema(file):
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".json":
+        named = json.loads(text)["$schema"]
+    else:
+        begin, named = text.split("\n")[0].split(" ", 1)
+        assert begin == "#:schema"
+    assert (file.parent / named).resolve() == ROOT / "schemas" / "recipe.schema.json"
