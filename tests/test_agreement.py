@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from agreement import BEYOND_A_SCHEMA, data_of, disagreement, editor, refusal
+from agreement import BEYOND_A_SCHEMA, TOML, data_of, disagreement, editor, refusal
 from jsonschema import Draft7Validator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +43,44 @@ def test_what_no_schema_states_is_needed_as_an_exception(schema, tmp_path, beyon
         assert schema.is_valid(data_of(file))
     finally:
         sys.set_int_max_str_digits(limit)
+
+
+# ---- rules between keys: where each of them ends
+
+TAUGHT = TOML + 'teacher.name = "cnn"\n'
+LAYERS = 'student_layers = ["a"], teacher_layers = ["b"]'
+BETWEEN_KEYS = [
+    (True, TOML + "compare.baseline = true\n"),
+    (False, TOML + "compare.baseline = false\n"),
+    (True, TAUGHT + 'loss.name = "kd"\ncompare.baseline = false\n'),
+    (False, TAUGHT),
+    (False, TAUGHT + "loss = {}\n"),
+    (True, TAUGHT + 'loss.terms = [{ name = "kd" }]\n'),
+    (False, TOML + 'loss.terms = [{ name = "kd" }]\n'),
+    (True, TOML + "loss.label_weight = 1\n"),
+    (False, TOML + "loss.label_weight = 0.0\n"),
+    (True, TAUGHT + 'loss = { name = "kd", label_weight = 0 }\n'),
+    (False, TAUGHT + 'loss = { name = "kd", label_weight = 0, weight = 0.0 }\n'),
+    (True, TAUGHT + 'loss = { name = "kd", label_weight = 1, weight = 0 }\n'),
+    (True, TAUGHT + 'loss = { label_weight = 0, terms = [{ name = "kd", weight = 0 }, { name = "kd" }] }\n'),
+    (False, TAUGHT + 'loss = { label_weight = 0, terms = [{ name = "kd", weight = 0 }] }\n'),
+    (False, TAUGHT + 'loss = { name = "kd", terms = [{ name = "kd" }] }\n'),
+    (True, TAUGHT + f'loss = {{ name = "hint", projector = "linear", {LAYERS} }}\n'),
+    (False, TAUGHT + 'loss = { name = "hint", projector = "linear", teacher_layers = ["b"] }\n'),
+    (True, TAUGHT + f'loss.terms = [{{ name = "hint", projector = "linear", {LAYERS} }}]\n'),
+    (False, TAUGHT + 'loss.terms = [{ name = "hint", projector = "linear", student_layers = ["b"] }]\n'),
+    (True, TOML + "dataset.views = { random_resized_crop = {}, crop_padding = 0 }\n"),
+    (False, TOML + "dataset.views = { random_resized_crop = {}, crop_padding = 1 }\n"),
+    (False, TOML.replace('"digits"', '"tfds"')),
+    (True, TOML.replace('"digits"', '"tfds"') + 'dataset.builder = "mnist"\n'),
+]
+
+
+@pytest.mark.parametrize(("valid", "text"), BETWEEN_KEYS, ids=[text.removeprefix(TOML) for _, text in BETWEEN_KEYS])
+def test_where_a_rule_between_keys_ends(schema, tmp_path, valid, text):
+    file = tmp_path / "recipe.toml"
+    file.write_text(text, encoding="utf-8")
+    assert (not refusal(file), schema.is_valid(data_of(file))) == (valid, valid)
 
 
 # ---- `extends`: the other recipe may have what this one leaves out

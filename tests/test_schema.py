@@ -155,6 +155,38 @@ def test_composed_keeps_a_components_own_references():
     assert not Draft7Validator(schema).is_valid(recipe)
 
 
+@pytest.mark.parametrize(
+    ("options", "valid"),
+    [
+        ({}, False),
+        ({"a": 1}, False),
+        ({"a": 1, "b": 1}, True),
+        ({"a": 1, "b": 1, "x_1": 2}, True),
+        ({"a": 1, "b": 1, "y_1": 2}, False),
+        ({"c": 1}, True),
+        ({"a": 1, "b": 1, "c": 1}, False),
+    ],
+)
+def test_composed_keeps_what_a_component_demands_of_its_options(options, valid):
+    declared = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: {"type": "integer"} for name in "abc"},
+        "patternProperties": {"^x_": {"type": "integer"}},
+        "oneOf": [{"required": ["a"]}, {"required": ["c"]}],
+        "dependencies": {"a": ["b"]},
+    }
+    registry = Registry()
+    for kind in ("model", "dataset", "callback"):
+        registry.add(Component(kind, "it", print, declared), Provider("p", "d", "1"))
+    schema = Draft7Validator(composed_schema(registry))
+    right = {"name": "it", "c": 1}
+    for table in ("student", "dataset", "callbacks"):
+        recipe = {"schema_version": 1, "name": "x", "dataset": right, "student": right, "train": {"epochs": 1}}
+        recipe[table] = {"name": "it", **options} if table != "callbacks" else [{"name": "it", **options}]
+        assert schema.is_valid(recipe) == valid, table
+
+
 def test_committed_editor_schema_is_what_is_installed():
     """`make schema` writes it: the built-ins and the packages under plugins/, and nothing else that is installed."""
     import tomllib
