@@ -16,6 +16,7 @@ _HAS_TERM: dict[str, Any] = {"anyOf": [{"required": ["name"]}, {"required": ["te
 _HAS_WEIGHT: dict[str, Any] = {"properties": {"weight": {"exclusiveMinimum": 0}}}  # absent: 1
 _PROJECTOR: dict[str, Any] = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
 
+# Rules for a whole recipe; what one with `extends` leaves out, the other one may have.
 ROOT_RULES: list[dict[str, Any]] = [
     {
         "if": {"required": ["teacher"]},
@@ -38,7 +39,7 @@ ROOT_RULES: list[dict[str, Any]] = [
         }
     },
 ]
-# A rule that holds within one table, whatever `extends` adds to it.
+# Rules within one table, which nothing that `extends` brings can satisfy.
 TABLE_RULES: dict[str, dict[str, Any]] = {
     "term": _PROJECTOR,
     "views": {"dependencies": {"random_resized_crop": {"properties": {"crop_padding": {"const": 0}}}}},
