@@ -1,14 +1,49 @@
-"""Rules between keys of a recipe, which no schema states in words a person would use."""
+"""Rules between keys of a recipe: for messages, which no schema states in words a person would use, and for editors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdrecipes.registry import nearest
 from kdrecipes.structure import Data, component_tables, definition, parse_requirement, show, structure_schema
 
 if TYPE_CHECKING:
     from kdrecipes.validation import Checker
+
+# The same rules for the editor's schema, as far as draft-07 states them; what it can't state (splits written alike,
+# ranges from the least to the greatest, lists as long as each other, names of distributions) `check` alone finds.
+_HAS_TERM: dict[str, Any] = {"anyOf": [{"required": ["name"]}, {"required": ["terms"]}]}
+_HAS_WEIGHT: dict[str, Any] = {"properties": {"weight": {"exclusiveMinimum": 0}}}  # absent: 1
+_PROJECTOR: dict[str, Any] = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
+
+# Rules for a whole recipe; what one with `extends` leaves out, the other one may have.
+ROOT_RULES: list[dict[str, Any]] = [
+    {
+        "if": {"required": ["teacher"]},
+        "then": {"required": ["loss"], "properties": {"loss": _HAS_TERM}},
+        "else": {"properties": {"compare": {"properties": {"baseline": {"const": True}}}}},
+    },
+    {"if": {"required": ["loss"], "properties": {"loss": _HAS_TERM}}, "then": {"required": ["teacher"]}},
+    {
+        "properties": {
+            "loss": {
+                **_PROJECTOR,
+                "if": {"required": ["label_weight"], "properties": {"label_weight": {"const": 0}}},
+                "then": {
+                    "anyOf": [
+                        {"required": ["name"], **_HAS_WEIGHT},
+                        {"required": ["terms"], "properties": {"terms": {"contains": _HAS_WEIGHT}}},
+                    ]
+                },
+            }
+        }
+    },
+]
+# Rules within one table, which nothing that `extends` brings can satisfy.
+TABLE_RULES: dict[str, dict[str, Any]] = {
+    "term": _PROJECTOR,
+    "views": {"dependencies": {"random_resized_crop": {"properties": {"crop_padding": {"const": 0}}}}},
+}
 
 
 def check(checker: Checker) -> None:

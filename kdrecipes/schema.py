@@ -1,6 +1,8 @@
-"""The editor's schema: structure and every installed component composed into one draft-07 document.
+"""The editor's schema: structure, rules between keys and every installed component as one draft-07 document.
 
 Editors complete from `oneOf` with `const`; the validator is two-step instead, since `oneOf` gives misleading messages.
+A recipe with `extends` completes another one, so what a table must have is demanded only of a recipe without it: those
+demands are one definition, `whole`.
 """
 
 from __future__ import annotations
@@ -8,43 +10,104 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from kdrecipes import relations
 from kdrecipes.contract import recipe_options
+from kdrecipes.hookspecs import KINDS
 from kdrecipes.registry import Registry
-from kdrecipes.structure import structure_schema
+from kdrecipes.structure import CLOSED_LISTS, structure_schema
 
-_KINDS = {"dataset": "dataset", "teacher": "model", "student": "model", "term": "loss", "callback": "callback"}
+Schema = dict[str, Any]
+
+_TABLES = {"dataset": "dataset", "teacher": "model", "student": "model"}
+_LISTED = {"term": "loss", "callback": "callback"}  # `extends` takes a list as a whole, so these are always complete
+# What a component may say of its options beside the options themselves.
+_DEMANDS = ("required", "dependencies", "allOf", "anyOf", "oneOf", "not", "if", "then", "else")
+_NAMED: Schema = {"required": ["name"]}
 
 
-def composed_schema(registry: Registry) -> dict[str, Any]:
+def composed_schema(registry: Registry) -> Schema:
     """One draft-07 schema of recipes that name the components of `registry`."""
     schema = copy.deepcopy(structure_schema())
     schema["title"] = "kdrecipes recipe"
     definitions = schema["definitions"]
-    for group, table in (("optimizers", "optimizer"), ("schedules", "schedule")):
-        branches = [_branch(name, options, {}, "") for name, options in definitions.pop(group).items()]
-        definitions[table] = {"description": definitions[table]["description"], "oneOf": branches}
-    options_of: dict[tuple[str, str], dict[str, Any]] = {}
+    options_of: dict[str, dict[str, Schema]] = {kind: {} for kind in KINDS}
     for (kind, name), (component, _) in sorted(registry.components.items(), key=lambda item: item[0]):
-        options_of[kind, name] = _hoist(f"{kind}.{name}", recipe_options(component), definitions)
+        options_of[kind][name] = _hoist(f"{kind}.{name}", recipe_options(component), definitions)
 
-    def branches_of(kind: str, run_keys: dict[str, Any]) -> list[dict[str, Any]]:
-        summaries = {name: registry.components[kind, name][0].summary for name in registry.names(kind)}
-        return [_branch(name, options_of[kind, name], run_keys, summary) for name, summary in summaries.items()]
+    def branches_of(kind: str, run_keys: Schema) -> list[Schema]:
+        summaries = {name: registry.components[kind, name][0].summary for name in options_of[kind]}
+        return [_branch(name, options, run_keys, summaries[name]) for name, options in options_of[kind].items()]
 
     loss, term_keys = definitions["loss"], definitions["term"]["properties"]
-    for table, kind in _KINDS.items():
-        base = definitions[table]
-        definitions[table] = {"oneOf": branches_of(kind, base["properties"]) or [{"not": {}}]}
-        if "description" in base:
-            definitions[table]["description"] = base["description"]
-    several = {"type": "object", "additionalProperties": False, "properties": loss["properties"]}
+    for table, group in CLOSED_LISTS.items():
+        choices = definitions.pop(group)
+        branches = [_branch(name, options, {}, options["description"]) for name, options in choices.items()]
+        definitions[table] = _choice(definitions[table], [*branches, _unnamed({})])
+    for table, kind in _TABLES.items():
+        run_keys = definitions[table]["properties"]
+        definitions[table] = _choice(definitions[table], [*branches_of(kind, run_keys), _unnamed(run_keys)])
+    for table, kind in _LISTED.items():
+        branches = branches_of(kind, definitions[table]["properties"])
+        definitions[table] = {**_choice(definitions[table], branches), "allOf": [_reference(kind)]}
     shared = {key: part for key, part in loss["properties"].items() if key != "terms"}
-    one = branches_of("loss", {**term_keys, **shared})
-    definitions["loss"] = {"description": loss["description"], "oneOf": [*one, several]}
-    return schema
+    named = branches_of("loss", {**term_keys, **shared})
+    definitions["loss"] = _choice(loss, [*named, _unnamed({**term_keys, **loss["properties"]})])
+    for kind in KINDS:
+        definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
+    for table, rules in relations.TABLE_RULES.items():
+        definitions[table] |= rules
+    definitions["whole"] = _whole(schema["required"], definitions["train"].pop("required"), list(loss["properties"]))
+    schema["required"] = ["name"]
+    return schema | {"if": {"not": {"required": ["extends"]}}, "then": {"$ref": "#/definitions/whole"}}
 
 
-def _hoist(label: str, options: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def _whole(root: list[str], train: list[str], of_every_loss: list[str]) -> Schema:
+    """What a recipe must have that completes no other one: keys, and the rules between them."""
+    closed_lists = {"properties": dict.fromkeys(CLOSED_LISTS, _NAMED)}
+    unnamed_loss = {"if": {"not": _NAMED}, "then": {"propertyNames": {"enum": of_every_loss}}}
+    rules = {
+        "dataset": {**_NAMED, "allOf": [_reference("dataset")]},
+        "student": {**_NAMED, "allOf": [_reference("model")]},
+        "teacher": {**_NAMED, "allOf": [_reference("model")], "properties": {"train": closed_lists}},
+        "train": {"required": train, **closed_lists},
+        "loss": {"allOf": [_reference("loss"), unnamed_loss]},
+    }
+    return {
+        "description": "What a recipe without `extends` must have.",
+        "required": root,
+        "properties": rules,
+        "allOf": relations.ROOT_RULES,
+    }
+
+
+def _reference(kind: str) -> Schema:
+    return {"$ref": f"#/definitions/demands.{kind}"}
+
+
+def _demands(kind: str, options_of: dict[str, Schema]) -> Schema:
+    """What the components of one kind demand of a table that names them."""
+    demands = {name: {k: options[k] for k in _DEMANDS if k in options} for name, options in options_of.items()}
+    rules = [
+        {"if": {**_NAMED, "properties": {"name": {"const": name}}}, "then": demand}
+        for name, demand in demands.items()
+        if demand
+    ]
+    text = f"Which options a {kind} can't do without."
+    return {"description": text, "allOf": rules} if rules else {"description": text}
+
+
+def _choice(table: Schema, branches: list[Schema]) -> Schema:
+    described = {"description": table["description"]} if "description" in table else {}
+    return {**described, "oneOf": branches or [{"not": {}}]}
+
+
+def _unnamed(run_keys: Schema) -> Schema:
+    """A table whose component the recipe in `extends` names, so that its options can't be known here."""
+    properties = {key: part for key, part in run_keys.items() if key != "name"}
+    return {"title": "completes a table of `extends`", "type": "object", "not": _NAMED, "properties": properties}
+
+
+def _hoist(label: str, options: Schema, definitions: Schema) -> Schema:
     """A component's options with the `$ref`s into themselves kept true: what they refer to moves to `definitions`."""
 
     def rewritten(value: Any) -> Any:
@@ -62,16 +125,16 @@ def _hoist(label: str, options: dict[str, Any], definitions: dict[str, Any]) -> 
     return hoisted
 
 
-def _branch(name: str, options: dict[str, Any], run_keys: dict[str, Any], summary: str) -> dict[str, Any]:
-    constant: dict[str, Any] = {"const": name}
+def _branch(name: str, options: Schema, run_keys: Schema, summary: str) -> Schema:
+    constant: Schema = {"const": name}
     if summary:
         constant["description"] = summary
-    properties = {**run_keys, **options.get("properties", {}), "name": constant}
-    required = ["name", *options.get("required", [])]
+    patterns = {key: options[key] for key in ("patternProperties",) if key in options}
     return {
         "title": name,
         "type": "object",
         "additionalProperties": False,
-        "required": required,
-        "properties": properties,
+        "required": ["name"],
+        "properties": {**run_keys, **options.get("properties", {}), "name": constant},
+        **patterns,
     }

@@ -1,23 +1,17 @@
-"""`load_recipe`: defaults, twins, fingerprint, overrides, paths, and that nothing but the promised errors leaves it."""
+"""`load_recipe`: defaults, twins, fingerprint, overrides, files and paths."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import json
-import math
 import shutil
-import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from kdrecipes.errors import EnvironmentProblem, RecipeError
 from kdrecipes.reading import MAX_BYTES, packaged_recipes
 from kdrecipes.recipe import fingerprint, load_recipe, resolve
-from kdrecipes.registry import load_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = str(ROOT / "recipes" / "digits.toml")
@@ -423,97 +417,3 @@ def test_a_missing_plugin_is_no_fault_of_the_recipe(load):
         "recipe.toml:1:13  requires[0]  the recipe needs kdrecipes-nowhere>=2 (not installed); "
         "install with `pip install 'kdrecipes-nowhere>=2'`."
     )
-
-
-# ---- nothing but the promised errors
-
-EDITS = st.lists(
-    st.tuples(
-        st.sampled_from(["delete", "retype", "rename", "insert", "nest", "repeat"]),
-        st.integers(0, 10**6),
-        st.one_of(
-            st.sampled_from([math.nan, math.inf, -1, 0, 1.5, 10**30, True, None, "", "x", "cnn", "kd", [], {}, [{}]]),
-            st.sampled_from([["a", 1], {"name": "cnn"}, {"name": 3}, [[[]]], "train[1:2]", "../x", "\ud800", "5"]),
-            st.text(max_size=5),
-        ),
-        st.sampled_from(["name", "terms", "weight", "classes", "alpha", "train", "projector", "é", "a\nb", "$ref", ""]),
-    ),
-    min_size=1,
-    max_size=4,
-)
-BASES = [tomllib.loads((FOLDER / "valid" / name).read_text()) for name in ("everything.toml", "inline_tables.toml")]
-
-
-def edited(base, edits):
-    data = copy.deepcopy(base)
-    for action, which, shared, word in edits:
-        value = copy.deepcopy(shared)  # or it might come to stand within itself
-        spots = [(data, key) for key in data]
-        for parent, key in spots:
-            inner = parent[key]
-            keys = inner if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ()
-            spots += [(inner, k) for k in keys]
-        if not spots:
-            return data
-        parent, key = spots[which % len(spots)]
-        if action == "delete":
-            del parent[key]
-        elif action == "retype":
-            parent[key] = value
-        elif action == "insert" and isinstance(parent, dict):
-            parent[word] = value
-        elif action == "rename" and isinstance(parent, dict):
-            parent[word if which % 2 else str(key)[1:]] = parent.pop(key)
-        elif action == "nest":
-            parent[key] = {word: parent[key]}
-        else:
-            parent[key] = [parent[key], parent[key]]
-    return data
-
-
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(st.sampled_from(BASES), EDITS, st.sampled_from([None, 1]))
-def test_any_edit_of_a_recipe_loads_or_says_what_is_wrong(tmp_path_factory, base, edits, indent):
-    file = tmp_path_factory.getbasetemp() / "edited.json"
-    text = json.dumps(edited(base, edits), indent=indent)
-    file.write_text(text)
-    lines = text.split("\n")
-    try:
-        recipe = load_recipe(file)
-    except RecipeError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert 1 <= problem.line <= len(lines)
-            assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1
-            assert str(problem).isprintable()
-        paths = [p.path for p in error.problems]
-        assert len(paths) == len(set(paths)), "one problem for one path"
-        assert error.problems == sorted(error.problems, key=lambda p: (p.line, p.column))
-    except EnvironmentProblem as error:
-        assert "install with `pip install" in str(error)
-    else:
-        assert resolve(recipe.data, load_registry()) == recipe.data
-        json.dumps(recipe.data, allow_nan=False)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 10**6), st.sampled_from(list("[]{}\"'=.,#\n ab0\\:-")), st.integers(0, 3), st.booleans())
-def test_any_typo_in_a_toml_file_is_reported_inside_it(tmp_path_factory, at, char, drop, more):
-    text = (FOLDER / "valid" / "everything.toml").read_text()
-    at %= len(text)
-    text = text[:at] + char * (1 + more) + text[at + drop :]
-    file = tmp_path_factory.getbasetemp() / "typo.toml"
-    file.write_text(text)
-    lines = text.split("\n")
-    try:
-        load_recipe(file)
-    except RecipeError as error:
-        for problem in error.problems:
-            assert 1 <= problem.line <= len(lines)
-            assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1
-    except EnvironmentProblem as error:
-        assert "install with `pip install" in str(error)

@@ -198,7 +198,9 @@ COMPONENT = Component(
             "split": SPLIT_OPTION,
             "path": {
                 "type": "string",
+                "minLength": 1,
                 "format": "path",
+                "examples": ["~/fashion-mnist"],
                 "description": "folder of the four IDX files; absent: the known places, then TensorFlow Datasets",
             },
         },

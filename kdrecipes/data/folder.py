@@ -165,7 +165,9 @@ COMPONENT = Component(
             "split": SPLIT_OPTION,
             "path": {
                 "type": "string",
+                "minLength": 1,
                 "format": "path",
+                "examples": ["data/flowers"],
                 "description": "folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
                 "<split>/images beside the former have no labels",
             },

@@ -111,6 +111,7 @@ def _component(name: str, architecture: str, summary: str) -> Component:
                 "weights": {
                     "anyOf": [{"enum": ["none", "imagenet"]}, {"type": "string", "minLength": 1, "format": "path"}],
                     "default": "none",
+                    "examples": ["none", "imagenet", "../weights/mine.weights.h5"],
                     "x-rule": 'must be "none", "imagenet" or a .weights.h5 file',
                     "description": '"none", "imagenet" (a download), or a .weights.h5 file of this same model.',
                 },

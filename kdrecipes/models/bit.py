@@ -291,6 +291,7 @@ def _component(name: str, title: str, millions: float) -> Component:
                         {"type": "string", "minLength": 1, "format": "path"},
                     ],
                     "default": "imagenet21k",
+                    "examples": ["imagenet21k", "imagenet", "none", "BiT-M-R50x1.npz"],
                     "x-rule": 'must be "none", "imagenet21k", "imagenet", or an .npz, .safetensors or .weights.h5 file',
                     "description": '"imagenet21k" or "imagenet" (downloads), "none", or a file: Google\'s .npz, '
                     "timm's or Hugging Face's .safetensors, or a .weights.h5 file of this same model. A head of "
@@ -298,7 +299,8 @@ def _component(name: str, title: str, millions: float) -> Component:
                 },
                 "sha256": {
                     "type": "string",
-                    "pattern": "^[0-9a-f]{64}$",
+                    "pattern": r"^[0-9a-f]{64}(?![\s\S])",
+                    "x-rule": "must be 64 digits of 0 to 9 and a to f, as sha256sum prints them",
                     "description": "What the weights file must have; checked before it is read.",
                 },
             },

@@ -130,10 +130,11 @@ COMPONENT = Component(
             "image_size": {"type": "integer", "minimum": 1},
             "preset": {
                 "anyOf": [
-                    {"type": "string", "pattern": "^[A-Za-z0-9_]+$|^[a-z]+://."},
+                    {"type": "string", "pattern": r"^[A-Za-z0-9_]+(?![\s\S])|^[a-z]+://."},
                     {"type": "string", "minLength": 1, "format": "path"},
                 ],
                 "x-rule": "must be a preset's name, a handle such as hf://…, or a preset folder such as ./folder",
+                "examples": ["mobilenet_v3_small_100_imagenet", "./folder"],
                 "description": "KerasHub's name of a preset, e.g. mobilenet_v3_small_100_imagenet, a handle, or a "
                 'folder that save_to_preset wrote, with a slash: "./folder".',
             },

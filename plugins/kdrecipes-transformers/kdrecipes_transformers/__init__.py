@@ -23,10 +23,11 @@ OPTIONS: dict[str, Any] = {
         },
         "model": {
             "anyOf": [
-                {"type": "string", "pattern": r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$"},
+                {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)?(?![\s\S])"},
                 {"type": "string", "minLength": 1, "format": "path"},
             ],
             "x-rule": "must be a name on the hub, or a folder that begins with ./, ../, ~ or /",
+            "examples": ["google/vit-base-patch16-224", "./folder"],
             "description": 'name on the hub, e.g. google/vit-base-patch16-224, or a folder: "./folder"',
         },
         "revision": {
