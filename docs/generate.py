@@ -6,6 +6,7 @@ Nothing of it is committed: a page is made when the site is built, from the comm
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import logging
@@ -72,10 +73,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def prose(text: str) -> str:
-    """A description as Markdown: nothing in it is taken for HTML or emphasis."""
-    return (
-        re.sub(r"([<>*_\[\]])", r"\\\1", text.replace("&", "&amp;")) if "`" not in text else text.replace("<", "&lt;")
-    )
+    """A description as Markdown: outside of its code nothing in it is taken for HTML, emphasis or a link."""
+    parts = html.escape(text, quote=False).split("`")
+    parts[::2] = [re.sub(r"([*_\[\]])", r"\\\1", part) for part in parts[::2]]
+    parts[1::2] = text.split("`")[1::2]
+    return "`".join(parts)
 
 
 def code(text: str) -> str:
@@ -143,7 +145,7 @@ def cli_page() -> str:
                 [code(written), default if default == "required" else code(default), prose(text)]
                 for written, default, text in rows
             ]
-            parts.append(table(["", "default", ""], body))
+            parts.append(table(["argument", "default", ""], body))
         if command.epilog:
             parts += _help(command.epilog)
     return "\n\n".join(parts) + "\n"
@@ -323,12 +325,25 @@ def python_page() -> str:
         for name in names:
             if name == "hookimpl":  # a marker of pluggy's: it has no docstring, the hook has
                 parts.append("`kdrecipes.hookimpl` marks the function of a plugin that implements the hook:")
-                parts.append("::: kdrecipes.hookspecs.kdrecipes_components")
-            else:
-                parts.append(f"::: kdrecipes.{name}")
+            parts.append(_documented(f"kdrecipes.{name}"))
     if importlib.util.find_spec("kdrecipes.testing"):
         parts += ["## Checks for plugin authors", "::: kdrecipes.testing\n    options:\n      members: true"]
     return "\n\n".join(parts) + "\n"
+
+
+def _documented(name: str) -> str:
+    """One public name: where mkdocstrings finds it, and what of it is shown."""
+    options = {"heading": f'"{name}"', "toc_label": name.removeprefix("kdrecipes.")}
+    place = name
+    if name == "kdrecipes.hookimpl":
+        place = "kdrecipes.hookspecs.kdrecipes_components"
+        options = {}
+    elif name in ("kdrecipes.accelerate", "kdrecipes.fast.restore"):
+        place = f"kdrecipes.fast.accelerate.{name.rpartition('.')[2]}"  # by its package it is found as the module
+    elif name == "kdrecipes.Distiller":
+        options["members"] = "[compile, fit]"  # the rest is Keras' own interface
+    lines = [f"      {key}: {value}" for key, value in options.items()]
+    return "\n".join([f"::: {place}", *(["    options:", *lines] if lines else [])])
 
 
 # mkdocs calls these.
