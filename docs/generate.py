@@ -210,8 +210,16 @@ def type_of(part: Schema, root: Schema) -> str:
     if branches and "type" not in part and "enum" not in part:
         return " or ".join(dict.fromkeys(type_of(resolved(branch, root), root) for branch in branches))
     text = "a path" if part.get("format") == "path" else words_of(part)
-    limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    return " ".join([text, ", ".join(f"{sign} {part[key]:,}" for key, sign in limits.items() if key in part)]).strip()
+    return f"{text} {_range(part)}".strip()
+
+
+def _range(part: Schema) -> str:
+    """The limits of a number: `≥ 1`, `above 0 to 180`, `from 0 to below 1`; empty where there are none."""
+    limits = ("minimum", "≥", "from"), ("exclusiveMinimum", ">", "above"), ("maximum", "≤", "to")
+    found = [limit for limit in (*limits, ("exclusiveMaximum", "<", "to below")) if limit[0] in part]
+    if len(found) == 1:
+        return f"{found[0][1]}\N{NO-BREAK SPACE}{part[found[0][0]]:,}"
+    return " ".join(f"{word}\N{NO-BREAK SPACE}{part[key]:,}" for key, _, word in found)
 
 
 def _plural(item: Schema, root: Schema) -> str:

@@ -123,8 +123,11 @@ def test_every_table_of_a_recipe_has_its_section():
     text = generated()["docs/reference/recipe.md"]
     for heading in ("[dataset.views.random_erasing]", "[teacher.train]", "[[loss.terms]]", "[[callbacks]]"):
         assert "| key | type | default |" in section(text, f"`{heading}`")
-    assert "| `epochs` | a whole number ≥ 1 | required |" in section(text, "`[train]`")
-    assert "| `crop_padding` | a whole number ≥ 0, ≤ 512 | `0` |" in section(text, "`[dataset.views]`")
+    rows = section(text, "`[train]`") + section(text, "`[dataset.views]`") + section(text, "`[loss]`")
+    rows = rows.replace("\N{NO-BREAK SPACE}", " ")
+    assert "| `epochs` | a whole number ≥ 1 | required |" in rows
+    assert "| `rotation` | a number above 0 to 180 |  |" in rows
+    assert "| `label_smoothing` | a number from 0 to below 1 | `0.0` |" in rows
     for name in ("adamw", "sgd", "one_cycle", "bit_hyperrule"):
         assert section(text, f'`name = "{name}"`').strip()
 
