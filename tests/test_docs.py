@@ -6,7 +6,7 @@ The command line is frozen by `cli_surface.txt`: after a change that is meant, r
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import logging
 import os
@@ -35,9 +35,8 @@ WRITTEN = ["README.md", *sorted(str(file.relative_to(ROOT)) for file in DOCS.rgl
 # Their blocks are run by tests of their own: README's by test_readme.py, the guide for authors step by step.
 RUN_ELSEWHERE = ("README.md", "docs/plugins.md")
 
-spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-generate = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(generate)
+sys.path.insert(0, str(DOCS))  # as mkdocs does for a hook
+generate, schema_tables = map(importlib.import_module, ("generate", "schema_tables"))
 
 
 def text_of(page):
@@ -116,7 +115,7 @@ def test_every_key_of_a_schema_stands_in_the_reference_with_its_description(page
     for key, description in found:
         rows = [line for line in text.splitlines() if line.startswith(f"| `{key}` |")]
         assert rows, key
-        assert any(generate.prose(description).replace("|", "\\|") in row for row in rows), (key, description)
+        assert any(schema_tables.prose(description).replace("|", "\\|") in row for row in rows), (key, description)
 
 
 def test_every_table_of_a_recipe_has_its_section():
