@@ -1,6 +1,7 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
+# make docs   the documentation into site/, to be opened from disk or served by anything
 # Each creates or refreshes .venv first, when pyproject.toml, constraints.txt or a plugin's pyproject.toml changed.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ RUN_ARGS ?=
 # geffnet names torchvision and keras-hub TensorFlow without needing them here; what else it imports, transformers brings.
 WITHOUT_DEPENDENCIES := geffnet keras-hub
 
-.PHONY: run test test-fast bench lint schema clean
+.PHONY: run test test-fast bench lint schema docs clean
 
 run: .venv/ready
 	@if $(BIN)/python -m kdrecipes.data.fashion_mnist; then \
@@ -42,6 +43,15 @@ lint: .venv/ready
 schema: .venv/ready
 	$(BIN)/kdrecipes schema --out schemas/recipe.schema.json
 
+# Strict: a broken link, or a page that would load something from a network, fails it.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
+
+.venv/docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 # torch by itself first: where a build for this machine lies at hand, pip takes it before anything else asks for one.
 .venv/ready: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv .venv
@@ -52,4 +62,4 @@ schema: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv runs build dist *.egg-info
+	rm -rf .venv runs build dist site *.egg-info
