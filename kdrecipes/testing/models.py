@@ -25,10 +25,9 @@ def check(
 ) -> None:
     """See `kdrecipes.testing.check_model`."""
     recipe = check_contract(component, "model", options)
-    for name, values in (("image_size", image_size), ("classes", classes)):
-        if name not in component.options.get("properties", {}) and len(values) > 1:
-            rule = f"must declare {name!r}, which the run passes, or be checked with the only one that it is made for"
-            raise broken(component, rule, f"{name}={values}")
+    if "classes" not in component.options.get("properties", {}) and len(classes) > 1:
+        rule = "must declare the option 'classes', which the run passes, or be checked with the one number it has"
+        raise broken(component, rule, f"classes={classes}")
     sizes = zip_longest(image_size, classes)
     pairs = [(size or image_size[-1], count or classes[-1]) for size, count in sizes]
     for size, count in pairs:
@@ -66,7 +65,9 @@ def _check_logits(component: Component, model: keras.Model, size: int, classes: 
         refuse_softmax(model, "model")
     taken = getattr(model, "input_shape", None)
     if isinstance(taken, tuple) and taken[1:] != (None, None, 3) and taken[1:] != (size, size, 3):
-        raise broken(component, f"must take images ({size}, {size}, 3) when built with image_size={size}", taken[1:])
+        raise broken(
+            component, f"must take images ({size}, {size}, 3) where the run passes image_size={size}", taken[1:]
+        )
     images = _pixels(size)
     together = _logits(component, model, images)
     for logits, batch in ((together, 3), (_logits(component, model, images[2:]), 1)):
