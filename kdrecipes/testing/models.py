@@ -100,12 +100,15 @@ def _check_gradients(component: Component, model: keras.Model, size: int) -> Non
     with trying(component, "a training step"):
         logits = wide(model(images, training=True))
         F.cross_entropy(logits, torch.arange(len(images), device=logits.device) % logits.shape[1]).backward()
-    for variable in model.trainable_variables:
-        gradient = variable.value.grad
-        if gradient is None:
-            raise broken(component, f"every trainable variable must get a gradient; {variable.path} gets none")
-        if not torch.isfinite(gradient).all():
-            raise broken(component, f"gradients must be finite; that of {variable.path} is not")
+    if is_wrapped(model):
+        parameters = [(n, p) for n, p in model.get_layer("module").module.named_parameters() if p.requires_grad]
+    else:
+        parameters = [(variable.path, variable.value) for variable in model.trainable_variables]
+    for name, parameter in parameters:
+        if parameter.grad is None:
+            raise broken(component, f"every trainable variable must get a gradient; {name} gets none")
+        if not torch.isfinite(parameter.grad).all():
+            raise broken(component, f"gradients must be finite; that of {name} is not")
 
 
 def _check_saved(component: Component, model: keras.Model, size: int) -> None:
