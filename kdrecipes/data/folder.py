@@ -168,6 +168,7 @@ COMPONENT = Component(
                 "format": "path",
                 "description": "folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
                 "<split>/images beside the former have no labels",
+                "examples": ["./images"],
             },
         },
     },

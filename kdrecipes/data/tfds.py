@@ -118,6 +118,7 @@ COMPONENT = Component(
                 "type": "string",
                 "pattern": r"^\w+(/[\w.+-]+)*$",
                 "description": 'name of the TFDS builder, or "name/config"',
+                "examples": ["oxford_iiit_pet"],
             },
             "version": {
                 "type": "string",

@@ -60,6 +60,7 @@ COMPONENT = Component(
                 "minLength": 1,
                 "format": "path",
                 "description": "The .keras file. The model takes pixels 0–255 and gives logits.",
+                "examples": ["./student.keras"],
             },
             "sha256": {
                 "type": "string",

@@ -136,6 +136,7 @@ COMPONENT = Component(
                 "x-rule": "must be a preset's name, a handle such as hf://…, or a preset folder such as ./folder",
                 "description": "KerasHub's name of a preset, e.g. mobilenet_v3_small_100_imagenet, a handle, or a "
                 'folder that save_to_preset wrote, with a slash: "./folder".',
+                "examples": ["mobilenet_v3_small_100_imagenet"],
             },
             "weights": {
                 "enum": ["preset", "none"],

@@ -28,6 +28,7 @@ OPTIONS: dict[str, Any] = {
             ],
             "x-rule": "must be a name on the hub, or a folder that begins with ./, ../, ~ or /",
             "description": 'name on the hub, e.g. google/vit-base-patch16-224, or a folder: "./folder"',
+            "examples": ["google/vit-base-patch16-224"],
         },
         "revision": {
             "type": "string",
