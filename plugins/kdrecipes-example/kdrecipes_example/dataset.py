@@ -33,8 +33,8 @@ class Shapes:
             np.maximum(y, x) < radius,
             (np.minimum(y, x) < radius / 3) & (np.maximum(y, x) < radius),
         )[label]
-        image = draw.integers(0, 100, (self.size, self.size, 3))
-        image[inside] += draw.integers(60, 156, 3)
+        image = draw.integers(0, 50, (self.size, self.size, 3))
+        image[inside] += draw.integers(100, 206, 3)
         return {"image": image.astype(np.uint8), "label": label}
 
 
