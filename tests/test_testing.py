@@ -26,7 +26,8 @@ MODELS = [
     pytest.param("efficientnet_lite", {"weights": "none"}, marks=pytest.mark.slow),
 ]
 LOSSES = [("kd", {}), ("dist", {}), ("hint", LAYERS), ("hint", {**LAYERS, "projector": "linear"})]
-ELSEWHERE = {"keras_file", "keras_hub", "fashion_mnist", "folder", "tfds"}  # they need files, which tests below make
+FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits", "csv_log"}  # below
+ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_sources.py, where their files are
 
 
 @pytest.mark.parametrize(("name", "options"), MODELS)
@@ -69,10 +70,16 @@ def test_folder(tmp_path):
     check_dataset(kdrecipes.component("dataset", "folder"), path=str(tmp_path))
 
 
+def test_fashion_mnist(tmp_path):
+    from test_sources import write_idx
+
+    check_dataset(kdrecipes.component("dataset", "fashion_mnist"), path=str(write_idx(tmp_path)))
+
+
 @pytest.mark.usefixtures("built_ins")
 def test_every_built_in_is_checked():
-    """A component that is added is checked here too. keras_hub's, tfds' and fashion_mnist's data are in their tests."""
-    named = {getattr(entry, "values", entry)[0] for entry in (*MODELS, *LOSSES)} | ELSEWHERE | {"digits", "csv_log"}
+    """A component that is added is checked here too."""
+    named = {getattr(entry, "values", entry)[0] for entry in (*MODELS, *LOSSES)} | FROM_FILES | ELSEWHERE
     assert {name for _, name in load_registry().components} <= named
 
 
