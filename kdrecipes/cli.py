@@ -324,6 +324,46 @@ def _agreed(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
+new = typer.Typer(help="Start a recipe or a plugin of your own.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(new, name="new")
+
+
+@new.command("recipe")
+def new_recipe(
+    name: Annotated[str, typer.Argument(help="The recipe's name, which its run folder has too.")],
+    student: Annotated[str, typer.Option(help="A model: `kdrecipes list models`.")],
+    dataset: Annotated[str, typer.Option(help="A dataset: `kdrecipes list datasets`.")],
+    teacher: Annotated[str | None, typer.Option(help="A model. Without it the student learns from labels.")] = None,
+    loss: Annotated[str | None, typer.Option(help="A loss: `kdrecipes list losses`. Default: kd.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write. Default: NAME.toml.")] = None,
+    plugin: PluginOption = [],  # noqa: B006
+) -> None:
+    """Write a commented recipe that is valid as it is.
+
+    Example:  kdrecipes new recipe mine --teacher cnn --student cnn --dataset digits
+    """
+    from kdrecipes import new
+
+    file = new.new_recipe(name, student=student, dataset=dataset, teacher=teacher, loss=loss, out=out, plugins=plugin)
+    typer.echo(f"{file}")
+
+
+@new.command("plugin")
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="The distribution's name, such as kdrecipes-mine.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder to write. Default: ./NAME.")] = None,
+) -> None:
+    """Write an installable package with a model, a dataset, a loss, their tests and a recipe.
+
+    Example:  kdrecipes new plugin kdrecipes-mine
+    """
+    from kdrecipes import new
+
+    folder = new.new_plugin(name, out)
+    typer.echo(f"{folder}")
+    typer.echo(f"Next:  cd {folder} && pip install -e '.[test]' && pytest && kdrecipes run recipe.toml", err=True)
+
+
 def main() -> None:
     """Entry point: turns every known error into its message and exit code; with --json into an object on stdout too."""
     try:

@@ -47,7 +47,7 @@ class Recipe:
     overrides: tuple[str, ...]
     fingerprint: str
     registry: Registry = field(repr=False)
-    origins: Mapping[KeyPath, str] = field(repr=False)
+    origins: Mapping[KeyPath, str] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:

@@ -23,7 +23,6 @@ from kdrecipes.contract import check_component, undescribed
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.hookspecs import Component
 
-SELECTION = "KDRECIPES_PLUGINS"  # the environment variable that names the plugins to load
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
 BUILT_IN = ("kdrecipes.data", "kdrecipes.models", "kdrecipes.losses", "kdrecipes.callbacks")
 
@@ -67,7 +66,7 @@ class Plugin:
     def why_not_loaded(self) -> str:
         """A clause that says why; empty where all of it is loaded."""
         if not self.selected:
-            return f"is left out by {SELECTION}"
+            return "is left out by KDRECIPES_PLUGINS"
         return f"could not be loaded: {self.error}" if self.error else ""
 
 
@@ -159,16 +158,17 @@ def _load(manager: pluggy.PluginManager, registry: Registry, entry_point: Any, p
 
 def _selected(entry_points: list[Any], registry: Registry) -> list[Any]:
     """The entry points that `KDRECIPES_PLUGINS` lets load, all where it is not set; a name of none becomes an error."""
-    if SELECTION not in os.environ:
+    selection = os.environ.get("KDRECIPES_PLUGINS")
+    if selection is None:
         return entry_points
     known = {e: {normal_name(e.name), normal_name(e.dist.name if e.dist else e.name)} for e in entry_points}
     chosen = []
-    for name in filter(None, map(str.strip, os.environ[SELECTION].split(","))):
+    for name in filter(None, map(str.strip, selection.split(","))):
         found = [e for e in entry_points if normal_name(name) in known[e]]
         if not found:
             near = nearest(normal_name(name), set().union(*known.values()))
             hint = f"; did you mean {near!r}?" if near else ""
-            text = f"{SELECTION} names it, and no such plugin is installed{hint}"
+            text = f"KDRECIPES_PLUGINS names it, and no such plugin is installed{hint}"
             registry.plugins.append(Plugin(Provider(name, name, ""), error=text))
         chosen += found
     return chosen

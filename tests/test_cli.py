@@ -33,7 +33,8 @@ def test_the_verbs_and_flags_are_frozen():
 
     command = typer.main.get_command(cli.app)
     verbs = dict(command.commands)  # type: ignore[attr-defined]
-    verbs |= {f"cache {name}": verb for name, verb in verbs.pop("cache").commands.items()}
+    for group in ("cache", "new"):
+        verbs |= {f"{group} {name}": verb for name, verb in verbs.pop(group).commands.items()}
     surface = {
         name: sorted(text for parameter in verb.params for text in (*parameter.opts, *parameter.secondary_opts))
         for name, verb in verbs.items()
@@ -55,6 +56,8 @@ def test_the_verbs_and_flags_are_frozen():
         "schema": ["--json", "--out", "--plugin"],
         "cache list": ["--json"],
         "cache clear": ["--yes", "names"],
+        "new recipe": ["--dataset", "--loss", "--out", "--plugin", "--student", "--teacher", "name"],
+        "new plugin": ["--out", "name"],
     }
     assert [p.opts for p in command.params] == [["--version"]]
     assert [topic.value for topic in cli.Topic] == ["models", "datasets", "losses", "callbacks", "recipes", "plugins"]
@@ -68,7 +71,7 @@ def test_help_names_every_verb_and_the_first_step(call):
     code, out, _ = call("--help")
     assert code == 0
     assert "kdrecipes run digits" in out
-    for verb in ("run", "validate", "list", "schema", "cache"):
+    for verb in ("run", "validate", "list", "schema", "cache", "new"):
         assert re.search(rf"^\W*{verb} ", out, re.MULTILINE)
 
 
@@ -352,3 +355,31 @@ def test_a_reader_that_leaves_early_is_no_traceback():
     script = shutil.which("kdrecipes", path=os.path.dirname(sys.executable)) or "kdrecipes"
     done = subprocess.run(f"{script} schema | true", shell=True, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
+
+
+# ---- new
+
+
+def test_new_recipe_and_what_it_says_on_the_way(call, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = ["--student", "cnn", "--teacher", "cnn", "--dataset", "digits"]
+    assert call("new", "recipe", "mine", *words) == (0, "mine.toml\n", "")
+    assert call("validate", "mine.toml") == (0, "mine.toml  ok\n", "")
+    code, out, err = call("new", "recipe", "mine", *words)
+    assert (code, out) == (2, "") and "nothing is overwritten" in err
+    code, out, err = call("new", "recipe", "other", "--student", "cn", "--dataset", "digits")
+    assert (code, out, err) == (2, "", "--student cn: No model is called 'cn'. Did you mean 'cnn'?\n")
+
+
+def test_new_plugin_says_what_is_next(call, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("new", "plugin", "kdrecipes-mine")
+    assert (code, out) == (0, "kdrecipes-mine\n")
+    assert err == "Next:  cd kdrecipes-mine && pip install -e '.[test]' && pytest && kdrecipes run recipe.toml\n"
+    assert Path("kdrecipes-mine/kdrecipes_mine/model.py").is_file()
+
+
+@pytest.mark.parametrize("what", ["recipe", "plugin"])
+def test_new_teaches_with_an_example(call, what):
+    code, out, _ = call("new", what, "--help")
+    assert code == 0 and f"Example:  kdrecipes new {what} " in out

@@ -185,3 +185,11 @@ def test_a_fixed_image_size_is_changed_where_the_weights_allow(tmp_path):
         torch.testing.assert_close(
             model(pixels(64)), flexible(pixels(64) * torch.tensor(SCALE) + torch.tensor(OFFSET)), rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.slow
+def test_it_keeps_the_contract(tmp_path):
+    from kdrecipes.testing import check_model
+
+    classifier_of("mobilenet_v3_small_100_imagenet").save_to_preset(str(tmp_path / "preset"))
+    check_model(hub.COMPONENT, preset=str(tmp_path / "preset"))

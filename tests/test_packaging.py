@@ -99,6 +99,8 @@ def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
         "kdrecipes/schemas/report.schema.json",
         "kdrecipes/report.html.jinja",
         "kdrecipes/py.typed",
+        "kdrecipes/testing/__init__.py",
+        *(path.relative_to(ROOT).as_posix() for path in (ROOT / "kdrecipes" / "templates").rglob("*.jinja")),
     ):
         assert name in names
     tops = {name.split("/")[0] for name in names}
@@ -123,6 +125,8 @@ def test_packaged_recipe_runs_by_name_from_any_folder(packages, tmp_path, kind):
     assert done.returncode == 0, done.stderr
     assert "student, distilled" in done.stdout
     assert (tmp_path / "empty" / "runs" / "digits" / "report.html").is_file()
+    done = command(tmp_path / "site", tmp_path / "empty", "new", "plugin", "kdrecipes-mine")
+    assert (done.returncode, done.stdout) == (0, "kdrecipes-mine\n"), done.stderr
 
 
 def _unpacked(sdist, folder):

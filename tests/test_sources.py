@@ -587,3 +587,10 @@ def test_fashion_mnist_through_tfds(tmp_path):
         example = test[i]
         assert example["image"].shape == (28, 28, 1) and example["image"][0, 0, 0] == example["label"]
     assert ("tensorflow" in sys.modules) == had_tensorflow
+
+
+def test_tfds_keeps_the_contract(hands):
+    from kdrecipes.testing import check_dataset
+
+    for split in ("train", "test"):  # one at a time: these pictures of test are pictures of train
+        check_dataset(tfds.COMPONENT, split=[split], builder="rock_paper_scissors", data_dir=str(hands))

@@ -234,3 +234,11 @@ def test_a_buffer_is_part_of_what_is_fingerprinted_and_kept():
 def test_a_module_of_another_width_is_said():
     with pytest.raises(ValueError, match=r"gives logits \(batch, 5\)\. Received: \(2, 4\)"):
         as_keras(Pooled(), 5, 8)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_it_keeps_the_contract(tmp_path, kind):
+    from kdrecipes.testing import check_model
+
+    save(tmp_path, kind)
+    check_model(kdrecipes.component("model", "transformers"), model=str(tmp_path), image_size=[32, 16])

@@ -42,6 +42,8 @@ class TFDSSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Example `index`: `image` uint8 (height, width, 1 or 3) and `label`, an int."""
+        if not 0 <= index < len(self):  # TFDS raises a ValueError
+            raise IndexError(index)
         record = self.records[index]
         # TFDS's own decoder gives indices for palette images and four channels for CMYK; it ignores EXIF, and so do we
         try:

@@ -1,0 +1,128 @@
+"""Contract checks for authors of plugins: `check_model`, `check_dataset`, `check_loss`, `check_callback`.
+
+Each takes a component and the options of a recipe, and raises an AssertionError that names the component, the rule and
+what was received. Of every component they check that it can be registered; that its options are described, have
+defaults that fit and are what `build` takes; that the options given fit; and that loading its plugin imports neither
+torch nor keras nor tensorflow. What else they check is said with each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kdrecipes.hookspecs import Component
+
+__all__ = ["check_callback", "check_dataset", "check_loss", "check_model"]
+
+
+def check_model(
+    component: Component,
+    /,
+    *,
+    image_size: Sequence[int] = (32, 48),
+    classes: Sequence[int] = (3, 10),
+    **options: Any,
+) -> None:
+    """Check a model component: built for each size and number of classes, asked for logits, trained, kept and reread.
+
+    It goes from RGB pixels, float 0–255, (batch, size, size, 3), to finite logits (batch, classes), for one image and
+    for several, black and white ones too; in inference an image's logits do not depend on the others; no softmax at its
+    end; every trainable variable gets a gradient; one seed gives the same weights twice; a `keras.Model` is saved as
+    `.keras`, opened in safe mode and says the same, a `torch.nn.Module` through its `state_dict`.
+
+    Args:
+        component: as `kdrecipes.component("model", name)` gives it, or the plugin's own object.
+        image_size: pixels per side to build it for, in turn. Default (32, 48).
+        classes: numbers of classes to build it for, in turn. Default (3, 10).
+        **options: as in a recipe.
+
+    Raises:
+        AssertionError: naming the component, the rule and what was received.
+
+    Example:
+        ```python
+        check_model(kdrecipes.component("model", "example_cnn"), width=4)
+        ```
+    """
+    from kdrecipes.testing.models import check
+
+    check(component, tuple(image_size), tuple(classes), options)
+
+
+def check_dataset(component: Component, /, *, split: Sequence[str] = ("train", "test"), **options: Any) -> None:
+    """Check a dataset component: the examples of each split, read twice, built twice and sent to another process.
+
+    A source has a length; `source[i]` is `{"image": uint8 (height, width, channels), "label": int}` with a label in the
+    range of its `classes`, unique strings that all splits share; it is the same whenever it is asked, which no
+    augmentation is; an index past the end is an IndexError; it can be pickled; a split that is not there is refused;
+    `train` and the other splits do not hold the same images. Up to 256 examples of a split are looked at.
+
+    Args:
+        component: as `kdrecipes.component("dataset", name)` gives it, or the plugin's own object.
+        split: names of its splits. Default ("train", "test").
+        **options: as in a recipe.
+
+    Raises:
+        AssertionError: naming the component, the rule and what was received.
+
+    Example:
+        ```python
+        check_dataset(kdrecipes.component("dataset", "example_shapes"), size=16)
+        ```
+    """
+    from kdrecipes.testing.datasets import check
+
+    check(component, tuple(split), options)
+
+
+def check_loss(component: Component, /, *, classes: int = 5, examples: int = 64, **options: Any) -> None:
+    """Check a loss component: its term's values, dtypes and gradients on made-up logits and features.
+
+    A term gives (batch,) values, or a scalar; float64 for float64, and the same value for float32; finite values and
+    gradients, also for logits of ±10,000, for a student that agrees with its teacher and for equal images; a gradient
+    for the student; it changes nothing that it is given. A term that declares layers reads them. The value of an
+    example does not depend on the others, unless the term says `relational = True`. Labels of mixed examples are
+    understood, unless it says `mixed_labels = False`. It is no loss on the labels alone.
+
+    Args:
+        component: as `kdrecipes.component("loss", name)` gives it, or the plugin's own object.
+        classes: number of classes. Default 5.
+        examples: number of training examples that the term is told. Default 64; at least 8.
+        **options: as in a recipe, `student_layers`, `teacher_layers` and `projector` among them. Features of layers are
+            (8, 4, 4, 6).
+
+    Raises:
+        AssertionError: naming the component, the rule and what was received.
+
+    Example:
+        ```python
+        check_loss(kdrecipes.component("loss", "hint"), student_layers=["a"], teacher_layers=["b"])
+        ```
+    """
+    from kdrecipes.testing.losses import check
+
+    check(component, classes, examples, options)
+
+
+def check_callback(component: Component, /, **options: Any) -> None:
+    """Check a callback component: attached to a small fit of each arm in a folder of its own.
+
+    It is a `keras.callbacks.Callback`, takes `folder`, `arm` and `seed` where it declares them, outlives a fit of two
+    epochs with validation, and leaves the student's weights as they are without it.
+
+    Args:
+        component: as `kdrecipes.component("callback", name)` gives it, or the plugin's own object.
+        **options: as in a recipe.
+
+    Raises:
+        AssertionError: naming the component, the rule and what was received.
+
+    Example:
+        ```python
+        check_callback(kdrecipes.component("callback", "csv_log"))
+        ```
+    """
+    from kdrecipes.testing.callbacks import check
+
+    check(component, options)

@@ -1,0 +1,172 @@
+"""What every component promises, whatever its kind, and the small recipe that the checks of its kind run."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft7Validator
+
+from kdrecipes.contract import check_component, recipe_options, undescribed
+from kdrecipes.data import digits
+from kdrecipes.data.prepare import Data
+from kdrecipes.errors import one_line
+from kdrecipes.hookspecs import Component
+from kdrecipes.losses import kd
+from kdrecipes.models import cnn
+from kdrecipes.recipe import Recipe, resolve
+from kdrecipes.registry import Provider, Registry
+from kdrecipes.validation import Checker
+
+HEAVY = ("torch", "keras", "tensorflow")
+_TABLE_OF = {"model": "teacher", "dataset": "dataset", "loss": "loss", "callback": "callbacks"}
+
+# Loads a plugin as kdrecipes does, and prints what of HEAVY that brought along.
+_LOAD = """
+import importlib, importlib.util, sys
+name, file, *sys.path = sys.argv[1:]
+try:
+    module = importlib.import_module(name)
+except ModuleNotFoundError as error:
+    if error.name != name:
+        raise
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+list(getattr(module, "kdrecipes_components", list)())
+print(*[name for name in ("torch", "keras", "tensorflow") if name in sys.modules])
+"""
+
+
+def broken(component: Any, rule: str, received: Any = None) -> AssertionError:
+    """The error that names the component, the rule and what was received."""
+    label = f"{component.kind} {component.name!r}" if isinstance(component, Component) else "component"
+    return AssertionError(f"{label}: {rule}." + ("" if received is None else f" Received: {received}"))
+
+
+@contextmanager
+def trying(component: Component, what: str) -> Iterator[None]:
+    """Turn whatever a stranger's code raises into an AssertionError that says what was tried."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise broken(component, f"{what} failed", one_line(error)) from error
+
+
+def check_contract(component: Component, kind: str, options: Mapping[str, Any]) -> Recipe:
+    """Check what is promised of every component.
+
+    Returns:
+        A whole recipe, resolved, that names the component with these options; a model is its teacher.
+
+    Raises:
+        AssertionError: naming the component, the rule and what was received.
+    """
+    for problem in check_component(component):
+        raise AssertionError(problem)
+    if component.kind != kind:
+        raise broken(component, f"check_{component.kind} checks it, not check_{kind}")
+    if not component.summary:
+        raise broken(component, "needs a summary, one line for `kdrecipes list`", "''")
+    for name in undescribed(component):
+        raise broken(component, f"option {name!r} needs a description")
+    _check_defaults(component)
+    _check_signature(component)
+    recipe = _recipe(component, options)
+    module = _plugin_module(component)
+    heavy = _imported_by(module, getattr(sys.modules.get(module), "__file__", None) or "")
+    if heavy:
+        raise broken(component, f"loading {module} must import neither torch nor keras nor tensorflow", heavy)
+    return recipe
+
+
+def data_of(classes: int, image_size: int = 8, examples: int = 1) -> Data:
+    """Data of so many classes, size and training examples, without a picture: what builders are told of them."""
+    split: Any = range(examples)
+    names = [f"class {i}" for i in range(classes)]
+    return Data(split, split, split, names, image_size, image_size, "", 0, [])
+
+
+def _check_defaults(component: Component) -> None:
+    schema = recipe_options(component)
+    for name, part in schema["properties"].items():
+        if "default" in part:
+            for error in Draft7Validator(schema).iter_errors({name: part["default"]}):
+                if name in error.absolute_path:
+                    raise broken(component, f"the default of option {name!r} must fit its schema", error.message)
+
+
+def _check_signature(component: Component) -> None:
+    """`build` takes every option, needs nothing else, and has no second opinion about defaults."""
+    signature = inspect.signature(component.build)
+    parameters = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
+    if any(p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) for p in parameters.values()):
+        raise broken(component, "build must take keyword arguments", signature)
+    declared, schema = component.options.get("properties", {}), recipe_options(component)
+    if component.kind == "dataset" and "split" not in declared:
+        raise broken(component, "must declare the option 'split', which the run passes", sorted(declared))
+    for name in declared:
+        if name not in parameters and len(parameters) == len(signature.parameters):
+            raise broken(component, f"build must take the option {name!r}", signature)
+    for name, parameter in parameters.items():
+        needed, part = parameter.default is parameter.empty, schema["properties"].get(name, {})
+        if name not in declared and needed:
+            raise broken(component, f"build needs {name!r}, which the options do not declare", sorted(declared))
+        if part and needed and "default" not in part and name not in schema.get("required", []):
+            raise broken(component, f"option {name!r} needs a default or must be required", signature)
+        if "default" in part and not needed and parameter.default != part["default"]:
+            rule = f"option {name!r} must have one default, in its schema and in build"
+            raise broken(component, rule, f"{part['default']!r} and {parameter.default!r}")
+
+
+def _recipe(component: Component, options: Mapping[str, Any]) -> Recipe:
+    registry = Registry()
+    registry.add(component, Provider("plugin", "plugin", ""))
+    for other in (digits.COMPONENT, cnn.COMPONENT, kd.COMPONENT):
+        if (other.kind, other.name) != (component.kind, component.name):
+            registry.add(other, Provider(other.name, "kdrecipes", ""))
+    data: dict[str, Any] = {
+        "schema_version": 1,
+        "name": "check",
+        "dataset": {"name": "digits"},
+        "teacher": {"name": "cnn"},
+        "student": {"name": "cnn"},
+        "loss": {"name": "kd"},
+        "train": {"epochs": 1, "batch_size": 2, "fast": False},
+    }
+    key = _TABLE_OF[component.kind]
+    table = {"name": component.name, **options}
+    data[key] = [table] if key == "callbacks" else table
+    prefixes = (f"{key}.", f"{key}[0].")
+    for problem in Checker(data, {}, "check", registry, {}).check():
+        name = next((problem.path.removeprefix(p) for p in prefixes if problem.path.startswith(p)), problem.path)
+        tail = f"; did you mean {problem.suggestion}?" if problem.suggestion else ""
+        raise broken(component, f"option {name!r} {problem.rule}", (problem.received or "nothing") + tail)
+    return Recipe(resolve(data, registry), "", "check", Path.cwd(), (), "", registry)
+
+
+def _plugin_module(component: Component) -> str:
+    """The module that holds the hook which yields the component: the outermost above `build`, else `build`'s own."""
+    own = inspect.unwrap(getattr(component.build, "func", component.build)).__module__
+    parts = own.split(".")
+    above = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return next((name for name in above if hasattr(sys.modules.get(name), "kdrecipes_components")), own)
+
+
+@cache
+def _imported_by(module: str, file: str) -> str:
+    """What of HEAVY a fresh Python has imported once the module is loaded and its hook called."""
+    command = [sys.executable, "-c", _LOAD, module, file, *map(str, sys.path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise AssertionError(f"{module}: a fresh Python can't load it. Received: {last}")
+    return done.stdout.strip()

@@ -1,0 +1,173 @@
+"""`kdrecipes.testing`: the built-ins keep their contracts, and each rule finds a component that breaks it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import faulty_components as faulty
+import pytest
+
+import kdrecipes
+from kdrecipes.registry import load_registry
+from kdrecipes.testing import check_callback, check_dataset, check_loss, check_model
+
+CHECKS = {"model": check_model, "dataset": check_dataset, "loss": check_loss, "callback": check_callback}
+LAYERS = {"student_layers": ["a"], "teacher_layers": ["b"]}
+# Everything built in, with the options that its check needs; what is slow there is big networks.
+MODELS = [
+    ("cnn", {"width": 2}),
+    ("mobilenet_v3_small", {"image_size": [32]}),
+    pytest.param("mobilenet_v3_large", {"image_size": [32]}, marks=pytest.mark.slow),
+    pytest.param("efficientnet_b0", {}, marks=pytest.mark.slow),
+    pytest.param("efficientnet_b3", {"image_size": [32]}, marks=pytest.mark.slow),
+    pytest.param("bit_m_r50x1", {"weights": "none"}, marks=pytest.mark.slow),
+    pytest.param("bit_m_r101x1", {"weights": "none", "image_size": [32], "classes": [3]}, marks=pytest.mark.slow),
+    pytest.param("efficientnet_lite", {"weights": "none"}, marks=pytest.mark.slow),
+]
+LOSSES = [("kd", {}), ("dist", {}), ("hint", LAYERS), ("hint", {**LAYERS, "projector": "linear"})]
+FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits", "csv_log"}  # below
+ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_sources.py, where their files are
+
+
+@pytest.mark.parametrize(("name", "options"), MODELS)
+def test_built_in_models(name, options):
+    check_model(kdrecipes.component("model", name), **options)
+
+
+@pytest.mark.parametrize(("name", "options"), LOSSES)
+def test_built_in_losses(name, options):
+    check_loss(kdrecipes.component("loss", name), **options)
+
+
+def test_built_in_callback():
+    check_callback(kdrecipes.component("callback", "csv_log"))
+
+
+def test_digits():
+    check_dataset(kdrecipes.component("dataset", "digits"))
+
+
+def test_keras_file(tmp_path):
+    model = kdrecipes.component("model", "cnn").build(classes=3, image_size=8, width=2)
+    model.save(tmp_path / "saved.keras")
+    check = kdrecipes.component("model", "keras_file")
+    check_model(check, path=str(tmp_path / "saved.keras"), image_size=[8], classes=[3])
+
+
+def test_folder(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(3):
+                Image.fromarray(draw.integers(0, 256, (6, 8, 3)).astype(np.uint8)).save(
+                    tmp_path / split / name / f"{i}.png"
+                )
+    check_dataset(kdrecipes.component("dataset", "folder"), path=str(tmp_path))
+
+
+def test_fashion_mnist(tmp_path):
+    from test_sources import write_idx
+
+    check_dataset(kdrecipes.component("dataset", "fashion_mnist"), path=str(write_idx(tmp_path)))
+
+
+@pytest.mark.usefixtures("built_ins")
+def test_every_built_in_is_checked():
+    """A component that is added is checked here too."""
+    named = {getattr(entry, "values", entry)[0] for entry in (*MODELS, *LOSSES)} | FROM_FILES | ELSEWHERE
+    assert {name for _, name in load_registry().components} <= named
+
+
+@pytest.mark.parametrize("words", faulty.CONTRACT)
+def test_the_contract_of_all_kinds(words):
+    with pytest.raises(AssertionError) as caught:
+        check_model(faulty.CONTRACT[words])
+    message = str(caught.value)
+    assert message.startswith(f"{faulty.CONTRACT[words].kind} 'faulty': ") and words in message and "\n" not in message
+
+
+FAULTY = [
+    (kind, words)
+    for kind, table in (
+        ("model", faulty.MODELS),
+        ("dataset", faulty.DATASETS),
+        ("loss", faulty.LOSSES),
+        ("callback", faulty.CALLBACKS),
+    )
+    for words in table
+]
+
+
+@pytest.mark.parametrize(("kind", "words"), FAULTY)
+def test_each_rule_finds_what_breaks_it(kind, words):
+    component = getattr(faulty, {"loss": "LOSSES"}.get(kind, f"{kind.upper()}S"))[words]
+    sizes = {"image_size": [16, 24], "classes": [3, 4]} if kind == "model" else {}
+    with pytest.raises(AssertionError) as caught:
+        CHECKS[kind](component, **sizes)
+    message = str(caught.value)
+    assert message.startswith(f"{kind} 'faulty': ") and words in message and "\n" not in message
+
+
+@pytest.mark.parametrize("name", faulty.SOUND_LOSSES)
+def test_what_a_term_says_of_itself_is_believed(name):
+    check_loss(faulty.SOUND_LOSSES[name])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"widht": 3}, "model 'cnn': option 'widht' unknown key. Received: \"widht\"; did you mean \"width\"?"),
+        ({"width": 0}, "model 'cnn': option 'width' must be at least 1. Received: 0"),
+    ],
+)
+def test_options_that_do_not_fit(options, words):
+    with pytest.raises(AssertionError) as caught:
+        check_model(kdrecipes.component("model", "cnn"), **options)
+    assert str(caught.value) == words
+
+
+def test_an_option_that_is_missing():
+    with pytest.raises(AssertionError, match=r"^dataset 'folder': option 'path' missing key\. Received: nothing$"):
+        check_dataset(kdrecipes.component("dataset", "folder"))
+
+
+HEAVY = """
+import kdrecipes
+
+def build():
+    raise AssertionError
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    yield kdrecipes.Component("model", "heavy_one", build, summary="a test's")
+"""
+
+
+@pytest.mark.parametrize("heavy", ["torch", "keras"])
+def test_a_plugin_that_imports_heavy_packages(install, heavy):
+    install("kdrecipes-heavy", f"import {heavy}\n{HEAVY}")
+    words = "loading kdrecipes_heavy must import neither torch nor keras nor tensorflow"
+    with pytest.raises(AssertionError, match=f"^model 'heavy_one': {words}. Received: (torch )?{heavy}"):
+        check_model(kdrecipes.component("model", "heavy_one"))
+
+
+def test_a_single_file_plugin_is_loaded_by_its_file(tmp_path):
+    (tmp_path / "mine.py").write_text("import torch\n" + HEAVY)
+    component = load_registry((tmp_path / "mine.py",)).get("model", "heavy_one")
+    with pytest.raises(AssertionError, match=r"loading kdrecipes_plugin_\w+ must import neither .*\. Received: torch"):
+        check_model(component)
+
+
+def test_importing_the_checks_imports_nothing_heavy():
+    """And `import kdrecipes` does not import them."""
+    code = (
+        "import sys, kdrecipes; assert 'kdrecipes.testing' not in sys.modules\n"
+        "import kdrecipes.testing; assert not {'torch', 'keras', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
