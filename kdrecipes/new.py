@@ -155,8 +155,8 @@ def new_recipe(
         "teacher": None,
     }
     text = _rendered("recipe.toml.jinja", {**words, **tables})
-    data, places = parse(text, str(file))
-    if problems := Checker(data, places, str(file), registry, {}).check():
+    data, _ = parse(text, str(file))
+    if problems := Checker(data, {}, str(file), registry, {}).check():
         raise EnvironmentProblem("These components give no valid recipe: " + "; ".join(map(str, problems)))
     try:
         with file.open("x", encoding="utf-8") as opened:

@@ -139,6 +139,8 @@ def test_every_component_stands_in_the_reference_with_its_options():
     names = []
     for table in ("dataset", "student", "term", "callback"):
         for branch in definitions[table]["oneOf"]:
+            if "name" not in branch["required"]:
+                continue  # what completes a table of another recipe
             rows = section(text, f"`{branch['title']}`")
             names.append(branch["title"])
             for option in set(branch["properties"]) - set(structure[table]["properties"]):
@@ -293,7 +295,8 @@ def test_python_blocks_run_in_order(page, folder):
 
 TOML_BLOCKS = [
     pytest.param(page, title, block, id=f"{page}-{title or number}")
-    for page in WRITTEN[1:]
+    for page in WRITTEN
+    if page not in RUN_ELSEWHERE
     for number, (title, block) in enumerate(blocks(page, "toml"))
 ]
 

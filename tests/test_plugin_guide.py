@@ -38,7 +38,7 @@ def test_examples_are_those_of_the_example_package():
 
 def test_every_block_is_of_a_kind_that_is_tried():
     assert GUIDE.count("```") == 2 * len(BLOCKS)
-    assert {language for _, language, _ in BLOCKS} == {"", "text", "toml", "python"}
+    assert {language for _, language, _ in BLOCKS} == {"bash", "text", "toml", "python"}
     for _, language, content in BLOCKS:
         if language == "toml":
             tomllib.loads(content)
@@ -66,7 +66,7 @@ def test_the_guide_from_its_first_line_to_its_last(tmp_path):
                 (folder / name).write_text(content)
         elif language == "python":
             run(sys.executable, "-c", content)
-        elif language == "":
+        elif language == "bash":
             said = run("bash", "-c", f"{PRELUDE}{content}\npwd > '{tmp_path}/where'")
             folder = Path((tmp_path / "where").read_text().strip())
         elif language == "text":
