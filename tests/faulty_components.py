@@ -212,11 +212,11 @@ MODELS = {
     "The model ends in a softmax": head(activation="softmax"),
     "must start from the same weights when built twice": drawn(),
     "every trainable variable must get a gradient; ": head(inner=stopped),
-    "saving it as .keras and opening it in safe mode (custom layers need": unregistered(),
+    "saving it as .keras and opening it again (custom layers need": unregistered(),
     "saved as .keras and opened again must give the same logits": forgetful(),
     "a torch module that fails": torch_module("axes"),
     "every trainable variable must get a gradient; spare.weight gets none": torch_module("spare"),
-    "given its state_dict, a second one must give the same logits": torch_module("hidden"),
+    "saved as .safetensors and opened again must give the same logits": torch_module("hidden"),
 }
 
 

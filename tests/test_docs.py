@@ -139,7 +139,7 @@ def test_every_component_stands_in_the_reference_with_its_options():
     names = []
     for table in ("dataset", "student", "term", "callback"):
         for branch in definitions[table]["oneOf"]:
-            if "name" not in branch["required"]:
+            if "name" not in branch.get("required", ()):
                 continue  # what completes a table of another recipe
             rows = section(text, f"`{branch['title']}`")
             names.append(branch["title"])
