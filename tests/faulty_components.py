@@ -199,7 +199,21 @@ def torch_module(flaw):
     return component("model", build)
 
 
+def whole(x):
+    import keras
+
+    return keras.ops.cast(x, "int32")
+
+
+def flat(x):
+    import keras
+
+    return keras.ops.sqrt(0 * x)
+
+
 MODELS = {
+    "must give float logits (3, 3) for 3 images. Received: torch.int32": head(scores=whole),
+    "gradients must be finite; that of": head(scores=flat),
     "build(classes=3, image_size=16) failed. Received: RunError: teacher: 'faulty' built a int": component(
         "model", lambda classes, image_size: 3
     ),
@@ -332,6 +346,18 @@ class KeyErrorSplit(Source):
         super().__init__({"train": "train", "test": "test"}[split])
 
 
+class OtherLength(Source):
+    built = 0
+
+    def __init__(self, split="train"):
+        super().__init__(split)
+        OtherLength.built += 1
+        self.length = 7 + OtherLength.built % 2
+
+    def __len__(self):
+        return self.length
+
+
 class Empty(Source):
     def __len__(self):
         return 0
@@ -353,6 +379,7 @@ DATASETS = {
     "arrays() must give the images and labels that its items give": component("dataset", OtherArrays),
     "a split that is not there must be refused. Received: a source for": component("dataset", AnySplit),
     "a split that is not there must be refused by a kdrecipes.RunError": component("dataset", KeyErrorSplit),
+    "built twice, it must hold as many examples": component("dataset", OtherLength),
     "'train': must hold examples. Received: none": component("dataset", Empty),
 }
 
@@ -414,6 +441,9 @@ LOSSES = {
     "must give a torch tensor. Received: float": term(lambda y, s, t: float(squared(s, t).mean())),
     "must compute in the dtype given or wider: float64 for float64 logits. Received: torch.float32": term(
         lambda y, s, t: squared(s, t).mean(1).float()
+    ),
+    "must have the same value in float32 and in float64": term(
+        lambda y, s, t: squared(s, t).mean(1) * s.logits.element_size()
     ),
     "must compute in float32 or wider. Received: torch.float16": term(lambda y, s, t: squared(s, t).mean(1).half()),
     "must not change what it is given; it changes the teacher's logits": term(in_place),

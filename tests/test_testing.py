@@ -156,6 +156,20 @@ def test_a_plugin_that_imports_heavy_packages(install, heavy):
         check_model(kdrecipes.component("model", "heavy_one"))
 
 
+def test_a_plugin_that_loads_only_where_something_else_was_imported(install):
+    install("kdrecipes-heavy", f"import sys\nif 'pytest' not in sys.modules: raise ValueError('no pytest')\n{HEAVY}")
+    with pytest.raises(AssertionError) as caught:
+        check_model(kdrecipes.component("model", "heavy_one"))
+    assert str(caught.value) == (
+        "model 'heavy_one': loading kdrecipes_heavy in a fresh Python failed. Received: ValueError: no pytest"
+    )
+
+
+def test_a_name_is_no_component():
+    with pytest.raises(AssertionError, match=r"^component: must be a Component, as .* gives it\. Received: 'cnn'$"):
+        check_model("cnn")  # type: ignore[arg-type]
+
+
 def test_a_single_file_plugin_is_loaded_by_its_file(tmp_path):
     (tmp_path / "mine.py").write_text("import torch\n" + HEAVY)
     component = load_registry((tmp_path / "mine.py",)).get("model", "heavy_one")

@@ -88,7 +88,7 @@ def check_loss(component: Component, /, *, classes: int = 5, examples: int = 64,
     Args:
         component: as `kdrecipes.component("loss", name)` gives it, or the plugin's own object.
         classes: number of classes. Default 5.
-        examples: number of training examples that the term is told. Default 64; at least 8.
+        examples: number of training examples that the term is told. Default 64.
         **options: as in a recipe, `student_layers`, `teacher_layers` and `projector` among them. Features of layers are
             (8, 4, 4, 6).
 

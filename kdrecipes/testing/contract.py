@@ -24,10 +24,9 @@ from kdrecipes.recipe import Recipe, resolve
 from kdrecipes.registry import Provider, Registry
 from kdrecipes.validation import Checker
 
-HEAVY = ("torch", "keras", "tensorflow")
 _TABLE_OF = {"model": "teacher", "dataset": "dataset", "loss": "loss", "callback": "callbacks"}
 
-# Loads a plugin as kdrecipes does, and prints what of HEAVY that brought along.
+# Loads a plugin as kdrecipes does, and prints which heavy packages that brought along.
 _LOAD = """
 import importlib, importlib.util, sys
 name, file, *sys.path = sys.argv[1:]
@@ -70,6 +69,8 @@ def check_contract(component: Component, kind: str, options: Mapping[str, Any]) 
     Raises:
         AssertionError: naming the component, the rule and what was received.
     """
+    if not isinstance(component, Component):
+        raise broken(component, "must be a Component, as kdrecipes.component(kind, name) gives it", repr(component))
     for problem in check_component(component):
         raise AssertionError(problem)
     if component.kind != kind:
@@ -82,7 +83,9 @@ def check_contract(component: Component, kind: str, options: Mapping[str, Any]) 
     _check_signature(component)
     recipe = _recipe(component, options)
     module = _plugin_module(component)
-    heavy = _imported_by(module, getattr(sys.modules.get(module), "__file__", None) or "")
+    heavy, error = _imported_by(module, getattr(sys.modules.get(module), "__file__", None) or "")
+    if error:
+        raise broken(component, f"loading {module} in a fresh Python failed", error)
     if heavy:
         raise broken(component, f"loading {module} must import neither torch nor keras nor tensorflow", heavy)
     return recipe
@@ -106,7 +109,8 @@ def _check_defaults(component: Component) -> None:
 
 def _check_signature(component: Component) -> None:
     """`build` takes every option, needs nothing else, and has no second opinion about defaults."""
-    signature = inspect.signature(component.build)
+    with trying(component, "reading what arguments build takes"):
+        signature = inspect.signature(component.build)
     parameters = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
     if any(p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) for p in parameters.values()):
         raise broken(component, "build must take keyword arguments", signature)
@@ -162,11 +166,9 @@ def _plugin_module(component: Component) -> str:
 
 
 @cache
-def _imported_by(module: str, file: str) -> str:
-    """What of HEAVY a fresh Python has imported once the module is loaded and its hook called."""
+def _imported_by(module: str, file: str) -> tuple[str, str]:
+    """What of torch, keras and tensorflow a fresh Python imports with the module and its hook; its error, or ""."""
     command = [sys.executable, "-c", _LOAD, module, file, *map(str, sys.path)]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise AssertionError(f"{module}: a fresh Python can't load it. Received: {last}")
-    return done.stdout.strip()
+    last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+    return done.stdout.strip(), last if done.returncode else ""

@@ -52,7 +52,7 @@ def check(component: Component, classes: int, examples: int, options: Mapping[st
             term.at(0.5)
 
     def batch(dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
-        return _batch(term, classes, dtype, seed)
+        return _batch(term, classes, examples, dtype, seed)
 
     value = _value(component, term, batch())
     if tuple(value.shape) not in ((BATCH,), ()):
@@ -71,7 +71,7 @@ def check(component: Component, classes: int, examples: int, options: Mapping[st
         _check_mixed(component, term, batch(), classes, value)
 
 
-def _batch(term: Any, classes: int, dtype: torch.dtype, seed: int) -> Batch:
+def _batch(term: Any, classes: int, examples: int, dtype: torch.dtype, seed: int) -> Batch:
     generator = torch.Generator().manual_seed(seed)
 
     def outputs(layers: str) -> Outputs:
@@ -83,7 +83,7 @@ def _batch(term: Any, classes: int, dtype: torch.dtype, seed: int) -> Batch:
         return Outputs(
             logits,
             {name: normal(*_FEATURE) for name in getattr(term, layers, ())},
-            torch.arange(BATCH).to(logits.device),
+            torch.arange(BATCH, device=logits.device) % examples,
         )
 
     student, teacher = outputs("student_layers"), outputs("teacher_layers")
