@@ -17,6 +17,8 @@ from kdrecipes.structure import component_tables
 def recipe_files(paths: Iterable[str]) -> list[str]:
     """The recipes that `paths` name: files and packaged names as they are, of folders all .toml and .json files.
 
+    What is hidden, and a `pyproject.toml`, which a plugin's folder holds beside its recipes, is left out.
+
     Raises:
         UsageError: when a folder holds none.
     """
@@ -25,7 +27,9 @@ def recipe_files(paths: Iterable[str]) -> list[str]:
         if not Path(path).is_dir():
             files.append(path)
             continue
-        inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix in (".toml", ".json") and p.is_file())
+        found = [p for p in Path(path).rglob("*.*") if p.suffix in (".toml", ".json") and p.is_file()]
+        hidden = [p for p in found if any(part.startswith(".") for part in p.relative_to(path).parts)]
+        inside = sorted(str(p) for p in found if p not in hidden and p.name != "pyproject.toml")
         if not inside:
             raise UsageError(f"{path}: no .toml or .json file in this folder.")
         files += inside

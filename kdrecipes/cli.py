@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from kdrecipes.cli_cache import app as cache
+from kdrecipes.cli_options import JsonOption, PluginOption, SetOption, print_json
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Preempted, RecipeError, UsageError
 
 app = typer.Typer(
@@ -22,16 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-PluginOption = Annotated[
-    list[Path], typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin; repeatable.")
-]
-
-
-SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key (TOML), e.g. train.epochs=1.")
-]
 
 
 class Form(StrEnum):
@@ -53,10 +45,6 @@ class Topic(StrEnum):
 
 
 _KIND_OF = {Topic.models: "model", Topic.datasets: "dataset", Topic.losses: "loss", Topic.callbacks: "callback"}
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _version(wanted: bool) -> None:
@@ -103,7 +91,7 @@ def run(
         typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
         raise typer.Exit(130) from None
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         from kdrecipes.report import summary_text
 
@@ -148,7 +136,7 @@ def validate(
             typer.echo(result_text(result, form, show=show, verbose=verbose), err=not result.ok and form is Form.text)
     code = min((result.exit_code for result in results), key=[2, 3, 1, 0].index)  # a faulty recipe before all else
     if as_json:
-        _print_json({"ok": code == 0, "files": [result_json(result, show=show) for result in results]})
+        print_json({"ok": code == 0, "files": [result_json(result, show=show) for result in results]})
     raise typer.Exit(code)
 
 
@@ -192,7 +180,7 @@ def list_(
                     {"name": name, "provider": "", "components": [], "state": "conflict", "error": text, "notes": []}
                 )
     if as_json:
-        _print_json(listing)
+        print_json(listing)
         return
     for heading, rows in listing.items():
         typer.echo(heading if rows else f"{heading}\n  (none)")
@@ -237,92 +225,7 @@ def schema(
             raise UsageError(f"--out {out}: can't be written: {error.strerror}.") from error
 
 
-cache = typer.Typer(
-    help="What is kept for later runs under KDRECIPES_HOME: decoded images, fine-tuned teachers, teacher outputs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(cache, name="cache")
-
-
-@cache.command("list")
-def cache_list(as_json: JsonOption = False) -> None:
-    """Show what is kept, its size and when it was last used."""
-    from datetime import datetime
-
-    from kdrecipes.cache import entries
-    from kdrecipes.home import home, readable_bytes
-
-    kept = entries()
-    total = sum(entry.bytes for entry in kept)
-    used = [datetime.fromtimestamp(entry.used).astimezone() for entry in kept]
-    if as_json:
-        rows = [
-            {"kind": entry.kind, "name": entry.name, "bytes": entry.bytes, "used": time.isoformat(timespec="seconds")}
-            for entry, time in zip(kept, used, strict=True)
-        ]
-        _print_json({"home": str(home()), "bytes": total, "entries": rows})
-        return
-    width = max((len(entry.name) for entry in kept), default=0)
-    for entry, time in zip(kept, used, strict=True):
-        typer.echo(f"{entry.kind:<9}  {entry.name:<{width}}  {readable_bytes(entry.bytes):>8}  {time:%Y-%m-%d %H:%M}")
-    typer.echo(f"{readable_bytes(total)} in {home()}")
-
-
-@cache.command("clear")
-def cache_clear(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME…",
-            help="Names as listed, or kinds: stores, teachers, outputs, downloads; `all` but downloads.",
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Remove what is named. Runs make again what they need; what a running process is making is left.
-
-    Example:  kdrecipes cache clear outputs
-    """
-    from kdrecipes.cache import entries, remove, select
-    from kdrecipes.home import readable_bytes
-
-    if not names:
-        raise UsageError("Say what to clear: names that `kdrecipes cache list` shows, kinds of them, or `all`.")
-    chosen = select(names, entries())
-    for entry in chosen:
-        typer.echo(f"{entry.kind}  {entry.name}  {readable_bytes(entry.bytes)}", err=True)
-    if not chosen:
-        typer.echo("Nothing to clear.")
-        return
-    freed = readable_bytes(sum(entry.bytes for entry in chosen))
-    if not yes and not _agreed(f"Remove {'these' if len(chosen) > 1 else 'this'} and free {freed}?"):
-        typer.echo("Nothing was removed.")
-        return
-    left = []
-    for entry in chosen:
-        try:
-            remove(entry)
-        except EnvironmentProblem as error:
-            left.append((entry, str(error)))
-    removed = [entry for entry in chosen if entry not in [e for e, _ in left]]
-    typer.echo(f"Removed {len(removed)} of {len(chosen)}: {readable_bytes(sum(entry.bytes for entry in removed))}.")
-    if left:
-        raise EnvironmentProblem("\n".join(message for _, message in left))
-
-
-def _agreed(question: str) -> bool:
-    """Ask on the terminal.
-
-    Raises:
-        UsageError: when nobody is there to answer.
-    """
-    typer.echo(f"{question} [y/N] ", nl=False, err=True)
-    answer = sys.stdin.readline()
-    if not answer:
-        raise UsageError("Nothing was removed: nobody answered. --yes does not ask.")
-    return answer.strip().lower() in ("y", "yes")
-
 
 new = typer.Typer(help="Start a recipe or a plugin of your own.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(new, name="new")
@@ -373,7 +276,7 @@ def main() -> None:
         if "--json" in sys.argv[1:]:
             told = error.problems if isinstance(error, RecipeError | EnvironmentProblem) else []
             problems = [problem.asdict() for problem in told]
-            _print_json({"ok": False, "error": str(error), "problems": problems})
+            print_json({"ok": False, "error": str(error), "problems": problems})
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)

@@ -46,7 +46,8 @@ def test_what_a_recipe_says():
     text = file.read_text()
     assert file == Path("mine.toml") and text.startswith("#:schema ./recipe.schema.json\n")
     assert "# cnn teaches keras_file on digits.   kdrecipes run mine.toml\n" in text
-    assert 'path = "../runs/digits/students/kd-0.keras" # The .keras file. The model takes pixels' in text, "required: filled in"
+    filled = 'path = "../runs/digits/students/kd-0.keras" # The .keras file. The model takes pixels'
+    assert filled in text, "required"
     assert re.search(r"^# width = 32 +# Channels of the first stage", text, re.MULTILINE), "optional: a comment"
     assert 'name = "kd"' in text and "temperature = 4.0" in text and "requires" not in text
     assert max(map(len, text.splitlines())) <= 120

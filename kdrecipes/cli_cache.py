@@ -1,0 +1,96 @@
+"""`kdrecipes cache list|clear`: what is kept for later runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from kdrecipes.cli_options import JsonOption, print_json
+from kdrecipes.errors import EnvironmentProblem, UsageError
+
+app = typer.Typer(
+    help="What is kept for later runs under KDRECIPES_HOME: decoded images, fine-tuned teachers, teacher outputs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("list")
+def cache_list(as_json: JsonOption = False) -> None:
+    """Show what is kept, its size and when it was last used."""
+    from datetime import datetime
+
+    from kdrecipes.cache import entries
+    from kdrecipes.home import home, readable_bytes
+
+    kept = entries()
+    total = sum(entry.bytes for entry in kept)
+    used = [datetime.fromtimestamp(entry.used).astimezone() for entry in kept]
+    if as_json:
+        rows = [
+            {"kind": entry.kind, "name": entry.name, "bytes": entry.bytes, "used": time.isoformat(timespec="seconds")}
+            for entry, time in zip(kept, used, strict=True)
+        ]
+        print_json({"home": str(home()), "bytes": total, "entries": rows})
+        return
+    width = max((len(entry.name) for entry in kept), default=0)
+    for entry, time in zip(kept, used, strict=True):
+        typer.echo(f"{entry.kind:<9}  {entry.name:<{width}}  {readable_bytes(entry.bytes):>8}  {time:%Y-%m-%d %H:%M}")
+    typer.echo(f"{readable_bytes(total)} in {home()}")
+
+
+@app.command("clear")
+def cache_clear(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME…",
+            help="Names as listed, or kinds: stores, teachers, outputs, downloads; `all` but downloads.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove what is named. Runs make again what they need; what a running process is making is left.
+
+    Example:  kdrecipes cache clear outputs
+    """
+    from kdrecipes.cache import entries, remove, select
+    from kdrecipes.home import readable_bytes
+
+    if not names:
+        raise UsageError("Say what to clear: names that `kdrecipes cache list` shows, kinds of them, or `all`.")
+    chosen = select(names, entries())
+    for entry in chosen:
+        typer.echo(f"{entry.kind}  {entry.name}  {readable_bytes(entry.bytes)}", err=True)
+    if not chosen:
+        typer.echo("Nothing to clear.")
+        return
+    freed = readable_bytes(sum(entry.bytes for entry in chosen))
+    if not yes and not _agreed(f"Remove {'these' if len(chosen) > 1 else 'this'} and free {freed}?"):
+        typer.echo("Nothing was removed.")
+        return
+    left = []
+    for entry in chosen:
+        try:
+            remove(entry)
+        except EnvironmentProblem as error:
+            left.append((entry, str(error)))
+    removed = [entry for entry in chosen if entry not in [e for e, _ in left]]
+    typer.echo(f"Removed {len(removed)} of {len(chosen)}: {readable_bytes(sum(entry.bytes for entry in removed))}.")
+    if left:
+        raise EnvironmentProblem("\n".join(message for _, message in left))
+
+
+def _agreed(question: str) -> bool:
+    """Ask on the terminal.
+
+    Raises:
+        UsageError: when nobody is there to answer.
+    """
+    typer.echo(f"{question} [y/N] ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        raise UsageError("Nothing was removed: nobody answered. --yes does not ask.")
+    return answer.strip().lower() in ("y", "yes")
