@@ -117,7 +117,7 @@ values = st.one_of(
     st.builds(nested := lambda depth: [nested(depth - 1)] if depth else [], st.integers(1, 40)),
 )
 places = st.integers(0, 10**6)
-ACTIONS = ("delete", "rename", "insert", "swap", "replace", "double", "component", "move", "nest")
+ACTIONS = ("delete", "rename", "insert", "swap", "replace", "double", "component", "move", "nest", "borrow", "nudge")
 edits = st.lists(
     st.tuples(st.sampled_from(ACTIONS), places, places, values, st.sampled_from([*KEYS, *ODD])), min_size=1, max_size=4
 )
@@ -141,6 +141,17 @@ def spots_of(data) -> list:
             for k in (inner if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ())
         ]
     return spots
+
+
+def paths_of(data, path=()):
+    """The path of every key of every table, not looking into lists."""
+    for key, part in data.items():
+        yield (*path, key), part
+        if isinstance(part, dict):
+            yield from paths_of(part, (*path, key))
+
+
+LENT = [pair for base in BASES for pair in paths_of(base)]
 
 
 def edited(base, changes):
@@ -173,6 +184,19 @@ def edited(base, changes):
             moved = parent.pop(key)
             target = tables[other % len(tables)]
             target[key if isinstance(key, str) else word] = copy.deepcopy(moved)
+        elif action == "nudge":
+            old = parent[key]
+            if isinstance(old, bool):
+                parent[key] = not old
+            elif isinstance(old, int | float):
+                parent[key] = (0, old + 1, old - 1, old / 2)[other % 4]
+        elif action == "borrow":  # what stands in another recipe, at the same place
+            (*names, last), lent = LENT[which % len(LENT)]
+            target = data
+            for name in names:
+                target = target.setdefault(name, {}) if isinstance(target, dict) else None
+            if isinstance(target, dict):
+                target[last] = copy.deepcopy(lent)
         elif action == "nest":
             parent[key] = {word: parent[key]} if other % 2 else [parent[key]]
     return data
