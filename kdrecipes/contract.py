@@ -81,6 +81,8 @@ def check_component(component: Any) -> list[str]:
         return [f"{label}: its options can't be written as JSON: {error}"]
     if component.options.get("additionalProperties") is not False:
         problems.append(f'{label}: its options need "additionalProperties": false')
+    if "patternProperties" in component.options:
+        problems.append(f'{label}: its options must stand in "properties" by name; patternProperties reach no builder')
     reserved = {key for table in _TABLES[component.kind] for key in RUN_KEYS[table]}
     for key, schema in component.options.get("properties", {}).items():
         if not isinstance(schema, dict):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
 import os.path
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdrecipes.errors import Problem, RecipeError
 from kdrecipes.positions import Path as KeyPath
-from kdrecipes.reading import parse, read
+from kdrecipes.reading import packaged_recipes, parse, read
+from kdrecipes.registry import nearest
 from kdrecipes.structure import CLOSED_LISTS, Data, definition, run_keys, show
 
 # What names a recipe is never another's.
@@ -66,14 +68,12 @@ def _with_parents(file: str, folder: Path, text: str, children: tuple[Path, ...]
         raise refuse("must be the path of another recipe, or the name of a packaged one")
     packaged = not os.path.splitext(value)[1]
     beside = os.path.dirname(file) if Path(file).parent.resolve() == folder else str(folder)
+    parent = value if packaged else os.path.normpath(os.path.join(beside, os.path.expanduser(value)))
     try:
-        found = read(value if packaged else os.path.normpath(os.path.join(beside, os.path.expanduser(value))))
+        found = read(parent)
     except RecipeError as error:
-        (problem,) = error.problems
-        meant = json.loads(problem.suggestion or '""')
-        raise refuse(
-            problem.rule, show(meant if packaged else os.path.relpath(meant, beside)) if meant else ""
-        ) from None
+        near = "" if os.path.lexists(parent) else _nearest_recipe(value, parent, packaged)
+        raise refuse(error.problems[0].rule, show(near) if near else "") from None
     files = (*children, folder / Path(file).name)
     if found[1] / Path(found[0]).name in files:
         raise refuse(f"goes in a circle: {' → '.join([*(f.name for f in files), Path(found[0]).name])}")
@@ -83,6 +83,16 @@ def _with_parents(file: str, folder: Path, text: str, children: tuple[Path, ...]
     del merged["extends"]
     kept = {key: place for key, place in above.places.items() if any(key[: len(i)] == i for i in inherited)}
     return Source(file, folder, text, merged, kept | places)
+
+
+def _nearest_recipe(value: str, parent: str, packaged: bool) -> str:
+    """What a wrong `extends` may have meant, written as it is; empty where nothing is near."""
+    if packaged:
+        return nearest(value, packaged_recipes())
+    with suppress(OSError, ValueError):  # no such folder, or no name of a folder at all
+        near = nearest(os.path.basename(parent), os.listdir(os.path.dirname(parent) or "."))
+        return os.path.join(os.path.dirname(value), near) if near else ""
+    return ""
 
 
 def _merge(parent: Data, child: Data, path: KeyPath, inherited: list[KeyPath]) -> Data:

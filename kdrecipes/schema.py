@@ -129,12 +129,10 @@ def _branch(name: str, options: Schema, run_keys: Schema, summary: str) -> Schem
     constant: Schema = {"const": name}
     if summary:
         constant["description"] = summary
-    patterns = {key: options[key] for key in ("patternProperties",) if key in options}
     return {
         "title": name,
         "type": "object",
         "additionalProperties": False,
         "required": ["name"],
         "properties": {**run_keys, **options.get("properties", {}), "name": constant},
-        **patterns,
     }

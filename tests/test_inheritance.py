@@ -200,3 +200,18 @@ def test_a_table_that_is_none_is_told_and_not_merged(child, keys):
     with pytest.raises(RecipeError) as caught:
         child("".join(f"{key} = 1\n" for key in keys))
     assert {p.path for p in caught.value.problems} >= set(keys)
+
+
+def test_a_long_name_that_is_nearly_right_is_given_back(child):
+    name = "a_name_of_more_than_sixty_characters_which_messages_would_shorten.toml"
+    Path(f"bases/{name}").write_text(BASE)
+    with pytest.raises(RecipeError, match=r'did you mean "\.\./bases/a_name_of'):
+        child("", extends=f"../bases/{name.replace('name', 'nmae')}")
+
+
+@pytest.mark.parametrize(
+    "extends", ["../nowhere/x.toml", "~nobody/x.toml", "bases\\u0000.toml", "../bases", "x" * 300 + ".toml"]
+)
+def test_what_is_no_recipe_is_refused_in_its_place(child, extends):
+    with pytest.raises(RecipeError, match=r"^mine/child\.toml:1:1  extends  "):
+        child("", extends=extends)

@@ -159,6 +159,7 @@ OBJECT = {"type": "object", "additionalProperties": False}
         (Component("model", "x", print, True), "its options must be a dict"),  # type: ignore[arg-type]
         (Component("model", "x", print, {"type": "objet"}), "its options are no draft-07 schema: 'objet'"),
         (Component("model", "x", print, {"type": "object"}), 'its options need "additionalProperties": false'),
+        (Component("model", "x", print, {**OBJECT, "patternProperties": {}}), "patternProperties reach no builder"),
         (Component("model", "x", print, {**OBJECT, "default": {1, 2}}), "its options can't be written as JSON"),
         (Component("model", "x", print, {**OBJECT, "default": float("nan")}), "its options can't be written as JSON"),
         (Component("model", "x", print, {**OBJECT, "properties": {"a": True}}), "its option 'a' needs a schema"),

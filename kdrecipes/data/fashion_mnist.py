@@ -201,7 +201,7 @@ COMPONENT = Component(
                 "minLength": 1,
                 "format": "path",
                 "examples": ["~/fashion-mnist"],
-                "description": "folder of the four IDX files; absent: the known places, then TensorFlow Datasets",
+                "description": "Folder of the four IDX files; absent: the known places, then TensorFlow Datasets",
             },
         },
     },

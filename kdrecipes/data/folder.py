@@ -168,7 +168,7 @@ COMPONENT = Component(
                 "minLength": 1,
                 "format": "path",
                 "examples": ["data/flowers"],
-                "description": "folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
+                "description": "Folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
                 "<split>/images beside the former have no labels",
             },
         },

@@ -15,16 +15,16 @@ OPTIONS: dict[str, Any] = {
     "additionalProperties": False,
     "required": ["classes", "image_size"],
     "properties": {
-        "classes": {"type": "integer", "minimum": 1, "description": "width of the logits; the run passes it"},
+        "classes": {"type": "integer", "minimum": 1, "description": "Width of the logits; the run passes it"},
         "image_size": {
             "type": "integer",
             "minimum": 1,
-            "description": "height and width of the input in pixels; the run passes it",
+            "description": "Height and width of the input in pixels; the run passes it",
         },
         "variant": {
             "enum": ["lite0", "lite1", "lite2"],
             "default": "lite0",
-            "description": "size of the network: 4.7, 5.4 or 6.1 million parameters with 1000 classes",
+            "description": "Size of the network: 4.7, 5.4 or 6.1 million parameters with 1000 classes",
         },
         "weights": {
             "enum": ["imagenet", "none"],
@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {
             "minimum": 0,
             "exclusiveMaximum": 1,
             "default": 0.2,
-            "description": "share of the pooled features dropped before the classifier while training",
+            "description": "Share of the pooled features dropped before the classifier while training",
         },
     },
 }

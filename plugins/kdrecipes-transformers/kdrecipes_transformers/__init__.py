@@ -15,11 +15,11 @@ OPTIONS: dict[str, Any] = {
     "additionalProperties": False,
     "required": ["classes", "image_size", "model"],
     "properties": {
-        "classes": {"type": "integer", "minimum": 1, "description": "width of the logits; the run passes it"},
+        "classes": {"type": "integer", "minimum": 1, "description": "Width of the logits; the run passes it"},
         "image_size": {
             "type": "integer",
             "minimum": 1,
-            "description": "height and width of the input in pixels; the run passes it",
+            "description": "Height and width of the input in pixels; the run passes it",
         },
         "model": {
             "anyOf": [
@@ -28,13 +28,13 @@ OPTIONS: dict[str, Any] = {
             ],
             "x-rule": "must be a name on the hub, or a folder that begins with ./, ../, ~ or /",
             "examples": ["google/vit-base-patch16-224", "./folder"],
-            "description": 'name on the hub, e.g. google/vit-base-patch16-224, or a folder: "./folder"',
+            "description": 'Name on the hub, e.g. google/vit-base-patch16-224, or a folder: "./folder"',
         },
         "revision": {
             "type": "string",
             "minLength": 1,
             "default": "main",
-            "description": "branch, tag or commit on the hub",
+            "description": "Branch, tag or commit on the hub",
         },
     },
 }
