@@ -6,7 +6,6 @@ Nothing of it is committed: a page is made when the site is built, from the comm
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import re
@@ -18,6 +17,7 @@ from typing import Any
 
 from schema_tables import code, keys, prose, table, tables
 
+from kdrecipes import testing
 from kdrecipes.contract import recipe_options
 from kdrecipes.hookspecs import KINDS
 from kdrecipes.registry import Registry, load_registry
@@ -123,7 +123,11 @@ def cli_page() -> str:
             parts.append(f"Commands: {links}.")
         if rows := parameters(command):
             body = [
-                [code(written), default if default == "required" else code(default), prose(text)]
+                [
+                    code(written.replace("|", ", ").replace(" range>", ">")),
+                    default if default == "required" else code(default),
+                    prose(text),
+                ]
                 for written, default, text in rows
             ]
             parts.append(table(["argument", "default", ""], body))
@@ -242,8 +246,7 @@ def python_page() -> str:
             if name == "hookimpl":  # a marker of pluggy's: it has no docstring, the hook has
                 parts.append("`kdrecipes.hookimpl` marks the function of a plugin that implements the hook:")
             parts.append(_documented(f"kdrecipes.{name}"))
-    if importlib.util.find_spec("kdrecipes.testing"):
-        parts += ["## Checks for plugin authors", "::: kdrecipes.testing\n    options:\n      members: true"]
+    parts += ["## Checks for plugin authors", f"::: kdrecipes.testing\n    options:\n      members: {testing.__all__}"]
     return "\n\n".join(parts) + "\n"
 
 
