@@ -6,6 +6,7 @@ Speaks TOML (table, key), not JSON schema. Imports neither torch nor keras.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from jsonschema import Draft7Validator
@@ -30,6 +31,10 @@ from kdrecipes.structure import (
     words_of,
 )
 
+NO_CODE = (
+    "a recipe names no code, so that running one runs nothing but what is installed; load the file by --plugin {} and "
+    "write the name of the component that it yields"
+)
 _TOPICS = {"dataset": "datasets", "teacher": "models", "student": "models", "loss": "losses", "callbacks": "callbacks"}
 
 
@@ -188,6 +193,8 @@ class Checker:
                 "unknown key, since `alpha` weighs the labels in some papers and the teacher in others; "
                 "write label_weight for the labels and weight for the term"
             )
+        elif code := code_in(self.get(path), key):
+            rule = f"unknown key: {NO_CODE.format(code)}"
         elif home:
             rule = f"unknown key here; it belongs in {home}"
         elif near or not known:
@@ -205,6 +212,9 @@ class Checker:
             return  # step one has said so
         component = self.registry.get(kind, name)
         if component is None:
+            if code := code_in(name):
+                self.report((*path, "name"), f"must be the name of a {kind}: {NO_CODE.format(code)}", show(name))
+                return
             near = nearest(name, self.registry.names(kind))
             details = [] if near else [f"installed: {', '.join(self.registry.names(kind)) or 'none'}"]
             details += not_loaded(self.registry)
@@ -240,3 +250,13 @@ class Checker:
             # The definitions refer to each other, so they travel along.
             schema = {**choices[table["name"]], "definitions": structure_schema()["definitions"]}
             self.schema((*path, key), {k: v for k, v in table.items() if k != "name"}, schema, extra=("name",))
+
+
+def code_in(value: Any, key: str = "") -> str:
+    """The file that a value names as code, `FILE.py` for an import path or a key that asks for code; else empty."""
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+    files = [text for text in texts if text.endswith(".py")]
+    if files:
+        return printable(files[0])
+    imported = any(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", text) for text in texts)
+    return "FILE.py" if imported or key in ("plugin", "plugins", "import", "module", "code") else ""
