@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from kdrecipes.effective import effective_toml
 from kdrecipes.recipe import Recipe
 from kdrecipes.report import Report, table_rows, verdict
 
@@ -75,6 +76,7 @@ def render(
     page = environment.from_string(template).render(
         report=report,
         recipe=recipe,
+        effective=effective_toml(recipe),
         roles=ROLES,
         verdict=verdict(report),
         headings=headings,

@@ -163,6 +163,7 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
         overrides=(),
         source="sample.toml",
         name="sample",
+        origins={("student", "name"): "base.toml:7"},
     )
     check_report(report)
     return {"report": report, "recipe": recipe, "classes": classes, "rows": rows, "logits": logits, "labels": labels}
@@ -245,6 +246,10 @@ def test_no_confusion_and_no_history():
     seen = rendered(given)
     assert "It named every test image right." in seen.text
     assert "svg" not in seen.tags
+
+
+def test_every_value_of_the_recipe_is_there_with_its_origin():
+    assert '[student]\nname = "cnn"  # base.toml:7\n' in rendered(run()).text
 
 
 def test_text_from_outside_stays_text():
