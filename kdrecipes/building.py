@@ -26,7 +26,7 @@ def _build(recipe: Recipe, kind: str, table: Mapping[str, Any], where: str, **pa
     except KDRecipesError as error:
         error.args = (f"{where}: {error}",)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RunError(f"{where}: {table['name']!r} ({provider}) could not be built: {one_line(error)}") from error
 
 

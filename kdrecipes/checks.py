@@ -9,7 +9,8 @@ from typing import Any
 
 from kdrecipes.effective import effective_toml, origins_of
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Problem, RecipeError, UsageError, one_line
-from kdrecipes.positions import show_path
+from kdrecipes.positions import printable, show_path
+from kdrecipes.reading import packaged_recipes
 from kdrecipes.recipe import Recipe, load_recipe
 from kdrecipes.structure import component_tables
 
@@ -17,19 +18,21 @@ from kdrecipes.structure import component_tables
 def recipe_files(paths: Iterable[str]) -> list[str]:
     """The recipes that `paths` name: files and packaged names as they are, of folders all .toml and .json files.
 
-    What is hidden, and a `pyproject.toml`, which a plugin's folder holds beside its recipes, is left out.
+    What is hidden, a `pyproject.toml` and schemas (`*.schema.json`), which stand beside recipes, are left out.
 
     Raises:
         UsageError: when a folder holds none.
     """
     files: list[str] = []
+    packaged = packaged_recipes()
     for path in paths:
-        if not Path(path).is_dir():
+        if path in packaged or not Path(path).is_dir():
             files.append(path)
             continue
         found = [p for p in Path(path).rglob("*.*") if p.suffix in (".toml", ".json") and p.is_file()]
         hidden = [p for p in found if any(part.startswith(".") for part in p.relative_to(path).parts)]
-        inside = sorted(str(p) for p in found if p not in hidden and p.name != "pyproject.toml")
+        others = [p for p in found if p.name == "pyproject.toml" or p.name.endswith(".schema.json")]
+        inside = sorted(str(p) for p in found if p not in hidden and p not in others)
         if not inside:
             raise UsageError(f"{path}: no .toml or .json file in this folder.")
         files += inside
@@ -99,7 +102,7 @@ def result_text(result: Result, form: str, *, show: bool, verbose: bool) -> str:
         return "\n".join(map(annotation if form == "github" else str, result.problems))
     recipe = result.recipe
     assert recipe is not None
-    lines = [f"{result.file}  ok"]
+    lines = [f"{printable(result.file)}  ok"]
     if result.tried:
         teacher = f", a teacher of {result.tried['teacher_params']:,}" if "teacher_params" in result.tried else ""
         lines[0] += (

@@ -83,6 +83,12 @@ def check_component(component: Any) -> list[str]:
         problems.append(f'{label}: its options need "additionalProperties": false')
     if "patternProperties" in component.options:
         problems.append(f'{label}: its options must stand in "properties" by name; patternProperties reach no builder')
+    if "$ref" in component.options:  # draft-07 ignores what stands beside it
+        problems.append(f'{label}: its options must stand in "properties" themselves; a $ref in their place hides them')
+    for key in ("anyOf", "oneOf", "allOf", "not", "if", "then", "else", "dependencies"):
+        words = json.dumps(component.options.get(key, ""))
+        if passed := [name for name in PASSED_BY_RUN[component.kind] if f'"{name}"' in words]:
+            problems.append(f"{label}: {key!r} in its options is about {passed[0]!r}, which the run passes")
     reserved = {key for table in _TABLES[component.kind] for key in RUN_KEYS[table]}
     for key, schema in component.options.get("properties", {}).items():
         if not isinstance(schema, dict):

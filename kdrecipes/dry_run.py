@@ -1,4 +1,4 @@
-"""A recipe tried without its data: the models built, two steps of every kind of fit on black images."""
+"""A recipe tried before its run: the models built, two steps of every kind of fit on black images, mostly no data."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.backend import keras
-from kdrecipes.building import build_model
-from kdrecipes.data.prepare import Data, build_source
+from kdrecipes.building import build_model, build_terms
+from kdrecipes.data.prepare import SPLITS, Data, build_source, refuse_without_labels
 from kdrecipes.data.splits import parse_split
-from kdrecipes.errors import KDRecipesError
+from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe import Recipe
 from kdrecipes.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs import Arm, arms_of
 from kdrecipes.teacher import choose_outputs
 
-BATCH = 4  # images: whether layers, shapes and losses fit does not depend on how many
+BATCH = 4  # images: whether layers, shapes and losses fit does not depend on how many, but for relational terms
+EXAMPLES = 10_000  # that terms are told of where the data are not asked
 
 
 @dataclass(frozen=True)
 class _Images:
     """A split of images that nobody looks at."""
 
-    examples: int
+    examples: int = EXAMPLES
     labelled: bool = True
 
     def __len__(self) -> int:
@@ -32,11 +33,15 @@ class _Images:
 
 
 def dry_run(recipe: Recipe, *, classes: int | None = None, device: str = "auto") -> dict[str, Any]:
-    """Build a recipe's models and take two steps of every fit on black images of the right size, in batches of 4.
+    """Build a recipe's models and take two steps of every fit on black images of the right size.
+
+    Batches hold 4 images, or as many as the recipe says where a term compares the images of a batch. Data are asked,
+    and their splits checked, only where the number of classes or the size is not known without them. Callbacks are
+    not built: some announce a run to others.
 
     Args:
         recipe: from `load_recipe`.
-        classes: how many the dataset has. Default: what the dataset says, from the data where it has no other way.
+        classes: how many the dataset has. Default: what the dataset says.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Returns:
@@ -48,12 +53,14 @@ def dry_run(recipe: Recipe, *, classes: int | None = None, device: str = "auto")
     device = backend.device_name(device)
     refuse_precision(recipe, device)
     data = _data(recipe, classes)
-    small = replace(recipe, data=_with_small_batches(recipe))
-    cached = "teacher" in recipe.data and choose_outputs(recipe, data)["use"] == "cached"
-    kinds = {arm.arm: arm for arm in arms_of(recipe)}
-    eager = {role: {"use": False} for role in ("teacher", "student")}
     with keras.device(device):
-        plan_fits(small, data, [Arm(kind, 0) for kind in kinds], cached, eager)
+        terms = build_terms(recipe, data)[0] if "teacher" in recipe.data else []
+        relational = any(getattr(term, "relational", False) for term in terms)
+        tried = recipe if relational else replace(recipe, data=_with_small_batches(recipe))
+        cached = "teacher" in recipe.data and choose_outputs(recipe, data)["use"] == "cached"
+        kinds = dict.fromkeys(arm.arm for arm in arms_of(recipe))
+        eager = {role: {"use": False} for role in ("teacher", "student")}
+        plan_fits(tried, data, [Arm(kind, 0) for kind in kinds], cached, eager)
         roles = [role for role in ("teacher", "student") if role in recipe.data]
         params = {f"{role}_params": build_model(recipe, role, data).count_params() for role in roles}
     return {"classes": len(data.classes), **params}
@@ -70,19 +77,32 @@ def _with_small_batches(recipe: Recipe) -> dict[str, Any]:
 def _data(recipe: Recipe, classes: int | None) -> Data:
     """Data of the right sizes without an image in them."""
     table = recipe.data["dataset"]
-    count = getattr(recipe.registry.components["dataset", table["name"]][0].build, "classes", None)
+    count = getattr(recipe.registry.components["dataset", table["name"]][0].build, "count_classes", None)
     known = classes or (count(**recipe.options(table, "dataset")) if count else None)
-    size = table.get("image_size")
+    size = table.get("image_size") or table.get("store_size")
     sizes = [recipe.data.get(role, {}).get("image_size", size) for role in ("student", "teacher")]
+    parts = {key: _Images() for key in SPLITS}
     if known is None or None in sizes:
-        try:
-            source = build_source(recipe, parse_split(table["train"])[0], "train")
-        except KDRecipesError as error:
-            error.args = (f"{error}\nWith --classes N, and dataset.image_size, a dry run does without the data.",)
-            raise
-        known = known or len(source.classes)
-        size = size or table.get("store_size") or source[0]["image"].shape[0]
-        sizes = [one or size for one in sizes]
-    images: Any = _Images(recipe.data["train"]["batch_size"])  # a run refuses fewer
+        sources = _sources(recipe)
+        parts = {key: _Images(len(source), getattr(source, "labelled", True)) for key, source in sources.items()}
+        refuse_without_labels(recipe, parts)
+        known = known or len(sources["train"].classes)
+        if None in sizes:
+            height, width = sources["train"][0]["image"].shape[:2]
+            if height != width:
+                raise RunError(f"dataset: the first image is {width}×{height}, not square. Set dataset.image_size.")
+            sizes = [one or height for one in sizes]
     names = [str(label) for label in range(known)]
-    return Data(images, images, images, names, sizes[0], sizes[1], fingerprint="", converted=0, skipped=[])
+    train: Any = parts["train"]
+    return Data(train, train, train, names, sizes[0], sizes[1], fingerprint="", converted=0, skipped=[])
+
+
+def _sources(recipe: Recipe) -> dict[str, Any]:
+    """The dataset's sources of the splits that the recipe names, by key."""
+    table = recipe.data["dataset"]
+    try:
+        written = {key: parse_split(table[key])[0] for key in SPLITS if isinstance(table[key], str)}
+        return {key: build_source(recipe, name, key) for key, name in written.items()}
+    except KDRecipesError as error:
+        error.args = (f"{error}\nWith --classes N, and dataset.image_size, a dry run does without the data.",)
+        raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +9,7 @@ from kdrecipes.positions import Path as KeyPath
 from kdrecipes.positions import show_path
 from kdrecipes.recipe import Recipe
 from kdrecipes.structure import CLOSED_LISTS
+from kdrecipes.toml_text import toml_key, toml_value
 
 DEFAULT = "default"
 
@@ -21,15 +20,12 @@ def effective_toml(recipe: Recipe) -> str:
     Paths are relative to the folder of the recipe itself.
     """
     lines: list[str] = []
-    for path, value in _tables(recipe.data, ()):
+    for path, values in _tables(recipe.data, ()):
+        header = ".".join(toml_key(part) for part in path if isinstance(part, str))
         if path:
-            header = f"[[{show_path(path[:-1])}]]" if isinstance(path[-1], int) else f"[{show_path(path)}]"
-            lines += ["", header]
-        for key, part in value.items():
-            if part is None:
-                lines.append(f"# {_key(key)} is null, which TOML has no word for")
-            elif not _is_table(part) and not _is_tables(part):
-                lines.append(f"{_key(key)} = {_value(part)}  # {origin_of(recipe, (*path, key))}")
+            lines += ["", f"[[{header}]]" if isinstance(path[-1], int) else f"[{header}]"]
+        for key, value in values.items():
+            lines.append(f"{toml_key(key)} = {toml_value(value)}  # {origin_of(recipe, (*path, key))}")
     return "\n".join(lines) + "\n"
 
 
@@ -47,9 +43,8 @@ def origins_of(recipe: Recipe) -> dict[str, str]:
     """The origin of each value of the effective recipe, by its path as a person writes it."""
     return {
         show_path((*path, key)): origin_of(recipe, (*path, key))
-        for path, table in _tables(recipe.data, ())
-        for key, part in table.items()
-        if not _is_table(part) and not _is_tables(part)
+        for path, values in _tables(recipe.data, ())
+        for key in values
     }
 
 
@@ -63,31 +58,19 @@ def _is_taken_over(recipe: Recipe, path: KeyPath) -> bool:
 
 
 def _tables(table: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """The table and all below it, in the order that TOML wants: a table's own values before its tables."""
-    yield path, table
-    for key, part in table.items():
-        if _is_table(part):
-            yield from _tables(part, (*path, key))
-        elif _is_tables(part):
-            for index, item in enumerate(part):
-                yield from _tables(item, (*path, key, index))
+    """The table and those below it, each with its own values, in the order that TOML wants.
 
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, Mapping)
+    A table within an entry of an array of tables is one of that entry's values, and is written inline.
+    """
+    within = [key for key, part in table.items() if isinstance(part, Mapping)]
+    listed = [key for key, part in table.items() if _is_tables(part)]
+    yield path, {key: part for key, part in table.items() if key not in (*within, *listed)}
+    for key in within:
+        yield from _tables(table[key], (*path, key))
+    for key in listed:
+        for index, entry in enumerate(table[key]):
+            yield (*path, key, index), entry
 
 
 def _is_tables(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_table, value))
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items())} }}"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON lets that control character stand
+    return isinstance(value, list) and bool(value) and all(isinstance(entry, Mapping) for entry in value)

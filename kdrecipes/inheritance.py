@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from kdrecipes.errors import Problem, RecipeError
 from kdrecipes.positions import Path as KeyPath
-from kdrecipes.reading import packaged_recipes, parse, read
+from kdrecipes.positions import printable
+from kdrecipes.reading import MAX_DEPTH, packaged_recipes, parse, read
 from kdrecipes.registry import nearest
 from kdrecipes.structure import CLOSED_LISTS, Data, definition, run_keys, show
 
@@ -68,21 +69,31 @@ def _with_parents(file: str, folder: Path, text: str, children: tuple[Path, ...]
         raise refuse("must be the path of another recipe, or the name of a packaged one")
     packaged = not os.path.splitext(value)[1]
     beside = os.path.dirname(file) if Path(file).parent.resolve() == folder else str(folder)
-    parent = value if packaged else os.path.normpath(os.path.join(beside, os.path.expanduser(value)))
+    parent = value if packaged else str(folder / os.path.expanduser(value))
     try:
         found = read(parent)
     except RecipeError as error:
         near = "" if os.path.lexists(parent) else _nearest_recipe(value, parent, packaged)
         raise refuse(error.problems[0].rule, show(near) if near else "") from None
+    if not packaged:
+        found = (_shown(os.path.join(beside, os.path.expanduser(value)), found[1]), *found[1:])
     files = (*children, folder / Path(file).name)
     if found[1] / Path(found[0]).name in files:
         raise refuse(f"goes in a circle: {' → '.join([*(f.name for f in files), Path(found[0]).name])}")
+    if len(files) == MAX_DEPTH:
+        raise refuse(f"is a recipe that is extended more than {MAX_DEPTH} times")
     above = _with_parents(*found, files)
     inherited: list[KeyPath] = []
     merged = _merge({key: part for key, part in above.data.items() if key not in _OWN}, data, (), inherited)
     del merged["extends"]
     kept = {key: place for key, place in above.places.items() if any(key[: len(i)] == i for i in inherited)}
     return Source(file, folder, text, merged, kept | places)
+
+
+def _shown(path: str, folder: Path) -> str:
+    """A path as messages show it: without `..` in its middle, where a link does not lead elsewhere by that."""
+    short = os.path.normpath(path)
+    return short if Path(short).parent.resolve() == folder else path
 
 
 def _nearest_recipe(value: str, parent: str, packaged: bool) -> str:
@@ -128,7 +139,8 @@ def rebase(value: str, place: Place, folder: Path) -> str:
     expanded = os.path.expanduser(value)
     if place.folder == folder or os.path.isabs(expanded):
         return value
-    return os.path.relpath(place.folder / expanded, folder)
+    moved = os.path.relpath(place.folder / expanded, folder)
+    return moved if moved.startswith(os.pardir) else os.path.join(os.curdir, moved)  # a bare word may mean no path
 
 
 def origins(data: Data, places: Places, overrides: Mapping[KeyPath, str]) -> dict[KeyPath, str]:
@@ -138,7 +150,7 @@ def origins(data: Data, places: Places, overrides: Mapping[KeyPath, str]) -> dic
     def walk(value: Any, path: KeyPath, command: str) -> None:
         command = f"--set {overrides[path]}" if path in overrides else command
         if command or path in places:
-            found[path] = command or f"{places[path].file}:{places[path].line}"
+            found[path] = printable(command or f"{places[path].file}:{places[path].line}")
         for key, part in (
             value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import keyword
 import re
 import sys
@@ -24,6 +23,7 @@ from kdrecipes.hookspecs import Component
 from kdrecipes.reading import parse
 from kdrecipes.registry import Registry, load_registry, unknown_component
 from kdrecipes.structure import structure_schema
+from kdrecipes.toml_text import toml_key, toml_value
 from kdrecipes.validation import Checker
 
 COMMENT_COLUMN, LINE = 32, 120
@@ -143,7 +143,7 @@ def new_recipe(
     if teacher is not None:
         chosen |= {"teacher": ("model", teacher), "loss": ("loss", loss or "kd")}
     components = {role: _component(registry, role, *of) for role, of in chosen.items()}
-    tables = {role: _Table(_toml(c.name), list(_option_lines(role, c))) for role, c in components.items()}
+    tables = {role: _Table(toml_value(c.name), list(_option_lines(role, c))) for role, c in components.items()}
     providers = [registry.provider(component.kind, component.name) for component in components.values()]
     installed = sorted({p.distribution for p in providers if not p.version.startswith("sha256:")} - {"kdrecipes"})
     words = {
@@ -151,7 +151,7 @@ def new_recipe(
         "title": f"{teacher} teaches {student} on {dataset}." if teacher else f"{student} on {dataset}, labels only.",
         "file": " ".join([file.name, *(f"--plugin {plugin}" for plugin in plugins)]),
         "plugins": "".join(f" --plugin {plugin}" for plugin in plugins),
-        "requires": _toml(installed) if installed else "",
+        "requires": toml_value(installed) if installed else "",
         "teacher": None,
     }
     text = _rendered("recipe.toml.jinja", {**words, **tables})
@@ -187,7 +187,7 @@ def _option_lines(role: str, component: Component) -> Iterator[str]:
                 f"--{role} {component.name}: its option {key!r} is required, and its schema has no example that could "
                 'be written. Whoever provides it can add "examples" to it.'
             )
-        text = f"{_toml_key(key)} = {'…' if value is None else _toml(value)}"
+        text = f"{toml_key(key)} = {'…' if value is None else toml_value(value)}"
         text = text if key in required else f"# {text}"
         words = " ".join(str(part.get("description", "")).split())
         line = f"{text:<{COMMENT_COLUMN - 1}} # {words}" if words else text
@@ -230,19 +230,6 @@ def _guesses(part: Mapping[str, Any]) -> list[Any]:
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         guesses += by_type.get(kind, [])
     return [guess for guess in guesses if guess is not None]
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key)
-
-
-def _toml(value: Any) -> str:
-    """A JSON value as TOML on one line."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml(part)}" for key, part in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _rendered(template: str, words: Mapping[str, Any]) -> str:

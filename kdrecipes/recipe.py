@@ -202,7 +202,7 @@ def _default(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
 
 
 def _unrepresentable(data: Mapping[str, Any], checker: Checker) -> None:
-    """Report what JSON has no word for: NaN, infinities, dates, whole numbers over 64 bits, half characters."""
+    """Report what TOML or JSON has no word for: null, NaN, infinities, dates, numbers over 64 bits, half characters."""
 
     def text(value: str, path: KeyPath) -> None:
         if not value.isascii() and re.search("[\ud800-\udfff]", value):
@@ -218,11 +218,13 @@ def _unrepresentable(data: Mapping[str, Any], checker: Checker) -> None:
                 walk(part, (*path, index))
         elif isinstance(value, str):
             text(value, path)
+        elif value is None:  # JSON's alone: the two forms of a recipe say the same
+            checker.report(path, "must not be null: leave the key out", "null")
         elif isinstance(value, float) and not math.isfinite(value):
             checker.report(path, "must be a finite number", str(value))
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             checker.report(path, "must fit into 64 bits", show(value))
-        elif not isinstance(value, int | float | None):
+        elif not isinstance(value, int | float):
             rule = "must be a string, number, boolean, array or table; text stands in double quotes"
             checker.report(path, rule, str(value))
 

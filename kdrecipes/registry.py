@@ -116,7 +116,9 @@ def _register(manager: pluggy.PluginManager, registry: Registry, plugin: Any, pr
     entry = Plugin(provider)
     registry.plugins.append(entry)
     try:
-        manager.register(plugin, name=provider.plugin)
+        if manager.is_registered(plugin):
+            raise ValueError("another plugin is the same module")
+        manager.register(plugin, name=f"{provider.distribution} {provider.plugin}")
         manager.check_pending()
         if not manager.get_hookcallers(plugin):
             raise ValueError("it has no function kdrecipes_components marked with @kdrecipes.hookimpl")
@@ -156,17 +158,22 @@ def _load(manager: pluggy.PluginManager, registry: Registry, entry_point: Any, p
         registry.plugins[-1].notes.append(note)
 
 
+def _distribution(entry_point: Any) -> str:
+    """The name of an entry point's distribution; where a broken installation has none, the entry point's own."""
+    return entry_point.dist.name or entry_point.name
+
+
 def _selected(entry_points: list[Any], registry: Registry) -> list[Any]:
     """The entry points that `KDRECIPES_PLUGINS` lets load, all where it is not set; a name of none becomes an error."""
     selection = os.environ.get("KDRECIPES_PLUGINS")
     if selection is None:
         return entry_points
-    known = {e: {normal_name(e.name), normal_name(e.dist.name if e.dist else e.name)} for e in entry_points}
+    known = [(e, {normal_name(e.name), normal_name(_distribution(e))}) for e in entry_points]
     chosen = []
     for name in filter(None, map(str.strip, selection.split(","))):
-        found = [e for e in entry_points if normal_name(name) in known[e]]
+        found = [entry_point for entry_point, names in known if normal_name(name) in names]
         if not found:
-            near = nearest(normal_name(name), set().union(*known.values()))
+            near = nearest(normal_name(name), set().union(*(names for _, names in known)))
             hint = f"; did you mean {near!r}?" if near else ""
             text = f"KDRECIPES_PLUGINS names it, and no such plugin is installed{hint}"
             registry.plugins.append(Plugin(Provider(name, name, ""), error=text))
@@ -174,22 +181,25 @@ def _selected(entry_points: list[Any], registry: Registry) -> list[Any]:
     return chosen
 
 
-def _other_kdrecipes(dist: importlib.metadata.Distribution | None, version: str) -> str:
-    """What a distribution asks of kdrecipes that `version` does not fulfil, such as "kdrecipes<0.2"; else empty."""
-    from packaging.requirements import InvalidRequirement, Requirement
+def _other_kdrecipes(dist: importlib.metadata.Distribution, version: str) -> str:
+    """What a distribution asks of kdrecipes that `version` does not fulfil, such as "kdrecipes<0.2"; else empty.
 
-    for text in (dist and dist.requires) or ():
+    A development version or a candidate counts as what it will be.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.version import Version
+
+    released = Version(version).base_version
+    for text in dist.requires or ():
         try:
             needed = Requirement(text)
         except InvalidRequirement:
             continue  # pip's business
         applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
-        if (
-            normal_name(needed.name) == "kdrecipes"
-            and applies
-            and not needed.specifier.contains(version, prereleases=True)
-        ):
-            return f"kdrecipes{needed.specifier}"
+        if normal_name(needed.name) == "kdrecipes" and applies:
+            failing = sorted(str(one) for one in needed.specifier if not one.contains(released, prereleases=True))
+            if failing:
+                return f"kdrecipes{','.join(failing)}"
     return ""
 
 
@@ -234,14 +244,13 @@ def load_registry(files: tuple[Path, ...] = ()) -> Registry:
     version = importlib.metadata.version("kdrecipes")
     for name in BUILT_IN:
         _register(manager, registry, importlib.import_module(name), Provider(name, "kdrecipes", version))
-    entry_points = sorted(importlib.metadata.entry_points(group="kdrecipes"), key=lambda e: e.name)
+    entry_points: list[Any] = sorted(importlib.metadata.entry_points(group="kdrecipes"), key=lambda e: e.name)
     selected = _selected(entry_points, registry)
     for entry_point in entry_points:
-        dist = entry_point.dist
-        provider = Provider(entry_point.name, dist.name if dist else "unknown", dist.version if dist else "")
-        if entry_point not in selected:
+        provider = Provider(entry_point.name, _distribution(entry_point), entry_point.dist.version or "")
+        if not any(entry_point is one for one in selected):
             registry.plugins.append(Plugin(provider, selected=False))
-        elif needed := _other_kdrecipes(dist, version):
+        elif needed := _other_kdrecipes(entry_point.dist, version):
             registry.plugins.append(Plugin(provider, error=f"needs {needed}, and {version} is installed"))
         else:
             _load(manager, registry, entry_point, provider)

@@ -60,9 +60,8 @@ class RunFolder:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
 
     def student(self, label: str) -> Path:
-        """Where an arm's student is saved: a torch module's in `.safetensors`, every other in `.keras`."""
-        file = self.path / "students" / f"{label}.safetensors"
-        return file if file.is_file() else file.with_suffix(".keras")
+        """Where a trained arm's student is saved, as its status says."""
+        return self.path / self.status["arms"][label]["student"]
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         warnings += teacher.warnings
         outputs = teach(recipe, data, teacher, choice, device, folder, progress)
     for arm in arms_of(recipe):
-        if not folder.student(arm.label).is_file() or arm.label not in folder.status.get("arms", {}):
+        if arm.label not in folder.status.get("arms", {}) or not folder.student(arm.label).is_file():
             train_arm(recipe, arm, data, teacher, outputs, jit["student"]["use"], folder, progress)
     logits = evaluate_once(recipe, data, teacher, folder)
     facts = environment(recipe, device)
@@ -180,7 +180,7 @@ def train_arm(
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
         watch=progress.watch(arm.label, recipe.data["train"]["epochs"]),
     )
-    path = folder.student(arm.label).with_suffix(students.ending_of(student))
+    path = folder.path / "students" / f"{arm.label}{students.ending_of(student)}"
     with disk_errors(folder.path), tempfile.TemporaryDirectory(dir=folder.path, prefix=".student-") as temporary:
         students.save(student, Path(temporary) / path.name)  # Keras writes in place and wants that ending
         with new_file(path) as file:

@@ -120,6 +120,8 @@ class Checker:
             choices = limit if error.validator == "enum" else [limit]
             near = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
             self.report(path, f"must be {one_of(choices)}", received, show(near) if near else "")
+        elif error.validator in ("anyOf", "oneOf", "dependencies", "not", "if") and isinstance(value, dict):
+            self.report(path, combination(error), received)
         elif error.validator in ("type", "anyOf", "oneOf"):
             words = words_of(schema).replace("a table", "an object" if self.is_json else "a table")
             self.report(path, f"must be {words}", received, self.retyped(path, schema, value))
@@ -260,3 +262,18 @@ def code_in(value: Any, key: str = "") -> str:
         return printable(files[0])
     imported = any(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", text) for text in texts)
     return "FILE.py" if imported or key in ("plugin", "plugins", "import", "module", "code") else ""
+
+
+def combination(error: ValidationError) -> str:
+    """What a rule about the keys of a table demands, as far as it is about which are there."""
+    limit = error.validator_value
+    if error.validator == "dependencies":
+        lists = [(key, ones) for key, ones in limit.items() if isinstance(ones, list)]
+        missing = [(key, one) for key, ones in lists if key in error.instance for one in ones]
+        pairs = [f"`{key}` needs `{one}` beside it" for key, one in missing if one not in error.instance]
+        return pairs[0] if pairs else "has keys that need others beside them"
+    sets = [part.get("required") for part in limit] if isinstance(limit, list) else []
+    if sets and all(sets):
+        how = "must have one of" if error.validator == "anyOf" else "must have exactly one of"
+        return f"{how} {', '.join(' with '.join(f'`{key}`' for key in keys) for keys in sets)}"
+    return "has keys that do not go together, by the rules of this component"

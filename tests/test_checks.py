@@ -67,6 +67,25 @@ def test_text_that_toml_must_escape(tmp_path):
     assert load_recipe(tmp_path / "shown.toml").data["description"] == recipe["description"]
 
 
+def test_tables_within_lists_odd_keys_and_line_breaks_read_back_as_they_are(tmp_path):
+    """Of a plugin's options, which may be tables; of a command, which may hold a line break."""
+    table = {"type": "object", "description": "any", "default": {}}
+    (tmp_path / "odd.py").write_text(
+        "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n"
+        "    for kind in ('loss', 'callback'):\n        yield kdrecipes.Component(kind, 'odd', print, "
+        f"{{'type': 'object', 'additionalProperties': False, 'properties': {{'table': {table}, 'other': {table}}}}})\n"
+    )
+    more = [
+        'callbacks=[{name="odd", table={a.b=[1, {c="x"}]}}, {name="csv_log"}]',
+        'loss={terms=[{name="odd", table={"$b"={"é # \\u007f"=2}}, other={d={}}}, {name="kd"}]}',
+        'description="""two\nlines"""',
+    ]
+    recipe = load_recipe("digits", more, plugins=[tmp_path / "odd.py"])
+    (tmp_path / "shown.toml").write_text(effective_toml(recipe))
+    again = load_recipe(tmp_path / "shown.toml", plugins=[tmp_path / "odd.py"])
+    assert again.data == recipe.data
+
+
 def test_show_prints_toml(call, monkeypatch):
     monkeypatch.chdir(FOLDER)
     code, out, err = call("validate", "valid/extends.toml", "--show", "--verbose", "--set", "train.epochs=7")
@@ -75,6 +94,17 @@ def test_show_prints_toml(call, monkeypatch):
     assert "epochs = 7  # --set train.epochs=7\n" in out
     result = json.loads(call("validate", "valid/extends.toml", "--show", "--json")[1])["files"][0]
     assert result["recipe"]["train"]["epochs"] == 2 and result["origins"]["train.epochs"] == "valid/extends.toml:15"
+
+
+def test_a_folder_holds_more_than_recipes(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pyproject.toml", "recipe.schema.json", ".hidden/x.toml", "sub/b.toml", "a.toml", "digits/c.toml"):
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / name).write_text('extends = "digits"\nname = "x"\n')
+    out = call("validate", "all")[1].splitlines()
+    assert out == ["all/a.toml  ok", "all/digits/c.toml  ok", "all/sub/b.toml  ok"]
+    monkeypatch.chdir(tmp_path / "all")
+    assert call("validate", "digits")[1] == "digits  ok\n", "the packaged recipe, as for `run`"
 
 
 # ---- --verbose, --format

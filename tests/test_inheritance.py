@@ -130,6 +130,35 @@ def test_a_childs_paths_are_its_own(child):
     assert child("", 'dataset.path="x"').data["dataset"]["path"] == "x", "--set is relative to the recipe that is run"
 
 
+def test_a_path_stays_a_path(child):
+    """Without a slash, `vit` is a name on a hub, and `imagenet` an option's word."""
+    Path("bases/deep").mkdir()
+    base = BASE.replace('name = "cnn"\nwidth = 32', 'name = "bit_m_r50x1"\nweights = "../imagenet"')
+    Path("bases/deep/t.toml").write_text(base.replace('path = "images"', 'path = "images"'))
+    recipe = child("", extends="deep/t.toml", file="bases/child.toml")
+    assert recipe.data["teacher"]["weights"] == "./imagenet" and recipe.data["dataset"]["path"] == "./deep/images"
+    assert recipe.options(recipe.data["teacher"], "model")["weights"].endswith("/bases/imagenet")
+
+
+def test_a_link_to_a_folder_leads_where_it_leads(child):
+    """`..` after a link is the link's target's parent, as the file system has it, wherever the command is typed."""
+    Path("elsewhere").mkdir()
+    Path("elsewhere/link").symlink_to(Path("mine").resolve())
+    Path("elsewhere/base.toml").write_text(BASE.replace("epochs = 2", "epochs = 9"))
+    Path("base.toml").write_text(BASE.replace("epochs = 2", "epochs = 5"))
+    recipe = child("", extends="../base.toml", file="elsewhere/link/child.toml")
+    assert recipe.data["train"]["epochs"] == 5
+
+
+def test_a_chain_of_parents_has_an_end(child):
+    for i in range(40):
+        Path(f"bases/{i}.toml").write_text(f'extends = "{i + 1}.toml"\nname = "x"\n')
+    with pytest.raises(
+        RecipeError, match=r"^bases/30\.toml:1:1  extends  is a recipe that is extended more than 32 times"
+    ):
+        child("", extends="0.toml", file="bases/child.toml")
+
+
 def test_a_path_from_home_stays_one(child):
     Path("bases/home.toml").write_text(BASE.replace('"images"', '"~/images"'))
     assert child("", extends="../bases/home.toml").data["dataset"]["path"] == "~/images"

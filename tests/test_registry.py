@@ -15,7 +15,15 @@ from kdrecipes.contract import PASSED_BY_RUN, RUN_KEYS, check_component, recipe_
 from kdrecipes.errors import EnvironmentProblem, RecipeError
 from kdrecipes.hookspecs import KINDS, Component
 from kdrecipes.recipe import load_recipe
-from kdrecipes.registry import Provider, Registry, component, load_registry, nearest, unknown_component
+from kdrecipes.registry import (
+    Provider,
+    Registry,
+    _other_kdrecipes,
+    component,
+    load_registry,
+    nearest,
+    unknown_component,
+)
 from kdrecipes.structure import structure_schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,6 +168,14 @@ OBJECT = {"type": "object", "additionalProperties": False}
         (Component("model", "x", print, {"type": "objet"}), "its options are no draft-07 schema: 'objet'"),
         (Component("model", "x", print, {"type": "object"}), 'its options need "additionalProperties": false'),
         (Component("model", "x", print, {**OBJECT, "patternProperties": {}}), "patternProperties reach no builder"),
+        (
+            Component("model", "x", print, {**OBJECT, "$ref": "#/definitions/a", "definitions": {"a": {}}}),
+            "a $ref in their place hides them",
+        ),
+        (
+            Component("model", "x", print, {**OBJECT, "dependencies": {"a": ["classes"]}}),
+            "'dependencies' in its options is about 'classes', which the run passes",
+        ),
         (Component("model", "x", print, {**OBJECT, "default": {1, 2}}), "its options can't be written as JSON"),
         (Component("model", "x", print, {**OBJECT, "default": float("nan")}), "its options can't be written as JSON"),
         (Component("model", "x", print, {**OBJECT, "properties": {"a": True}}), "its option 'a' needs a schema"),
@@ -345,6 +361,29 @@ def test_a_required_plugin_that_is_broken_is_no_fault_of_the_recipe(install, tmp
         load_recipe(tmp_path / "r.toml")
 
 
+@pytest.mark.parametrize(
+    ("rule", "options", "expected"),
+    [
+        ({"anyOf": [{"required": ["a"]}, {"required": ["b", "c"]}]}, "", "must have one of `a`, `b` with `c`"),
+        ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, ", a=1, b=1", "must have exactly one of `a`, `b`"),
+        ({"dependencies": {"a": ["c", "b"]}}, ", a=1, c=1", "`a` needs `b` beside it"),
+        ({"dependencies": {"a": {"required": ["b"]}}}, ", a=1", "has keys that need others beside them"),
+        (
+            {"not": {"required": ["a", "b"]}},
+            ", a=1, b=1",
+            "has keys that do not go together, by the rules of this comp",
+        ),
+    ],
+)
+def test_what_a_component_demands_of_its_options_is_said_in_keys(install, rule, options, expected):
+    properties = {name: {"type": "integer", "description": name} for name in "abc"}
+    install("kdrecipes-vit", good(options=repr({**OBJECT, "properties": properties, **rule})))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(DIGITS, [f'student={{name="vit"{options}}}'])
+    (problem,) = caught.value.problems
+    assert problem.path == "student" and problem.rule.startswith(expected)
+
+
 # ---- which plugins are loaded
 
 
@@ -404,6 +443,50 @@ def test_a_plugin_for_another_kdrecipes_is_not_loaded(install, requires, error):
     install("kdrecipes-vit", good(), requires=requires)
     assert plugin("kdrecipes_vit").error == error
     assert ("kdrecipes_vit" in sys.modules) == (not error)
+
+
+def test_a_coming_version_counts_as_what_it_will_be(monkeypatch):
+    class Dist:
+        requires = ("kdrecipes>=0.2,<0.3",)
+
+    for version in ("0.2.0.dev1", "0.2.0rc1", "0.2.1"):
+        assert _other_kdrecipes(Dist, version) == ""
+    assert _other_kdrecipes(Dist, "0.3.0.dev0") == "kdrecipes<0.3"
+    assert _other_kdrecipes(Dist, "0.1.9") == "kdrecipes>=0.2"
+
+
+def test_two_distributions_may_use_one_entry_point_name(install, monkeypatch):
+    site = install("kdrecipes-one", good("one"))
+    install("kdrecipes-two", good("two"))
+    for name in ("one", "two"):
+        info = site / f"kdrecipes_{name}-1.0.dist-info"
+        (info / "entry_points.txt").write_text(f"[kdrecipes]\nmine = kdrecipes_{name}\n")
+    load_registry.cache_clear()
+    assert component("model", "one") and component("model", "two")
+    monkeypatch.setenv("KDRECIPES_PLUGINS", "kdrecipes-two")
+    load_registry.cache_clear()
+    with pytest.raises(EnvironmentProblem, match=r"plugin mine \(kdrecipes-one 1\.0\) is left out"):
+        component("model", "one")
+    assert component("model", "two")
+
+
+def test_two_distributions_with_one_module_are_told(install):
+    site = install("kdrecipes-one", good("one"))
+    install("kdrecipes-two", good("two"))
+    (site / "kdrecipes_two-1.0.dist-info" / "entry_points.txt").write_text("[kdrecipes]\nzwei = kdrecipes_one\n")
+    load_registry.cache_clear()
+    assert plugin("zwei").error == "ValueError: another plugin is the same module" and component("model", "one")
+
+
+def test_an_installation_without_metadata_is_no_traceback(install, monkeypatch):
+    site = install("kdrecipes-half", good("half"))
+    (site / "kdrecipes_half-1.0.dist-info" / "METADATA").unlink()
+    for selection in (None, "kdrecipes_half", "kd"):
+        if selection:
+            monkeypatch.setenv("KDRECIPES_PLUGINS", selection)
+        load_registry.cache_clear()
+        assert plugin("kdrecipes_half").state == ("left out" if selection == "kd" else "ok")
+        assert load_recipe(DIGITS, ["requires=[]"]).name == "digits"
 
 
 def test_a_plugin_that_imports_torch_at_once_is_noted(install):

@@ -185,7 +185,7 @@ def _unpack_debian(limit: float) -> Path:
     return target / DEBIAN_FOLDER
 
 
-build.classes = lambda **_: len(CLASSES)  # type: ignore[attr-defined]
+build.count_classes = lambda **_: len(CLASSES)  # type: ignore[attr-defined]
 
 COMPONENT = Component(
     kind="dataset",

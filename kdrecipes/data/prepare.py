@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations, zip_longest
@@ -71,7 +71,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     parts = {
         key: _cut(stores[base := parse_split(text)[0]], key, text, labelled[base]) for key, text in written.items()
     }
-    _refuse_without_labels(recipe, parts)
+    refuse_without_labels(recipe, parts)
     if "validation" not in parts:
         parts["train"], parts["validation"] = _hold_out(parts["train"], table["validation"])
     _refuse_overlap(table, parts)
@@ -151,8 +151,8 @@ def _named(recipe: Recipe, key: str) -> Iterator[None]:
         raise RunError(f"{place}: the dataset {table['name']!r} ({provider}) failed: {text}") from error
 
 
-def _refuse_without_labels(recipe: Recipe, parts: dict[str, Split]) -> None:
-    """Images without labels can be taught on, and nothing else."""
+def refuse_without_labels(recipe: Recipe, parts: Mapping[str, Any]) -> None:
+    """Images without labels can be taught on, and nothing else; `parts` are the recipe's splits by key."""
     for key in ("validation", "test"):
         if key in parts and not parts[key].labelled:
             raise RunError(f"dataset.{key} = {recipe.data['dataset'][key]!r} has no labels to measure by.")

@@ -106,12 +106,12 @@ def build(
         raise RunError(f"TensorFlow Datasets cannot read {builder!r} in {folder}: {last_line(error)}") from error
 
 
-def classes(builder: str, version: str | None = None, label_key: str = "label", **_: Any) -> int:
+def classes_of(builder: str, version: str | None = None, label_key: str = "label", **_: Any) -> int:
     """How many classes the builder has, without its data."""
     return count_classes(builder, version, label_key)
 
 
-build.classes = classes  # type: ignore[attr-defined]
+build.count_classes = classes_of  # type: ignore[attr-defined]
 
 COMPONENT = Component(
     kind="dataset",
