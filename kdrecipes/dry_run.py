@@ -77,6 +77,7 @@ def _with_small_batches(recipe: Recipe) -> dict[str, Any]:
 def _data(recipe: Recipe, classes: int | None) -> Data:
     """Data of the right sizes without an image in them."""
     table = recipe.data["dataset"]
+    # What a dataset's builder may know without its data; see docs/plugins.md.
     count = getattr(recipe.registry.components["dataset", table["name"]][0].build, "count_classes", None)
     known = classes or (count(**recipe.options(table, "dataset")) if count else None)
     size = table.get("image_size") or table.get("store_size")

@@ -82,6 +82,8 @@ def _module_name(name: str) -> str:
     if not module.isidentifier() or keyword.iskeyword(module):
         what = "is a keyword of Python" if keyword.iskeyword(module) else "can't be a module's name"
         raise UsageError(f"{name!r}: its module would be called {module!r}, which {what}.{_suggest(name)}")
+    if module == "tests":
+        raise UsageError(f"{name!r}: the package's own tests stand in a folder of that name.{_suggest(name)}")
     spec = importlib.util.find_spec(module) if module not in sys.stdlib_module_names else None
     if module in sys.stdlib_module_names or (spec is not None and spec.origin is not None):
         where = "Python's own" if module in sys.stdlib_module_names else "installed"

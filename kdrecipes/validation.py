@@ -268,10 +268,9 @@ def combination(error: ValidationError) -> str:
     """What a rule about the keys of a table demands, as far as it is about which are there."""
     limit = error.validator_value
     if error.validator == "dependencies":
-        lists = [(key, ones) for key, ones in limit.items() if isinstance(ones, list)]
-        missing = [(key, one) for key, ones in lists if key in error.instance for one in ones]
-        pairs = [f"`{key}` needs `{one}` beside it" for key, one in missing if one not in error.instance]
-        return pairs[0] if pairs else "has keys that need others beside them"
+        needed = [(key, one) for key, ones in limit.items() if key in error.instance for one in ones]
+        key, one = next((key, one) for key, one in needed if one not in error.instance)
+        return f"`{key}` needs `{one}` beside it"
     sets = [part.get("required") for part in limit] if isinstance(limit, list) else []
     if sets and all(sets):
         how = "must have one of" if error.validator == "anyOf" else "must have exactly one of"

@@ -323,6 +323,13 @@ class SameImages(Source):
         return np.full((4, 4, 3), index, np.uint8)
 
 
+class HalfSameImages(Source):
+    def image(self, index):
+        import numpy as np
+
+        return np.full((4, 4, 3), index + 100 * (self.split == "test" and index % 2), np.uint8)
+
+
 class Unpicklable(Source):
     def __init__(self, split="train"):
         super().__init__(split)
@@ -375,6 +382,7 @@ DATASETS = {
     "asked twice, an example must be the same; augmentation belongs in dataset.views": component("dataset", Augmented),
     "built twice, an example must be the same": component("dataset", Shuffled),
     "'test' must not hold the images of 'train'": component("dataset", SameImages),
+    "'test' must not hold the images of 'train'. Received: 4 of 8": component("dataset", HalfSameImages),
     "sending it to another process (pickle) failed": component("dataset", Unpicklable),
     "arrays() must give the images and labels that its items give": component("dataset", OtherArrays),
     "a split that is not there must be refused. Received: a source for": component("dataset", AnySplit),
@@ -495,6 +503,18 @@ def shrink(self, batch, logs=None):
         variable.assign(0.9 * variable)
 
 
+def draw(self, batch, logs=None):
+    import torch
+
+    torch.rand(1)
+
+
+def impatient():
+    import keras
+
+    return keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=0)
+
+
 def stumble(self, epoch, logs=None):
     raise KeyError(logs["nonsense"])
 
@@ -508,6 +528,10 @@ def baseline_alone(arm):
 CALLBACKS = {
     "build must return a keras.callbacks.Callback. Received: list": component("callback", lambda: []),
     "must leave the student's training as it is without it": keras_callback(on_train_batch_end=shrink),
-    "a fit of two epochs with it failed. Received: KeyError: 'nonsense'": keras_callback(on_epoch_end=stumble),
+    "must leave the student's training as it is without it: the recipe's fingerprint": component("callback", impatient),
+    "fingerprint does not hold it. Received: other weights, or another state of torch's": keras_callback(
+        on_train_batch_end=draw
+    ),
+    "a fit of 6 epochs with it failed. Received: KeyError: 'nonsense'": keras_callback(on_epoch_end=stumble),
     "build(arm='kd') failed": component("callback", baseline_alone, {"arm": {}}),
 }

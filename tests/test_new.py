@@ -176,6 +176,7 @@ def test_what_a_new_plugin_holds():
         ("3d", "'3d': its module would be called '3d', which can't be a module's name. Did you mean 'kdrecipes-3d'?"),
         ("json", "'json': a module called 'json' is Python's own already. Did you mean 'kdrecipes-json'?"),
         ("numpy", "'numpy': a module called 'numpy' is installed already. Did you mean 'kdrecipes-numpy'?"),
+        ("Tests", "'Tests': the package's own tests stand in a folder of that name. Did you mean 'kdrecipes-tests'?"),
         ("kdrecipes", "'kdrecipes': a module called 'kdrecipes' is installed already."),
     ],
 )

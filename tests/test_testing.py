@@ -151,9 +151,22 @@ def kdrecipes_components():
 @pytest.mark.parametrize("heavy", ["torch", "keras"])
 def test_a_plugin_that_imports_heavy_packages(install, heavy):
     install("kdrecipes-heavy", f"import {heavy}\n{HEAVY}")
-    words = "loading kdrecipes_heavy must import neither torch nor keras nor tensorflow"
+    words = "loading kdrecipes_heavy must import neither torch nor keras nor tensorflow nor jax"
     with pytest.raises(AssertionError, match=f"^model 'heavy_one': {words}. Received: (torch )?{heavy}"):
         check_model(kdrecipes.component("model", "heavy_one"))
+
+
+def test_a_plugin_that_prints_is_not_taken_for_a_heavy_one(install):
+    install("kdrecipes-heavy", f"print('torch @ home')\n{HEAVY}")
+    with pytest.raises(AssertionError, match=r"build\(.*\) failed"):
+        check_model(kdrecipes.component("model", "heavy_one"), classes=3)
+
+
+def test_one_value_may_stand_for_several():
+    check_dataset(kdrecipes.component("dataset", "digits"), split="train")
+    check_model(kdrecipes.component("model", "cnn"), image_size=8, classes=3, width=2, depth=1)
+    with pytest.raises(AssertionError, match=r"^split: give one at least\. Received: \[\]$"):
+        check_dataset(kdrecipes.component("dataset", "digits"), split=[])
 
 
 def test_a_plugin_that_loads_only_where_something_else_was_imported(install):

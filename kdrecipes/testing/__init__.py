@@ -3,7 +3,7 @@
 Each takes a component and the options of a recipe, and raises an AssertionError that names the component, the rule and
 what was received. Of every component they check that it can be registered; that its options are described, have
 defaults that fit and are what `build` takes; that the options given fit; and that loading its plugin imports neither
-torch nor keras nor tensorflow. What else they check is said with each.
+torch nor keras nor tensorflow nor jax. What else they check is said with each.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def check_model(
     component: Component,
     /,
     *,
-    image_size: Sequence[int] = (32, 48),
-    classes: Sequence[int] = (3, 10),
+    image_size: int | Sequence[int] = (32, 48),
+    classes: int | Sequence[int] = (3, 10),
     **options: Any,
 ) -> None:
     """Check a model component: built for each size and number of classes, asked for logits, trained, kept and reread.
@@ -47,16 +47,17 @@ def check_model(
     """
     from kdrecipes.testing.models import check
 
-    check(component, tuple(image_size), tuple(classes), options)
+    check(component, _several("image_size", image_size), _several("classes", classes), options)
 
 
-def check_dataset(component: Component, /, *, split: Sequence[str] = ("train", "test"), **options: Any) -> None:
+def check_dataset(component: Component, /, *, split: str | Sequence[str] = ("train", "test"), **options: Any) -> None:
     """Check a dataset component: the examples of each split, read twice, built twice and sent to another process.
 
     A source has a length; `source[i]` is `{"image": uint8 (height, width, channels), "label": int}` with a label in the
     range of its `classes`, unique strings that all splits share; it is the same whenever it is asked, which no
     augmentation is; an index past the end is an IndexError; it can be pickled; a split that is not there is refused;
-    `train` and the other splits do not hold the same images. Up to 256 examples of a split are looked at.
+    the other splits hold no images of the first. Up to 256 examples of a split are looked at, and up to 2,000 of the
+    first are compared with those of the others.
 
     Args:
         component: as `kdrecipes.component("dataset", name)` gives it, or the plugin's own object.
@@ -73,7 +74,7 @@ def check_dataset(component: Component, /, *, split: Sequence[str] = ("train", "
     """
     from kdrecipes.testing.datasets import check
 
-    check(component, tuple(split), options)
+    check(component, _several("split", split), options)
 
 
 def check_loss(component: Component, /, *, classes: int = 5, examples: int = 64, **options: Any) -> None:
@@ -108,8 +109,9 @@ def check_loss(component: Component, /, *, classes: int = 5, examples: int = 64,
 def check_callback(component: Component, /, **options: Any) -> None:
     """Check a callback component: attached to a small fit of each arm in a folder of its own.
 
-    It is a `keras.callbacks.Callback`, takes `folder`, `arm` and `seed` where it declares them, outlives a fit of two
-    epochs with validation, and leaves the student's weights as they are without it.
+    It is a `keras.callbacks.Callback`, takes `folder`, `arm` and `seed` where it declares them, outlives a fit of six
+    epochs with validation that gets worse, and leaves the student's weights as they are without it: the recipe's
+    fingerprint does not hold callbacks.
 
     Args:
         component: as `kdrecipes.component("callback", name)` gives it, or the plugin's own object.
@@ -126,3 +128,11 @@ def check_callback(component: Component, /, **options: Any) -> None:
     from kdrecipes.testing.callbacks import check
 
     check(component, options)
+
+
+def _several(name: str, given: Any) -> tuple[Any, ...]:
+    """One value or several, as a tuple."""
+    several = (given,) if isinstance(given, int | str) else tuple(given)
+    if not several:
+        raise AssertionError(f"{name}: give one at least. Received: {given!r}")
+    return several

@@ -21,14 +21,15 @@ from kdrecipes.hookspecs import Component
 from kdrecipes.losses import kd
 from kdrecipes.models import cnn
 from kdrecipes.recipe import Recipe, resolve
-from kdrecipes.registry import Provider, Registry
+from kdrecipes.registry import HEAVY, Provider, Registry
 from kdrecipes.validation import Checker
 
 _TABLE_OF = {"model": "teacher", "dataset": "dataset", "loss": "loss", "callback": "callbacks"}
 
 # Loads a plugin as kdrecipes does, and prints which heavy packages that brought along.
-_LOAD = """
+_LOAD = f"""
 import importlib, importlib.util, sys
+HEAVY = {HEAVY}
 name, file, *sys.path = sys.argv[1:]
 try:
     module = importlib.import_module(name)
@@ -39,7 +40,7 @@ except ModuleNotFoundError as error:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 list(getattr(module, "kdrecipes_components", list)())
-print(*[name for name in ("torch", "keras", "tensorflow") if name in sys.modules])
+print("\\n@", *[name for name in HEAVY if name in sys.modules])
 """
 
 
@@ -87,7 +88,7 @@ def check_contract(component: Component, kind: str, options: Mapping[str, Any]) 
     if error:
         raise broken(component, f"loading {module} in a fresh Python failed", error)
     if heavy:
-        raise broken(component, f"loading {module} must import neither torch nor keras nor tensorflow", heavy)
+        raise broken(component, f"loading {module} must import neither {' nor '.join(HEAVY)}", heavy)
     return recipe
 
 
@@ -126,7 +127,8 @@ def _check_signature(component: Component) -> None:
             raise broken(component, f"build needs {name!r}, which the options do not declare", sorted(declared))
         if part and needed and "default" not in part and name not in schema.get("required", []):
             raise broken(component, f"option {name!r} needs a default or must be required", signature)
-        if "default" in part and not needed and parameter.default != part["default"]:
+        own = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        if "default" in part and not needed and own != part["default"]:
             rule = f"option {name!r} must have one default, in its schema and in build"
             raise broken(component, rule, f"{part['default']!r} and {parameter.default!r}")
 
@@ -167,8 +169,11 @@ def _plugin_module(component: Component) -> str:
 
 @cache
 def _imported_by(module: str, file: str) -> tuple[str, str]:
-    """What of torch, keras and tensorflow a fresh Python imports with the module and its hook; its error, or ""."""
+    """What of HEAVY a fresh Python imports with the module and its hook; its error, or "".
+
+    A plugin may print when it is loaded: what counts stands behind the last @.
+    """
     command = [sys.executable, "-c", _LOAD, module, file, *map(str, sys.path)]
     done = subprocess.run(command, capture_output=True, text=True)
     last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-    return done.stdout.strip(), last if done.returncode else ""
+    return done.stdout.rpartition("@")[2].strip(), last if done.returncode else ""

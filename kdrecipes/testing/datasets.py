@@ -17,6 +17,8 @@ from kdrecipes.hookspecs import Component
 from kdrecipes.testing.contract import broken, check_contract, trying
 
 LOOKED_AT = 256  # examples of a split
+COMPARED = 2_000  # examples of the first split, with those of the others
+SHARED = 0.05  # of a split's images may be the first one's too: collections hold some pictures twice
 
 
 def check(component: Component, split: tuple[str, ...], options: Mapping[str, Any]) -> None:
@@ -35,12 +37,25 @@ def check(component: Component, split: tuple[str, ...], options: Mapping[str, An
         classes[name] = _check_classes(component, source, name)
         seen[name] = _check_examples(component, source, partial(build, name), name)
     first = split[0]
+    count = getattr(component.build, "count_classes", None)
+    if count is not None:
+        with trying(component, "build.count_classes"):
+            counted = count(**passed)
+        if counted != len(classes[first]):
+            rule = "build.count_classes must give the number of classes that its sources have"
+            raise broken(component, rule, f"{counted} and {len(classes[first])}")
+    source = build(first) if len(split) > 1 else []
+    compared = _spread(len(source), COMPARED)
+    known = {_example(component, source, first, i)[0] for i in compared}
+    share = len(compared) / max(1, len(source))
     for name in split[1:]:
         if classes[name] != classes[first]:
             rule = f"the splits {first!r} and {name!r} must have the same classes"
             raise broken(component, rule, f"{classes[first][:5]} and {classes[name][:5]}")
-        if seen[name] <= seen[first]:
-            raise broken(component, f"{name!r} must not hold the images of {first!r}", f"{len(seen[name])} that do")
+        found = len(seen[name] & known)
+        if found > max(1, SHARED * share * len(seen[name])):
+            rule = f"{name!r} must not hold the images of {first!r}"
+            raise broken(component, rule, f"{found} of {len(seen[name])} that are among {len(known)} of it")
     _check_unknown_split(component, partial(component.build, split="no such split", **passed))
 
 
@@ -60,7 +75,7 @@ def _check_examples(component: Component, source: Any, again: Callable[[], Any],
         n = len(source)
     if n == 0:
         raise broken(component, f"{split!r}: must hold examples", "none")
-    chosen = sorted({int(i) for i in np.linspace(0, n - 1, min(n, LOOKED_AT))})
+    chosen = _spread(n, LOOKED_AT)
     with trying(component, f"{split!r}: reading it as a run does"):
         reader = Reader(source, None, split, 8, "squash", 0.0)
         for i in chosen:
@@ -86,6 +101,11 @@ def _check_examples(component: Component, source: Any, again: Callable[[], Any],
     else:
         raise broken(component, f"{split!r}: source[{n}] of {n} must raise an IndexError", "an example")
     return {image for image, _ in images.values()}
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """Positions of up to `most` of n examples, spread over all."""
+    return sorted({int(i) for i in np.linspace(0, n - 1, min(n, most))})
 
 
 def _example(component: Component, source: Any, split: str, i: int) -> tuple[str, int]:
