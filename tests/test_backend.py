@@ -22,6 +22,7 @@ def python(code, tmp_path, **environment):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_keras_on_another_backend_is_refused(tmp_path):
     # Keras' other backends need jax or tensorflow, which this project does without: Keras is made to say one.
     code, text = python(
@@ -33,6 +34,7 @@ def test_keras_on_another_backend_is_refused(tmp_path):
     assert "Keras was already imported on numpy. Import kdrecipes before keras, or set KERAS_BACKEND=torch" in text
 
 
+@pytest.mark.slow
 def test_channels_first_is_refused(tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "torch", "image_data_format": "channels_first"}')
     code, text = python("import kdrecipes\nkdrecipes.Distiller", tmp_path)
@@ -40,6 +42,7 @@ def test_channels_first_is_refused(tmp_path):
     assert "kdrecipes takes images channels last, but Keras is set to channels_first. Remove" in text
 
 
+@pytest.mark.slow
 def test_kdrecipes_first_needs_no_setting_and_tensorflow_stays_out(tmp_path):
     code, text = python(
         """

@@ -100,6 +100,7 @@ def test_a_head_of_another_width_is_new_and_all_else_stays(preset):
     assert model.output_shape == (None, 7)
 
 
+@pytest.mark.slow
 def test_random_weights_follow_the_seed(preset):
     _, classifier, folder = preset
 

@@ -488,6 +488,7 @@ def test_an_installation_without_metadata_is_no_traceback(install, monkeypatch):
         assert load_recipe(DIGITS, ["requires=[]"]).name == "digits"
 
 
+@pytest.mark.slow
 def test_a_plugin_that_imports_torch_at_once_is_noted(install):
     site = install("kdrecipes-slow", "import torch, keras\n" + good())
     code = "from kdrecipes.registry import load_registry\nprint([p.notes for p in load_registry().plugins if p.notes])"

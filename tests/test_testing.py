@@ -148,6 +148,7 @@ def kdrecipes_components():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heavy", ["torch", "keras"])
 def test_a_plugin_that_imports_heavy_packages(install, heavy):
     install("kdrecipes-heavy", f"import {heavy}\n{HEAVY}")
