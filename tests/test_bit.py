@@ -7,7 +7,7 @@ import torch
 from kdrecipes.backend import seed_everything
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.fast import accelerate, frozen
-from kdrecipes.models import bit
+from kdrecipes.models import bit, bit_weights
 from kdrecipes.models.bit import SIZES, Size
 
 R50 = SIZES["bit_m_r50x1"]
@@ -89,14 +89,14 @@ def save(arrays, folder, layout):
 def test_every_layout_of_the_weights_is_loaded(reference, tmp_path, layout):
     """The logits are the independent implementation's."""
     model = bit.bit(7, 64, SMALL)
-    bit.load_weights(model, SMALL, save(layouts(reference)[layout], tmp_path, layout))
+    bit_weights.load_weights(model, SMALL, save(layouts(reference)[layout], tmp_path, layout))
     assert_same_logits(model, reference, 64)
 
 
 @pytest.mark.parametrize("size", [33, 64, 65, 97])
 def test_logits_are_those_of_an_independent_implementation(reference, tmp_path, size):
     model = bit.bit(7, size, SMALL)
-    bit.load_weights(model, SMALL, save(layouts(reference)["hf"], tmp_path, "hf"))
+    bit_weights.load_weights(model, SMALL, save(layouts(reference)["hf"], tmp_path, "hf"))
     assert_same_logits(model, reference, size)
 
 
@@ -117,14 +117,14 @@ def assert_same_logits(model, reference, size):
 def refused(model, path, sha256=None):
     before = [w.numpy().copy() for w in model.weights[:3]]
     with pytest.raises(EnvironmentProblem) as caught:
-        bit.load_weights(model, SMALL, path, sha256)
+        bit_weights.load_weights(model, SMALL, path, sha256)
     assert all((w.numpy() == b).all() for w, b in zip(model.weights[:3], before, strict=True))
     return str(caught.value)
 
 
 def test_a_head_of_another_width_is_left_out(reference, tmp_path):
     model = bit.bit(5, 64, SMALL)
-    bit.load_weights(model, SMALL, save(layouts(reference)["npz"], tmp_path, "npz"))
+    bit_weights.load_weights(model, SMALL, save(layouts(reference)["npz"], tmp_path, "npz"))
     assert not model.get_layer("logits").kernel.numpy().any()
     assert model.get_layer("head_norm").gamma.numpy().std() > 0
 
@@ -179,5 +179,5 @@ def test_our_own_weights_file_is_loaded(tmp_path):
     one, other = bit.bit(7, 32, SMALL), bit.bit(7, 32, SMALL)
     one.get_layer("logits").kernel.assign(np.ones((2048, 7)))
     one.save_weights(tmp_path / "bit.weights.h5")
-    bit.load_weights(other, SMALL, tmp_path / "bit.weights.h5")
+    bit_weights.load_weights(other, SMALL, tmp_path / "bit.weights.h5")
     torch.testing.assert_close(other(pixels(32)), one(pixels(32)))
