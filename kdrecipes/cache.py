@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kdrecipes.errors import UsageError
 from kdrecipes.home import disk_errors, home, locked
-from kdrecipes.registry import nearest
+from kdrecipes.names import nearest
 
 MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
 DOWNLOADS = ("fashion_mnist", "tfds", "weights")  # what came from elsewhere, or was put there by hand

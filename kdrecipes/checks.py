@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.effective import effective_toml, origins_of
-from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Problem, RecipeError, UsageError, one_line
+from kdrecipes.errors import KDRecipesError, Problem, UsageError, one_line
 from kdrecipes.positions import printable, show_path
 from kdrecipes.reading import packaged_recipes
 from kdrecipes.recipe import Recipe, load_recipe
@@ -29,14 +29,18 @@ def recipe_files(paths: Iterable[str]) -> list[str]:
         if path in packaged or not Path(path).is_dir():
             files.append(path)
             continue
-        found = [p for p in Path(path).rglob("*.*") if p.suffix in (".toml", ".json") and p.is_file()]
-        hidden = [p for p in found if any(part.startswith(".") for part in p.relative_to(path).parts)]
-        others = [p for p in found if p.name == "pyproject.toml" or p.name.endswith(".schema.json")]
-        inside = sorted(str(p) for p in found if p not in hidden and p not in others)
+        inside = sorted(str(file) for file in Path(path).rglob("*.*") if _is_recipe(file, Path(path)))
         if not inside:
             raise UsageError(f"{path}: no .toml or .json file in this folder.")
         files += inside
     return files
+
+
+def _is_recipe(file: Path, folder: Path) -> bool:
+    """Whether a file of a folder is taken for a recipe."""
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    other = file.name == "pyproject.toml" or file.name.endswith(".schema.json")
+    return file.suffix in (".toml", ".json") and not hidden and not other and file.is_file()
 
 
 @dataclass
@@ -48,14 +52,14 @@ class Result:
         exit_code: 0, or that of the error.
         recipe: None where it is not valid.
         problems: what is wrong.
-        tried: what `dry_run` returned.
+        tried: how many classes a dry run was for; None where there was none.
     """
 
     file: str
     exit_code: int = 0
     recipe: Recipe | None = None
-    problems: list[Problem] = field(default_factory=list)
-    tried: dict[str, int] = field(default_factory=dict)
+    problems: Sequence[Problem] = ()
+    tried: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -86,13 +90,11 @@ def check_file(
             from kdrecipes.dry_run import dry_run  # torch and keras
 
             result.tried = dry_run(result.recipe, classes=classes)
-    except RecipeError as error:
-        result.exit_code, result.problems = error.exit_code, error.problems
     except Exception as error:  # in a dry run a stranger's code may raise anything
+        told = isinstance(error, KDRecipesError)
+        text = str(error).removesuffix(".") if told else one_line(error)
         result.exit_code = error.exit_code if isinstance(error, KDRecipesError) else 1
-        told = error.problems if isinstance(error, EnvironmentProblem) else []
-        text = str(error) if isinstance(error, KDRecipesError) else one_line(error)
-        result.problems = told or [Problem(file, 0, 0, "", text.removesuffix("."))]
+        result.problems = getattr(error, "problems", ()) or [Problem(file, 0, 0, "", text)]
     return result
 
 
@@ -103,12 +105,8 @@ def result_text(result: Result, form: str, *, show: bool, verbose: bool) -> str:
     recipe = result.recipe
     assert recipe is not None
     lines = [f"{printable(result.file)}  ok"]
-    if result.tried:
-        teacher = f", a teacher of {result.tried['teacher_params']:,}" if "teacher_params" in result.tried else ""
-        lines[0] += (
-            f"  two steps of every fit done: {result.tried['classes']} classes, a student of "
-            f"{result.tried['student_params']:,} parameters{teacher}"
-        )
+    if result.tried is not None:
+        lines[0] += f"  two steps of every fit done, with {result.tried} classes"
     if verbose:
         rows = components_of(recipe)
         lines += [f"  {row['path']}  {row['kind']} {row['name']}  [{row['provider']}]" for row in rows]
@@ -127,8 +125,8 @@ def result_json(result: Result, *, show: bool) -> dict[str, Any]:
         "problems": [problem.asdict() for problem in result.problems],
         "components": components_of(recipe) if recipe else [],
     }
-    if result.tried:
-        fields["dry_run"] = result.tried
+    if result.tried is not None:
+        fields["dry_run"] = {"classes": result.tried}
     if show and recipe:
         fields |= {"recipe": recipe.data, "origins": origins_of(recipe)}
     return fields

@@ -12,7 +12,7 @@ import typer
 
 from kdrecipes.cli_cache import app as cache
 from kdrecipes.cli_options import JsonOption, PluginOption, SetOption, print_json
-from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Preempted, RecipeError, UsageError
+from kdrecipes.errors import KDRecipesError, Preempted, UsageError
 
 app = typer.Typer(
     name="kdrecipes",
@@ -101,7 +101,7 @@ def run(
 @app.command()
 def validate(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Recipe files, folders of them, or names.")],
-    overrides: SetOption = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    overrides: SetOption = [],  # noqa: B006
     plugin: PluginOption = [],  # noqa: B006
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Also build the models and take two steps on black images; imports torch.")
@@ -274,8 +274,7 @@ def main() -> None:
     except (KDRecipesError, Preempted) as error:
         typer.echo(str(error), err=True)
         if "--json" in sys.argv[1:]:
-            told = error.problems if isinstance(error, RecipeError | EnvironmentProblem) else []
-            problems = [problem.asdict() for problem in told]
+            problems = [problem.asdict() for problem in getattr(error, "problems", ())]
             print_json({"ok": False, "error": str(error), "problems": problems})
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

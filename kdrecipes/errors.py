@@ -8,9 +8,15 @@ from typing import Any
 
 
 class KDRecipesError(Exception):
-    """Base of all errors whose message is meant for the user. `exit_code` is the command's."""
+    """Base of all errors whose message is meant for the user.
+
+    Attributes:
+        exit_code: the command's.
+        problems: the places in a recipe that it is about, where there are any.
+    """
 
     exit_code = 1
+    problems: Sequence[Problem] = ()
 
 
 class RunError(KDRecipesError):
@@ -24,16 +30,13 @@ class UsageError(KDRecipesError):
 
 
 class EnvironmentProblem(KDRecipesError):
-    """Something outside the recipe is missing or broken: a package, a plugin, data, the disk (exit code 3).
-
-    `problems` names the places in a recipe that ask for it, where there are any.
-    """
+    """Something outside the recipe is missing or broken: a package, a plugin, data, the disk (exit code 3)."""
 
     exit_code = 3
 
     def __init__(self, message: str, problems: Sequence[Problem] = ()):
         super().__init__(message)
-        self.problems = list(problems)
+        self.problems = problems
 
 
 class Preempted(BaseException):

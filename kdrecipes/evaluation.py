@@ -35,7 +35,8 @@ def predict(
     parts = []
     with torch.no_grad():
         for batch in range(len(loader)):
-            image = keras.ops.convert_to_tensor(loader[batch][0]["image"]) * scale + offset
+            image = keras.ops.convert_to_tensor(loader[batch][0]["image"])
+            image = image if (scale, offset) == (1.0, 0.0) else image * scale + offset
             parts.append(keras.ops.convert_to_numpy(logits_of(at_input_size(image, model))).astype(np.float32))
     return np.concatenate(parts)
 

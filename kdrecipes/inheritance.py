@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import os.path
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdrecipes.errors import Problem, RecipeError
+from kdrecipes.names import nearest
 from kdrecipes.positions import Path as KeyPath
 from kdrecipes.positions import printable
 from kdrecipes.reading import MAX_DEPTH, packaged_recipes, parse, read
-from kdrecipes.registry import nearest
 from kdrecipes.structure import CLOSED_LISTS, Data, definition, run_keys, show
 
 # What names a recipe is never another's.
@@ -29,7 +28,7 @@ class Place(NamedTuple):
     folder: Path
 
 
-Places = Mapping[KeyPath, Place]
+Places = dict[KeyPath, Place]
 
 
 class Source(NamedTuple):
@@ -151,9 +150,8 @@ def origins(data: Data, places: Places, overrides: Mapping[KeyPath, str]) -> dic
         command = f"--set {overrides[path]}" if path in overrides else command
         if command or path in places:
             found[path] = printable(command or f"{places[path].file}:{places[path].line}")
-        for key, part in (
-            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        ):
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, part in parts:
             # A table that an override only began holds its children's overrides; one that it wrote is all its own.
             walk(part, (*path, key), command)
 

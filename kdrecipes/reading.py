@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.errors import Problem, RecipeError
+from kdrecipes.names import nearest
 from kdrecipes.positions import Path as KeyPath
 from kdrecipes.positions import Positions, place, positions, printable, repeated, show_path, too_deep
-from kdrecipes.registry import nearest
 from kdrecipes.structure import show
 
 MAX_BYTES = 2**20

@@ -17,9 +17,10 @@ from typing import Any
 from kdrecipes.contract import recipe_options
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.inheritance import Places, origins, read_merged, rebase
+from kdrecipes.names import normal_name
 from kdrecipes.positions import Path as KeyPath
 from kdrecipes.reading import override
-from kdrecipes.registry import Registry, load_registry, normal_name
+from kdrecipes.registry import Registry, load_registry
 from kdrecipes.structure import component_tables, definition, parse_requirement, run_keys, show, structure_schema
 from kdrecipes.validation import Checker
 
@@ -86,6 +87,8 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
     registry = load_registry(tuple(Path(plugin).resolve() for plugin in plugins))
     file, folder, text, data, places = read_merged(str(path))
     overridden = override(data, overrides)
+    for key in [k for k in places if any(k[:depth] in overridden for depth in range(len(k) + 1))]:
+        del places[key]  # what a command wrote stands in no file
     if "extends" in data:  # what the file extends is merged; a command can't do that
         rule = "can't be set by a command: write it into a recipe file"
         raise RecipeError([Problem(f"--set {overridden[('extends',)]}", 0, 0, "extends", rule)])
@@ -102,7 +105,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
     for index, rule in [(missing[0][0], _requirement_rule(missing))] if missing else broken[:1]:
         problem = checker.problem(("requires", index), rule)
         raise EnvironmentProblem(str(problem), [problem])
-    _rebase_paths(data, places, folder, overridden, registry)
+    _rebase_paths(data, places, folder, registry)
     written = origins(data, places, overridden)
     resolved = resolve(data, registry)
     return Recipe(resolved, text, str(path), folder, tuple(overrides), fingerprint(resolved), registry, written)
@@ -147,16 +150,13 @@ def _is_path(schema: Mapping[str, Any], value: str) -> bool:
     return any(b.get("format") == "path" for b in branches)
 
 
-def _rebase_paths(
-    data: dict[str, Any], places: Places, folder: Path, overridden: Mapping[KeyPath, str], registry: Registry
-) -> None:
+def _rebase_paths(data: dict[str, Any], places: Places, folder: Path, registry: Registry) -> None:
     """Paths that a parent in another folder wrote, made relative to the recipe's own."""
     for path, _, kind, table in component_tables(data):
         declared = registry.components[kind, table["name"]][0].options.get("properties", {})
         for key, value in table.items():
-            by_command = any((*path, key)[:depth] in overridden for depth in range(len(path) + 2))
-            written = isinstance(value, str) and key in declared and _is_path(declared[key], value)
-            if written and not by_command and (*path, key) in places:
+            is_path = isinstance(value, str) and key in declared and _is_path(declared[key], value)
+            if is_path and (*path, key) in places:
                 table[key] = rebase(value, places[(*path, key)], folder)
 
 

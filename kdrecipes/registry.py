@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.metadata
 import importlib.util
 import os
-import re
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,6 +19,7 @@ from kdrecipes import hookspecs
 from kdrecipes.contract import check_component, undescribed
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.hookspecs import Component
+from kdrecipes.names import nearest, normal_name
 
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
 BUILT_IN = ("kdrecipes.data", "kdrecipes.models", "kdrecipes.losses", "kdrecipes.callbacks")
@@ -290,14 +288,3 @@ def unknown_component(registry: Registry, kind: str, name: str) -> str:
 def not_loaded(registry: Registry) -> list[str]:
     """One clause for each plugin that is not loaded: the component that nobody provides may be its."""
     return [f"the plugin {p.provider.plugin} ({p.provider}) {p.why_not_loaded}" for p in registry.not_loaded]
-
-
-def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str:
-    """The choice most like `word`, or an empty string where none is near: `likeness` of 1 is the word itself."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=likeness)
-    return close[0] if close else ""
-
-
-def normal_name(name: str) -> str:
-    """A distribution's name as package indexes compare it."""
-    return re.sub("[-_.]+", "-", name).lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kdrecipes.registry import nearest
+from kdrecipes.names import nearest
 from kdrecipes.structure import Data, component_tables, definition, parse_requirement, show, structure_schema
 
 if TYPE_CHECKING:

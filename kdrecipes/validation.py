@@ -16,8 +16,9 @@ from kdrecipes import relations
 from kdrecipes.contract import PASSED_BY_RUN, recipe_options
 from kdrecipes.errors import EnvironmentProblem, Problem, one_line
 from kdrecipes.inheritance import Places
+from kdrecipes.names import nearest
 from kdrecipes.positions import Path, printable, show_path
-from kdrecipes.registry import Registry, nearest, not_loaded
+from kdrecipes.registry import Registry, not_loaded
 from kdrecipes.structure import (
     CLOSED_LISTS,
     Data,

@@ -56,8 +56,7 @@ def prepare(builder: str, version: str | None = None, data_dir: str | None = Non
         prepared = find()
         if prepared is None:
             with locked(home() / "tfds" / ".locks" / digest(name, options)[:16]):  # of several processes one prepares
-                print(f"preparing {name} with TensorFlow Datasets, once", file=sys.stderr, flush=True)
-                prepared = find() or Path(_in_child({"name": name, "options": options}, limit)["folder"])
+                prepared = find() or _prepare_in_child({"name": name, "options": options}, limit)
         return _with_random_access(prepared)
     except KDRecipesError:
         raise
@@ -89,6 +88,11 @@ def last_line(error: BaseException) -> str:
 
 
 # --- preparing, in a child process ------------------------------------------------------------------------------------
+
+
+def _prepare_in_child(request: dict[str, Any], limit: float | None) -> Path:
+    print(f"preparing {request['name']} with TensorFlow Datasets, once", file=sys.stderr, flush=True)
+    return Path(_in_child(request, limit)["folder"])
 
 
 def _in_child(request: dict[str, Any], limit: float | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Image classifiers of Hugging Face's transformers as teachers for kdrecipes."""
+"""Image classifiers of Hugging Face's transformers as teachers and students for kdrecipes."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def kdrecipes_components() -> Iterable[kdrecipes.Component]:
         name="transformers",
         build=build,
         options=OPTIONS,
-        summary="image classifiers of Hugging Face's transformers, as teachers",
+        summary="image classifiers of Hugging Face's transformers",
     )

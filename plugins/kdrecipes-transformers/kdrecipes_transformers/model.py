@@ -92,7 +92,7 @@ def image_classifier(classes: int, image_size: int, model: str, revision: str = 
             options["interpolate_pos_encoding"] = True
         elif _has_positions(classifier):
             raise EnvironmentProblem(
-                f"model = {model!r} takes images of {own} px only: set teacher.image_size = {own}."
+                f"model = {model!r} takes images of {own} px only: set image_size = {own} in its table."
             )
     return ImageClassifier(classifier, *prepared, options)
 
