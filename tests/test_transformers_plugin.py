@@ -76,6 +76,15 @@ def test_pixels_are_prepared_as_the_image_processor_does(kind, rescale_offset):
     torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
 
 
+def test_a_classifier_of_one_size_says_which(tmp_path, monkeypatch):
+    import transformers
+
+    save(tmp_path, "vit")
+    monkeypatch.setattr(transformers.ViTForImageClassification, "forward", lambda self, pixel_values: None)
+    with pytest.raises(EnvironmentProblem, match=r"takes images of 16 px only: set image_size = 16 in its table\."):
+        built(tmp_path, image_size=32)
+
+
 def test_positions_are_interpolated_for_another_image_size(tmp_path):
     save(tmp_path, "vit")
     assert built(tmp_path, image_size=24)(pixels(24)).shape == (3, 10)
