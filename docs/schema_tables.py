@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kdrecipes.structure import show, words_of
+from kdrecipes.structure import followed, show, words_of
 
 Schema = Mapping[str, Any]
 
@@ -33,11 +33,7 @@ def code(text: str) -> str:
 
 def resolved(part: Schema, root: Schema) -> dict[str, Any]:
     """A schema with its `$ref` followed, and with the table where it is a table or null."""
-    while "$ref" in part:
-        target: Any = root
-        for word in part["$ref"].removeprefix("#/").split("/"):
-            target = target[word]
-        part = {**target, **{key: value for key, value in part.items() if key != "$ref"}}
+    part = followed(part, root)
     for branch in part.get("oneOf", ()):
         if "properties" in resolved(branch, root):
             return {**resolved(branch, root), **part}

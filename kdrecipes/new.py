@@ -22,7 +22,7 @@ from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.hookspecs import Component
 from kdrecipes.reading import parse
 from kdrecipes.registry import Registry, load_registry, unknown_component
-from kdrecipes.structure import structure_schema
+from kdrecipes.structure import followed, structure_schema
 from kdrecipes.toml_text import toml_key, toml_value
 from kdrecipes.validation import Checker
 
@@ -182,7 +182,7 @@ def _option_lines(role: str, component: Component) -> Iterator[str]:
     schema = recipe_options(component)
     required = schema.get("required", [])
     for key in sorted(schema["properties"], key=lambda key: key not in required):
-        part = _followed(schema["properties"][key], schema)
+        part = followed(schema["properties"][key], schema)
         value = _example(schema, key, part)
         if value is None and key in required:
             raise EnvironmentProblem(
@@ -197,16 +197,6 @@ def _option_lines(role: str, component: Component) -> Iterator[str]:
             yield from textwrap.wrap(words, LINE, initial_indent="# ", subsequent_indent="# ")
             line = text
         yield line
-
-
-def _followed(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An option's schema, where that is a reference into the component's own, with what it refers to."""
-    if "$ref" not in part:
-        return part
-    target: Any = schema
-    for step in part["$ref"].removeprefix("#/").split("/"):
-        target = target[step]
-    return {**target, **part}
 
 
 def _example(schema: Mapping[str, Any], key: str, part: Mapping[str, Any]) -> Any:

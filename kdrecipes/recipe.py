@@ -21,7 +21,15 @@ from kdrecipes.names import normal_name
 from kdrecipes.positions import Path as KeyPath
 from kdrecipes.reading import override
 from kdrecipes.registry import Registry, load_registry
-from kdrecipes.structure import component_tables, definition, parse_requirement, run_keys, show, structure_schema
+from kdrecipes.structure import (
+    component_tables,
+    definition,
+    followed,
+    parse_requirement,
+    run_keys,
+    show,
+    structure_schema,
+)
 from kdrecipes.validation import Checker
 
 
@@ -171,11 +179,7 @@ def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     """Add the defaults of `schema` to `value` in place and return it in its resolved form."""
-    while "$ref" in schema:
-        target: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        schema = {**target, **{k: v for k, v in schema.items() if k != "$ref"}}
+    schema = followed(schema, root)
     if isinstance(value, dict):
         for key, part in schema.get("properties", {}).items():
             default = _default(part, root)

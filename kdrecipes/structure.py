@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -30,6 +30,16 @@ def structure_schema() -> Data:
     """The hand-written schema of step one."""
     text = (resources.files("kdrecipes.schemas") / "structure.schema.json").read_text(encoding="utf-8")
     return json.loads(text)
+
+
+def followed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with its `$ref` into `root` followed; what stands beside the `$ref` counts before what it refers to."""
+    while "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = {**target, **{key: part for key, part in schema.items() if key != "$ref"}}
+    return schema
 
 
 def definition(name: str) -> Data:
