@@ -15,7 +15,7 @@ import torch
 from benchmarks import report
 from benchmarks.parts import PARTS, measure_all
 from benchmarks.rows import Setting
-from kdrecipes.home import write_json
+from kdrecipes.disk.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "bench.json"

@@ -9,10 +9,11 @@ from typing import Any
 
 from kdrecipes.effective import effective_toml, origins_of
 from kdrecipes.errors import KDRecipesError, Problem, UsageError, one_line
-from kdrecipes.positions import printable, show_path
+from kdrecipes.positions import show_path
 from kdrecipes.reading import packaged_recipes
 from kdrecipes.recipe import Recipe, load_recipe
 from kdrecipes.structure import component_tables
+from kdrecipes.wording import printable
 
 
 def recipe_files(paths: Iterable[str]) -> list[str]:

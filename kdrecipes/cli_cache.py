@@ -22,8 +22,9 @@ def cache_list(as_json: JsonOption = False) -> None:
     """Show what is kept, its size and when it was last used."""
     from datetime import datetime
 
-    from kdrecipes.cache import entries
-    from kdrecipes.home import home, readable_bytes
+    from kdrecipes.disk.cache import entries
+    from kdrecipes.disk.home import home
+    from kdrecipes.wording import readable_bytes
 
     kept = entries()
     total = sum(entry.bytes for entry in kept)
@@ -56,8 +57,8 @@ def cache_clear(
 
     Example:  kdrecipes cache clear outputs
     """
-    from kdrecipes.cache import entries, remove, select
-    from kdrecipes.home import readable_bytes
+    from kdrecipes.disk.cache import entries, remove, select
+    from kdrecipes.wording import readable_bytes
 
     if not names:
         raise UsageError("Say what to clear: names that `kdrecipes cache list` shows, kinds of them, or `all`.")

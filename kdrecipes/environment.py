@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.home import path_sha256
+from kdrecipes.hashing import path_sha256
 from kdrecipes.recipe import Recipe
 from kdrecipes.structure import component_tables, parse_requirement
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.names import nearest
+from kdrecipes.wording import nearest
 
 
 def layer_paths(model: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def render(
     """
     import jinja2
 
-    from kdrecipes.progress import readable_seconds
+    from kdrecipes.wording import readable_seconds
 
     found = {role: [logits[f"{role}-{row['seed']}"] for row in report["arms"] if row["arm"] == role] for role in ROLES}
     found["teacher"] = [logits["teacher"]] if report["teacher"] else []
@@ -96,7 +96,7 @@ def render(
 
 def measured(report: Report) -> tuple[list[str], list[dict[str, Any]]]:
     """The first table: its headings, and for each of teacher and students its role, name and cells."""
-    from kdrecipes.progress import readable_seconds
+    from kdrecipes.wording import readable_seconds
 
     of = {role: [row for row in report["arms"] if row["arm"] == role] for role in ("baseline", "kd")}
     of = {"teacher": [report["teacher"]] if report["teacher"] else [], **of}

@@ -11,6 +11,8 @@ import re
 import tomllib
 from json.decoder import scanstring  # type: ignore[attr-defined]
 
+from kdrecipes.wording import printable
+
 Path = tuple[str | int, ...]
 Positions = dict[Path, tuple[int, int]]
 
@@ -25,13 +27,6 @@ _TOML_DOTTED = r"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]++[ \t]*+\.[ \t]*+){%d}"
 _JSON_STRING = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL)
 _JSON_BLANK = re.compile(r"[ \t\r\n]*")
 _JSON_SCALAR = re.compile(r"[^,\]}\s]+")
-
-
-def printable(text: str) -> str:
-    """`text` on one line and safe for any terminal: what can't be printed is escaped."""
-    return "".join(
-        c if c.isprintable() else f"\\u{ord(c):04x}" if c < "\U00010000" else f"\\U{ord(c):08x}" for c in text
-    )
 
 
 def show_path(path: Path) -> str:

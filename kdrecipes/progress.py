@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from kdrecipes.backend import keras
-from kdrecipes.home import readable_bytes
+from kdrecipes.wording import readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
 ESTIMATE_AFTER = 20  # steps of the first fit
@@ -171,11 +171,3 @@ class _FitWatcher(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         if self.progress.bars and self.task is not None:
             self.progress.bars.remove_task(self.task)
-
-
-def readable_seconds(seconds: float) -> str:
-    """`3725` → `"1 h 2 min"`."""
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.errors import Problem, RecipeError
-from kdrecipes.names import nearest
 from kdrecipes.positions import Path as KeyPath
-from kdrecipes.positions import Positions, place, positions, printable, repeated, show_path, too_deep
+from kdrecipes.positions import Positions, place, positions, repeated, show_path, too_deep
 from kdrecipes.structure import show
+from kdrecipes.wording import nearest, printable
 
 MAX_BYTES = 2**20
 

@@ -17,7 +17,6 @@ from typing import Any
 from kdrecipes.contract import recipe_options
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.inheritance import Places, origins, read_merged, rebase
-from kdrecipes.names import normal_name
 from kdrecipes.positions import Path as KeyPath
 from kdrecipes.reading import override
 from kdrecipes.registry import Registry, load_registry
@@ -31,6 +30,7 @@ from kdrecipes.structure import (
     structure_schema,
 )
 from kdrecipes.validation import Checker
+from kdrecipes.wording import normal_name
 
 
 @dataclass(frozen=True)

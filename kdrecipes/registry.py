@@ -19,7 +19,7 @@ from kdrecipes import hookspecs
 from kdrecipes.contract import check_component, undescribed
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.hookspecs import Component
-from kdrecipes.names import nearest, normal_name
+from kdrecipes.wording import nearest, normal_name
 
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
 BUILT_IN = ("kdrecipes.data", "kdrecipes.models", "kdrecipes.losses", "kdrecipes.callbacks")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kdrecipes.names import nearest
 from kdrecipes.structure import Data, component_tables, definition, parse_requirement, show, structure_schema
+from kdrecipes.wording import nearest
 
 if TYPE_CHECKING:
     from kdrecipes.validation import Checker

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.data.prepare import Data
+from kdrecipes.disk.files import new_file, write_json
 from kdrecipes.evaluation import compare, figures
-from kdrecipes.home import new_file, write_json
 from kdrecipes.recipe import Recipe
+from kdrecipes.wording import points
 
 Report = dict[str, Any]
 
@@ -147,11 +148,11 @@ def verdict(report: Report) -> str:
     found = (report["comparison"] or {}).get("kd_minus_baseline")
     if found is None:
         return "No baseline and distilled student to compare."
-    amount = f"{_points(found['mean'])} points of test accuracy"
+    amount = f"{points(found['mean'])} points of test accuracy"
     if found["ci95"] is None:
         return f"Two seeds: the distilled students score {amount} on average; two are too few for an interval."
     low, high = found["ci95"]
-    interval = f"95% interval {_points(low)} to {_points(high)} over {found['ci95_over']}"
+    interval = f"95% interval {points(low)} to {points(high)} over {found['ci95_over']}"
     if found["seeds"] == 1:
         sure = "" if low > 0 or high < 0 else " The test images do not tell these two students apart."
         p = found["mcnemar"][0]["p"]
@@ -166,14 +167,9 @@ def verdict(report: Report) -> str:
     return f"No difference was found: {amount} over {found['seeds']} seeds ({interval})."
 
 
-def _points(share: float) -> str:
-    """`-0.0083` → `"−0.83"`, a difference in percentage points with its sign."""
-    return f"{100 * share:+.2f}".replace("-", "−")
-
-
 def summary_text(report: Report) -> str:
     """The table and the verdict as plain text, for the terminal."""
-    from kdrecipes.progress import readable_seconds
+    from kdrecipes.wording import readable_seconds
 
     rows = [("", "test accuracy", "parameters", "training")]
     for row in table_rows(report):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
 from kdrecipes.environment import command, versions
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
-from kdrecipes.home import disk_errors, locked, new_file, write_json
 from kdrecipes.recipe import Recipe
 from kdrecipes.training import Row
 

@@ -16,10 +16,10 @@ from kdrecipes import backend, students
 from kdrecipes.backend import keras
 from kdrecipes.building import build_callbacks, build_distiller, build_model
 from kdrecipes.data.prepare import Data, prepare
+from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.environment import command, environment, origin
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.evaluation import predict
-from kdrecipes.home import disk_errors, new_file
 from kdrecipes.progress import OUTPUTS, Progress
 from kdrecipes.recipe import Recipe
 from kdrecipes.rehearsal import choose_compile, plan_fits, refuse_precision

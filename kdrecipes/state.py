@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from kdrecipes.disk.files import new_file
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.home import new_file
 
 _MAGIC = b"kdrecipes state 1\n"
 

@@ -17,15 +17,18 @@ from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_distiller, build_model, inference
 from kdrecipes.data.loader import Split, ViewSettings
 from kdrecipes.data.prepare import Data
+from kdrecipes.disk.files import locked
+from kdrecipes.disk.home import home
 from kdrecipes.errors import RunError
 from kdrecipes.evaluation import accuracy, mean_recall, predict
-from kdrecipes.home import digest, home, locked, path_sha256, readable_bytes
+from kdrecipes.hashing import digest, path_sha256
 from kdrecipes.inference import at_input_size
-from kdrecipes.progress import OUTPUTS, Progress, readable_seconds
+from kdrecipes.progress import OUTPUTS, Progress
 from kdrecipes.recipe import Recipe
 from kdrecipes.teacher_outputs import CachedOutputs, LogitsOf, count_views, estimated_bytes, open_outputs, split_content
 from kdrecipes.torch_modules import variables_of
 from kdrecipes.training import Row, assign, fit
+from kdrecipes.wording import readable_bytes, readable_seconds
 
 TEACHER_VERSION = 1
 _RANGE_IMAGES = 500

@@ -16,10 +16,13 @@ import numpy as np
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.chunked import ChunkedArray
 from kdrecipes.data.loader import Split, ViewSettings, show
+from kdrecipes.disk.chunked_array import ChunkedArray
+from kdrecipes.disk.files import disk_errors, locked, write_json
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.home import digest, disk_errors, home, locked, readable_bytes, write_json
+from kdrecipes.hashing import digest
+from kdrecipes.wording import readable_bytes
 
 OUTPUTS_VERSION = 1  # in the key: a change of views, of how logits are computed or stored takes another number
 _BATCH, _BATCH_PIXELS = 512, 512 * 128 * 128  # images a batch: at most so many, and at most so many pixels of them

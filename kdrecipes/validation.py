@@ -16,8 +16,7 @@ from kdrecipes import relations
 from kdrecipes.contract import PASSED_BY_RUN, recipe_options
 from kdrecipes.errors import EnvironmentProblem, Problem, one_line
 from kdrecipes.inheritance import Places
-from kdrecipes.names import nearest
-from kdrecipes.positions import Path, printable, show_path
+from kdrecipes.positions import Path, show_path
 from kdrecipes.registry import Registry, not_loaded
 from kdrecipes.structure import (
     CLOSED_LISTS,
@@ -31,6 +30,7 @@ from kdrecipes.structure import (
     structure_schema,
     words_of,
 )
+from kdrecipes.wording import nearest, printable
 
 NO_CODE = (
     "a recipe names no code, so that running one runs nothing but what is installed; load the file by --plugin {} and "

@@ -9,9 +9,10 @@ from io import StringIO
 
 import pytest
 
-from kdrecipes import cache, cli
+from kdrecipes import cli
+from kdrecipes.disk import cache
+from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.home import locked
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from kdrecipes.download import fetch
+from kdrecipes.disk.download import fetch
 from kdrecipes.errors import EnvironmentProblem
 
 CONTENT = bytes(range(256)) * 40
@@ -138,7 +138,7 @@ def test_a_full_disk_is_told_as_such(server, tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("kdrecipes.download.os.fsync", full)
+    monkeypatch.setattr("kdrecipes.disk.download.os.fsync", full)
     with pytest.raises(EnvironmentProblem, match=r"The disk that holds .* is full"):
         fetch(server.url, None, tmp_path)
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from kdrecipes.disk.files import disk_errors, locked, new_file, new_folder, write_json
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.home import digest, disk_errors, home, locked, new_file, new_folder, readable_bytes, write_json
+from kdrecipes.hashing import digest
+from kdrecipes.wording import readable_bytes
 
 
 @pytest.fixture(params=[0o022, 0o077])
@@ -109,7 +112,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
 
 def test_a_lock_excludes_other_processes_and_dies_with_its_owner(tmp_path):
     path = tmp_path / "deep" / "lock"
-    code = "import sys; from pathlib import Path; from kdrecipes.home import locked\n"
+    code = "import sys; from pathlib import Path; from kdrecipes.disk.files import locked\n"
     code += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     owner = subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from kdrecipes.data import store as stores
-from kdrecipes.home import digest, write_json
+from kdrecipes.disk.files import write_json
+from kdrecipes.hashing import digest
 
 pytestmark = [
     pytest.mark.slow,

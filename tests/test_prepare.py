@@ -11,8 +11,8 @@ from PIL import Image
 
 from kdrecipes.data import digits
 from kdrecipes.data.prepare import Data, prepare
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.home import home
 from kdrecipes.recipe import Recipe, load_recipe
 
 RECIPE = """

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from kdrecipes.progress import ESTIMATE_AFTER, PlannedFit, Progress, readable_seconds
+from kdrecipes.progress import ESTIMATE_AFTER, PlannedFit, Progress
+from kdrecipes.wording import readable_seconds
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 import kdrecipes
 from kdrecipes import runs, training
 from kdrecipes.backend import keras
+from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
-from kdrecipes.home import locked
 from kdrecipes.inference import Inference
 from kdrecipes.report import check_report, summary_text
 from kdrecipes.run_folder import RunFolder, decide

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdrecipes.data.hashing import hash64, splitmix64, uniform
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
+from kdrecipes.hashing import hash64, splitmix64, uniform
 
 INDICES = st.lists(st.integers(0, 2**40), min_size=1, max_size=50)
 COUNTS = st.integers(0, 5000)
@@ -65,7 +65,7 @@ def test_uniform_numbers():
 
 
 def test_uniform_stays_below_one(monkeypatch):
-    monkeypatch.setattr("kdrecipes.data.hashing.hash64", lambda index, *keys: np.full(1, 2**64 - 1, np.uint64))
+    monkeypatch.setattr("kdrecipes.hashing.hash64", lambda index, *keys: np.full(1, 2**64 - 1, np.uint64))
     assert uniform(np.zeros(1))[0] == 1 - 2**-53
 
 

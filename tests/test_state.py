@@ -49,7 +49,7 @@ def test_full_disk_while_saving_is_one_message_and_keeps_the_older_state(tmp_pat
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("kdrecipes.home.os.fsync", full)
+    monkeypatch.setattr("kdrecipes.disk.files.os.fsync", full)
     with pytest.raises(EnvironmentProblem, match="is full"):
         folder.save(ARRAYS, {"epoch": 2})
     monkeypatch.undo()

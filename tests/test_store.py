@@ -23,8 +23,8 @@ from kdrecipes.data import decoding
 from kdrecipes.data import store as store_module
 from kdrecipes.data.source import ArraySource
 from kdrecipes.data.store import Store, open_store
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.home import home
 
 CLASSES = ["cat", "dog", "eel"]
 

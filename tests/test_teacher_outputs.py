@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from kdrecipes import chunked, teacher_outputs
+from kdrecipes import teacher_outputs
 from kdrecipes.backend import seed_everything
 from kdrecipes.data.loader import Loader, Split, ViewSettings
 from kdrecipes.data.store import Store
+from kdrecipes.disk import chunked_array as chunked
+from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.home import locked
 from kdrecipes.inference import Inference
 from kdrecipes.models import cnn
 from kdrecipes.teacher_outputs import estimated_bytes, open_outputs

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from kdrecipes.data.source import SPLIT_OPTION, ArraySource, missing_split
-from kdrecipes.home import digest
+from kdrecipes.hashing import digest
 from kdrecipes.hookspecs import Component
 
 TEST_EXAMPLES = 360  # of 1797: a fifth
@@ -20,7 +20,7 @@ def build(split: str = "train") -> ArraySource:
     import sklearn
     from sklearn.datasets import load_digits
 
-    from kdrecipes.data.hashing import splitmix64
+    from kdrecipes.hashing import splitmix64
 
     data = load_digits()
     by_hash = np.argsort(splitmix64(np.arange(len(data.target))))

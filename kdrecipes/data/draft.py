@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from kdrecipes.data.reader import Chunk
-from kdrecipes.home import new_file
+from kdrecipes.disk.files import new_file
 
 JOURNAL = "journal.jsonl"
 _BLOCK = 16 * 2**20

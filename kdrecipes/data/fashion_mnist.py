@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from kdrecipes.data import tfds
 from kdrecipes.data.source import SPLIT_OPTION, ArraySource, file_facts, missing_split
+from kdrecipes.disk.files import disk_errors
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
-from kdrecipes.home import digest, disk_errors, home
+from kdrecipes.hashing import digest
 from kdrecipes.hookspecs import Component
 
 if TYPE_CHECKING:

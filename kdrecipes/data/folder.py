@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from kdrecipes.data.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.home import digest
+from kdrecipes.hashing import digest
 from kdrecipes.hookspecs import Component
 
 if TYPE_CHECKING:

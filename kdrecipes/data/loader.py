@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 from kdrecipes.backend import current_device, keras
 from kdrecipes.data import views as view_functions
-from kdrecipes.data.hashing import hash64
 from kdrecipes.data.store import Store
+from kdrecipes.hashing import hash64
 
 _DROPOUT = 0x64726F70  # the stream of hashes that seeds dropout
 # Stores of so many mapped bytes are read ahead, so many batches: the system may not hold their pages, and a disk's

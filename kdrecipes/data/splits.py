@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from kdrecipes.data.hashing import uniform
+from kdrecipes.hashing import uniform
 
 _SPLIT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<from>-?[0-9]+%?)?:(?P<to>-?[0-9]+%?)?\])?")
 _HELD_OUT = 0x686F6C64  # the stream of hashes that decides which training images are held out

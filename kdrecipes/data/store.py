@@ -17,8 +17,11 @@ import numpy as np
 from kdrecipes.data.decoding import read_chunks
 from kdrecipes.data.draft import drafted
 from kdrecipes.data.reader import MixedSizes, Reader, TooManyUnreadable, check_unreadable
+from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.home import digest, disk_errors, existing, home, locked, readable_bytes, sync_folder, write_json
+from kdrecipes.hashing import digest
+from kdrecipes.wording import readable_bytes
 
 STORE_VERSION = 2
 _CHUNK = 1024  # images read, hashed and written at once: at most so many, and

@@ -11,7 +11,7 @@ from kdrecipes.data.folder import decode
 from kdrecipes.data.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.data.tfds_prepare import count_classes, last_line, prepare
 from kdrecipes.errors import KDRecipesError, RunError
-from kdrecipes.home import digest
+from kdrecipes.hashing import digest
 from kdrecipes.hookspecs import Component
 
 

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from kdrecipes.data.source import file_facts
+from kdrecipes.disk.files import disk_errors, locked
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
-from kdrecipes.home import digest, disk_errors, home, locked
+from kdrecipes.hashing import digest
 
 NO_TENSORFLOW = "No module named 'tensorflow'"
 

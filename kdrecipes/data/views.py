@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kdrecipes.data.hashing import uniform
+from kdrecipes.hashing import uniform
 
 # One stream of numbers for each thing drawn; a new augmentation takes a new stream and leaves the others alone.
 _FLIP, _CROP_Y, _CROP_X, _PARTNER, _SHARE, _ANGLE, _ERASE, _ERASE_Y, _ERASE_X, _BOX, _ERASE_BOX = *range(1, 10), 16, 64

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdrecipes.download import check_sha256, fetch
+from kdrecipes.disk.download import check_sha256, fetch
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.models.weights import Source, load_arrays, load_keras_weights, read_arrays
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdrecipes.download import check_sha256
+from kdrecipes.disk.download import check_sha256
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.hookspecs import Component
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.hookspecs import Component
-from kdrecipes.names import nearest
+from kdrecipes.wording import nearest
 
 if TYPE_CHECKING:
     import keras

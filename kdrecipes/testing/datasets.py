@@ -12,7 +12,7 @@ import numpy as np
 
 from kdrecipes.data.reader import Reader
 from kdrecipes.errors import KDRecipesError
-from kdrecipes.home import digest
+from kdrecipes.hashing import digest
 from kdrecipes.hookspecs import Component
 from kdrecipes.testing.contract import broken, check_contract, trying
 

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdrecipes.disk.files import disk_errors, locked
+from kdrecipes.disk.home import home
 from kdrecipes.errors import UsageError
-from kdrecipes.home import disk_errors, home, locked
-from kdrecipes.names import nearest
+from kdrecipes.wording import nearest
 
 MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
 DOWNLOADS = ("fashion_mnist", "tfds", "weights")  # what came from elsewhere, or was put there by hand

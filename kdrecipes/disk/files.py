@@ -1,10 +1,9 @@
-"""Where caches live, and how a file or folder gets its final name only when it is whole."""
+"""How a file or folder gets its final name only when it is whole; locks; what a full disk is told as."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import secrets
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.wording import readable_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (
@@ -29,42 +29,9 @@ _NOT_WRITABLE = (
 )
 
 
-def home() -> Path:
-    """`KDRECIPES_HOME`, default `~/.cache/kdrecipes`."""
-    return Path(os.environ.get("KDRECIPES_HOME") or "~/.cache/kdrecipes").expanduser()
-
-
-def digest(*facts: Any) -> str:
-    """sha256 (hex) of JSON-able facts."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def path_sha256(path: Path) -> str:
-    """sha256 (hex) of a file's content; of a folder's, of the names and contents of all files in it."""
-    if not path.is_dir():
-        return file_sha256(path)
-    files = sorted(Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return digest([(file.relative_to(path).as_posix(), file_sha256(file)) for file in files])
-
-
 def is_disk_error(error: OSError) -> bool:
     """Whether the disk is full, or something on it can't be written."""
     return error.errno in (*_FULL, *_NOT_WRITABLE)
-
-
-def readable_bytes(size: float) -> str:
-    """`141557760` → `"142 MB"`."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 @contextmanager

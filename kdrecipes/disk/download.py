@@ -15,8 +15,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kdrecipes.disk.files import disk_errors, is_disk_error, locked, sync_folder
+from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.home import disk_errors, file_sha256, home, is_disk_error, locked, sync_folder
+from kdrecipes.hashing import file_sha256
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30  # seconds without a byte

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdrecipes.home import write_json
+from kdrecipes.disk.files import write_json
 
 CHUNK = 2048  # rows written, synced and journaled at once
 
