@@ -14,7 +14,7 @@ WITHOUT_DEPENDENCIES := geffnet keras-hub
 .PHONY: run test test-fast bench lint schema docs clean
 
 run: .venv/ready
-	@if $(BIN)/python -m kdrecipes.data.fashion_mnist; then \
+	@if $(BIN)/python -m kdrecipes.components.datasets.fashion_mnist; then \
 	  $(BIN)/kdrecipes run recipes/quickstart.toml $(RUN_ARGS); \
 	else \
 	  echo "FashionMNIST could not be obtained; running recipes/digits.toml instead." >&2; \
@@ -29,7 +29,7 @@ test-fast: .venv/ready
 
 bench: .venv/ready
 ifndef QUICK
-	@$(BIN)/python -m kdrecipes.data.fashion_mnist || \
+	@$(BIN)/python -m kdrecipes.components.datasets.fashion_mnist || \
 	  echo "FashionMNIST could not be obtained; random images of its shape stand in, and results/bench.json says so." >&2
 endif
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from benchmarks.rows import Setting
-from kdrecipes.data import fashion_mnist
+from kdrecipes.components.datasets import fashion_mnist
+from kdrecipes.components.datasets.source import ArraySource
 from kdrecipes.data.loader import Split, ViewSettings
-from kdrecipes.data.source import ArraySource
 from kdrecipes.data.store import open_store
 from kdrecipes.errors import KDRecipesError
 

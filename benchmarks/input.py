@@ -15,7 +15,7 @@ from benchmarks.images import VIEWS, open_split
 from benchmarks.networks import TITLES, as_loaded, batch_of, build, distiller, step_of
 from benchmarks.rows import Row, Setting, row_of
 from benchmarks.timing import interleave, milliseconds, per_second, ratio
-from kdrecipes.data import folder
+from kdrecipes.components.datasets import folder
 from kdrecipes.data.loader import Loader
 from kdrecipes.data.reader import Reader
 

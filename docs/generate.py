@@ -18,9 +18,9 @@ from typing import Any
 from schema_tables import code, keys, prose, table, tables
 
 from kdrecipes import testing
-from kdrecipes.contract import recipe_options
-from kdrecipes.hookspecs import KINDS
-from kdrecipes.registry import Registry, load_registry
+from kdrecipes.components.contract import recipe_options
+from kdrecipes.components.hookspecs import KINDS
+from kdrecipes.components.registry import Registry, load_registry
 from kdrecipes.structure import CLOSED_LISTS, structure_schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -255,7 +255,7 @@ def _documented(name: str) -> str:
     options = {"heading": f'"{name}"', "toc_label": name.removeprefix("kdrecipes.")}
     place = name
     if name == "kdrecipes.hookimpl":
-        place = "kdrecipes.hookspecs.kdrecipes_components"
+        place = "kdrecipes.components.hookspecs.kdrecipes_components"
         options = {}
     elif name in ("kdrecipes.accelerate", "kdrecipes.fast.restore"):
         place = f"kdrecipes.fast.accelerate.{name.rpartition('.')[2]}"  # by its package it is found as the module

@@ -14,31 +14,32 @@ from typing import TYPE_CHECKING, Any
 if "keras" not in sys.modules:  # Keras reads this once, at import
     os.environ["KERAS_BACKEND"] = "torch"
 
+from kdrecipes.components.hookspecs import Component, hookimpl
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError, RunError, UsageError
-from kdrecipes.hookspecs import Component, hookimpl
 
 if TYPE_CHECKING:
-    from kdrecipes.distiller import Distiller, Outputs
+    from kdrecipes.components.losses.dist import DIST
+    from kdrecipes.components.losses.hint import Hint
+    from kdrecipes.components.losses.kd import KD
+    from kdrecipes.components.outputs import Outputs
+    from kdrecipes.components.registry import component
+    from kdrecipes.distiller import Distiller
     from kdrecipes.fast import accelerate
-    from kdrecipes.losses.dist import DIST
-    from kdrecipes.losses.hint import Hint
-    from kdrecipes.losses.kd import KD
-    from kdrecipes.losses.projected import Projected
+    from kdrecipes.projector import Projected
     from kdrecipes.recipe import Recipe, load_recipe
-    from kdrecipes.registry import component
     from kdrecipes.runs import run
 
 _LAZY = {
     "Distiller": "kdrecipes.distiller",
-    "Outputs": "kdrecipes.distiller",
-    "DIST": "kdrecipes.losses.dist",
-    "KD": "kdrecipes.losses.kd",
-    "Hint": "kdrecipes.losses.hint",
-    "Projected": "kdrecipes.losses.projected",
+    "Outputs": "kdrecipes.components.outputs",
+    "DIST": "kdrecipes.components.losses.dist",
+    "KD": "kdrecipes.components.losses.kd",
+    "Hint": "kdrecipes.components.losses.hint",
+    "Projected": "kdrecipes.projector",
     "accelerate": "kdrecipes.fast",
     "Recipe": "kdrecipes.recipe",
     "load_recipe": "kdrecipes.recipe",
-    "component": "kdrecipes.registry",
+    "component": "kdrecipes.components.registry",
     "run": "kdrecipes.runs",
 }
 

@@ -13,7 +13,7 @@ from kdrecipes.distiller import Distiller
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
 from kdrecipes.inference import Inference
-from kdrecipes.losses.projected import Projected
+from kdrecipes.projector import Projected
 from kdrecipes.recipe import Recipe
 from kdrecipes.torch_modules import as_keras
 

@@ -147,8 +147,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Show the installed models, datasets, losses, callbacks, recipes and plugins, and who provides them."""
+    from kdrecipes.components.registry import load_registry
     from kdrecipes.reading import packaged_recipes
-    from kdrecipes.registry import load_registry
 
     registry = load_registry(tuple(path.resolve() for path in plugin))
     listing: dict[str, list[dict[str, Any]]] = {}
@@ -210,7 +210,7 @@ def schema(
     as_json: Annotated[bool, typer.Option("--json", help="The schema is JSON with or without this.")] = False,
 ) -> None:
     """Print one JSON schema of recipes with everything that is installed, for editors."""
-    from kdrecipes.registry import load_registry
+    from kdrecipes.components.registry import load_registry
     from kdrecipes.schema import composed_schema
 
     text = json.dumps(

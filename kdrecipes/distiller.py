@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -13,27 +13,13 @@ from keras.src.utils.tracking import DotNotTrackScope
 
 from kdrecipes.backend import keras
 from kdrecipes.batches import images_of, index_of, labels_of, mean_over_examples, teacher_images_of, weights_of
+from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.compiled import compiled
 from kdrecipes.features import find_layer, tapped
 from kdrecipes.inference import Inference, at_input_size, autocast, refuse_softmax, wide
 from kdrecipes.metrics import RunningMean
 
 Term = Callable[[Any, "Outputs", "Outputs"], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
-
-
-@dataclass
-class Outputs:
-    """What a network says about a batch, as a term sees it.
-
-    Attributes:
-        logits: (batch, classes), at least float32.
-        features: the declared layers' outputs, by name.
-        index: int64 (batch,), positions in the train split; None where the data have none.
-    """
-
-    logits: torch.Tensor
-    features: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    index: torch.Tensor | None = None
 
 
 class Distiller(keras.Model):

@@ -17,11 +17,11 @@ from typing import Any
 from jsonschema import Draft7Validator
 from packaging.version import Version
 
-from kdrecipes.contract import recipe_options
+from kdrecipes.components.contract import recipe_options
+from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.registry import Registry, load_registry, unknown_component
 from kdrecipes.errors import EnvironmentProblem, UsageError
-from kdrecipes.hookspecs import Component
 from kdrecipes.reading import parse
-from kdrecipes.registry import Registry, load_registry, unknown_component
 from kdrecipes.structure import followed, structure_schema
 from kdrecipes.toml_text import toml_key, toml_value
 from kdrecipes.validation import Checker

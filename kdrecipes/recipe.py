@@ -14,12 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.contract import recipe_options
+from kdrecipes.components.contract import recipe_options
+from kdrecipes.components.registry import Registry, load_registry
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.inheritance import Places, origins, read_merged, rebase
 from kdrecipes.positions import Path as KeyPath
 from kdrecipes.reading import override
-from kdrecipes.registry import Registry, load_registry
 from kdrecipes.structure import (
     component_tables,
     definition,

@@ -11,9 +11,9 @@ import copy
 from typing import Any
 
 from kdrecipes import relations
-from kdrecipes.contract import recipe_options
-from kdrecipes.hookspecs import KINDS
-from kdrecipes.registry import Registry
+from kdrecipes.components.contract import recipe_options
+from kdrecipes.components.hookspecs import KINDS
+from kdrecipes.components.registry import Registry
 from kdrecipes.structure import CLOSED_LISTS, structure_schema
 
 Schema = dict[str, Any]

@@ -13,11 +13,11 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
 from kdrecipes import relations
-from kdrecipes.contract import PASSED_BY_RUN, recipe_options
+from kdrecipes.components.contract import PASSED_BY_RUN, recipe_options
+from kdrecipes.components.registry import Registry, not_loaded
 from kdrecipes.errors import EnvironmentProblem, Problem, one_line
 from kdrecipes.inheritance import Places
 from kdrecipes.positions import Path, show_path
-from kdrecipes.registry import Registry, not_loaded
 from kdrecipes.structure import (
     CLOSED_LISTS,
     Data,

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from jsonschema import Draft7Validator
 
+from kdrecipes.components.registry import load_registry
 from kdrecipes.errors import KDRecipesError, RecipeError
 from kdrecipes.recipe import load_recipe
-from kdrecipes.registry import load_registry
 from kdrecipes.schema import composed_schema
 
 

@@ -20,7 +20,7 @@ os.environ["KDRECIPES_HOME"] = tempfile.mkdtemp(prefix="kdrecipes-tests-")
 
 from hypothesis import settings
 
-from kdrecipes.registry import load_registry
+from kdrecipes.components.registry import load_registry
 
 # The same examples on every run: a new one found by chance belongs to a run by hand with more examples.
 settings.register_profile("repeatable", derandomize=True)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from kdrecipes.backend import seed_everything
+from kdrecipes.components.models import bit, bit_weights
+from kdrecipes.components.models.bit import SIZES, Size
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.fast import accelerate, frozen
-from kdrecipes.models import bit, bit_weights
-from kdrecipes.models.bit import SIZES, Size
 
 R50 = SIZES["bit_m_r50x1"]
 SMALL = Size((2, 1, 1, 1), 1)

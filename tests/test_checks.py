@@ -165,7 +165,7 @@ def test_a_dry_run_of_data_that_are_not_here(call, tmp_path):
 
 
 def test_a_dry_run_knows_the_classes_of_fashion_mnist_without_its_images(call, monkeypatch, tmp_path):
-    from kdrecipes.data import fashion_mnist
+    from kdrecipes.components.datasets import fashion_mnist
 
     monkeypatch.setattr(fashion_mnist, "find", lambda folder: pytest.fail("looked for the data"))
     small = ['student={name="cnn"}', 'teacher={name="cnn"}', "requires=[]"]

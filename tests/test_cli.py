@@ -211,7 +211,11 @@ def kdrecipes_components():
     assert re.search(r"^ +note: loss twin: option 'x' has no description$", out, re.MULTILINE)
     assert "conflict: two plugins provide the loss 'twin': kdrecipes-one 1.0 and kdrecipes-two 1.0" in out
     states = {row["name"]: row["state"] for row in json.loads(call("list", "plugins", "--json")[1])["plugins"]}
-    assert states["kdrecipes_bad"] == "broken" and states["twin"] == "conflict" and states["kdrecipes.losses"] == "ok"
+    assert (
+        states["kdrecipes_bad"] == "broken"
+        and states["twin"] == "conflict"
+        and states["kdrecipes.components.losses"] == "ok"
+    )
 
 
 def test_list_with_a_single_file_plugin(call, tmp_path):
@@ -224,7 +228,7 @@ def test_list_with_a_single_file_plugin(call, tmp_path):
         r"^  mine +of my own  \[.*mine\.py sha256:", call("list", "losses", "--plugin", file)[1], re.MULTILINE
     )
     file.write_text("1 / 0")
-    from kdrecipes.registry import load_registry
+    from kdrecipes.components.registry import load_registry
 
     load_registry.cache_clear()
     code, out, err = call("list", "losses", "--plugin", file)

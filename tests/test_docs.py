@@ -24,8 +24,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import kdrecipes
-from kdrecipes import errors, hookspecs
+from kdrecipes import errors
 from kdrecipes.cli import app
+from kdrecipes.components import hookspecs
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

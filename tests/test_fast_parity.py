@@ -32,7 +32,7 @@ from hypothesis import assume, given, settings
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate, frozen, restore
-from kdrecipes.models.standardized import StandardizedConv2D
+from kdrecipes.layers import StandardizedConv2D
 
 layers = keras.layers
 

@@ -8,8 +8,8 @@ import torch
 
 import kdrecipes
 from kdrecipes.backend import keras, seed_everything, without_tensorflow
+from kdrecipes.components.models import hub
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.models import hub
 from kdrecipes.optimization import head_of
 
 SCALE, OFFSET = [1 / 50.0, 1 / 60.0, 1 / 70.0], [-2.0, -1.9, -1.8]

@@ -8,8 +8,8 @@ import torch
 
 import kdrecipes
 from kdrecipes.backend import keras, seed_everything
+from kdrecipes.components.models import file
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
-from kdrecipes.models import file
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_it_teaches_in_a_recipe_that_stands_beside_it(saved, tmp_path):
 @pytest.mark.parametrize(("layer", "said"), [((1 / 255,), "from 0 to 1"), ((1 / 127.5, -1.0), "from −1 to 1")])
 def test_a_teacher_that_takes_pixels_of_another_range_is_told_which(tmp_path, layer, said):
     """It is trained on pixels of that range, and its file lacks the layer that makes them."""
-    from kdrecipes.data import digits
+    from kdrecipes.components.datasets import digits
 
     source = digits.build("train")
     images = np.repeat(source.images, 3, -1).astype(np.float32)
@@ -117,7 +117,7 @@ def test_a_file_for_one_image_size_is_shown_images_of_that_size(saved, tmp_path)
     seed_everything(0)
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))))
-    from kdrecipes.data import digits
+    from kdrecipes.components.datasets import digits
 
     source = digits.build("train")
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

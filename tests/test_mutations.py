@@ -19,10 +19,10 @@ from agreement import disagreement, editor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdrecipes.contract import recipe_options
+from kdrecipes.components.contract import recipe_options
+from kdrecipes.components.registry import load_registry
 from kdrecipes.errors import EnvironmentProblem, RecipeError
 from kdrecipes.recipe import load_recipe, resolve
-from kdrecipes.registry import load_registry
 from kdrecipes.structure import structure_schema
 
 FOLDER = Path(__file__).parent / "recipes" / "valid"

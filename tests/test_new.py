@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from kdrecipes.components.registry import load_registry
 from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.new import new_plugin, new_recipe
 from kdrecipes.recipe import load_recipe
-from kdrecipes.registry import load_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "plugins" / "kdrecipes-example" / "kdrecipes_example"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdrecipes.data import digits
+from kdrecipes.components.datasets import digits
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
@@ -238,7 +238,7 @@ def test_another_version_of_a_plugin_has_another_store(prepared, install):
     before = stored()
     metadata = site / "kdrecipes_strange-1.0.dist-info" / "METADATA"
     metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
-    from kdrecipes.registry import load_registry
+    from kdrecipes.components.registry import load_registry
 
     load_registry.cache_clear()
     prepared('how = "fine"\nvalidation = 0.2', 'dataset.name="strange"')

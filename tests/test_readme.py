@@ -43,7 +43,7 @@ def test_accelerate_block_accelerates_and_restores():
 
 def test_plugin_block_is_a_plugin(tmp_path):
     (tmp_path / "tiny.py").write_text(blocks("python")[2])
-    from kdrecipes.registry import load_registry
+    from kdrecipes.components.registry import load_registry
 
     registry = load_registry((tmp_path / "tiny.py",))
     model = registry.get("model", "tiny").build(classes=3, image_size=8)

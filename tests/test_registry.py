@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 import kdrecipes
-from kdrecipes.contract import PASSED_BY_RUN, RUN_KEYS, check_component, recipe_options
-from kdrecipes.errors import EnvironmentProblem, RecipeError
-from kdrecipes.hookspecs import KINDS, Component
-from kdrecipes.recipe import load_recipe
-from kdrecipes.registry import (
+from kdrecipes.components.contract import PASSED_BY_RUN, RUN_KEYS, check_component, recipe_options
+from kdrecipes.components.hookspecs import KINDS, Component
+from kdrecipes.components.registry import (
     Provider,
     Registry,
     _other_kdrecipes,
@@ -24,6 +22,8 @@ from kdrecipes.registry import (
     nearest,
     unknown_component,
 )
+from kdrecipes.errors import EnvironmentProblem, RecipeError
+from kdrecipes.recipe import load_recipe
 from kdrecipes.structure import structure_schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -333,7 +333,7 @@ def test_nearest(word, expected):
 def test_nothing_heavy_is_imported():
     code = (
         "import sys, kdrecipes\n"
-        "from kdrecipes.registry import load_registry\n"
+        "from kdrecipes.components.registry import load_registry\n"
         "assert not load_registry().not_loaded\n"
         "kdrecipes.load_recipe('digits')\n"
         "heavy = {'torch', 'keras', 'tensorflow', 'sklearn', 'scipy', 'PIL', 'matplotlib'}\n"
@@ -491,7 +491,8 @@ def test_an_installation_without_metadata_is_no_traceback(install, monkeypatch):
 @pytest.mark.slow
 def test_a_plugin_that_imports_torch_at_once_is_noted(install):
     site = install("kdrecipes-slow", "import torch, keras\n" + good())
-    code = "from kdrecipes.registry import load_registry\nprint([p.notes for p in load_registry().plugins if p.notes])"
+    code = "from kdrecipes.components.registry import load_registry\n"
+    code += "print([p.notes for p in load_registry().plugins if p.notes])"
     environment = {**os.environ, "PYTHONPATH": str(site), "KDRECIPES_PLUGINS": "kdrecipes-slow"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout == (

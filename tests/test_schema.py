@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft7Validator
 
-from kdrecipes.contract import recipe_options
-from kdrecipes.hookspecs import Component
-from kdrecipes.registry import Provider, Registry, load_registry
+from kdrecipes.components.contract import recipe_options
+from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.registry import Provider, Registry, load_registry
 from kdrecipes.schema import composed_schema
 from kdrecipes.structure import structure_schema
 

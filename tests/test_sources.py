@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdrecipes.data import digits, fashion_mnist, folder, tfds
+from kdrecipes.components.datasets import digits, fashion_mnist, folder, tfds
 from kdrecipes.errors import EnvironmentProblem, RunError
 
 
@@ -78,10 +78,10 @@ def test_options_are_described(module):
 def test_importing_the_sources_is_light():
     heavy = ["tensorflow", "tensorflow_datasets", "sklearn", "PIL", "torch", "keras"]
     code = (
-        "import sys; import kdrecipes.data.digits, kdrecipes.data.fashion_mnist, kdrecipes.data.folder, "
-        f"kdrecipes.data.tfds; print([name for name in {heavy} if name in sys.modules])"
+        "import sys; from kdrecipes.components.datasets import digits, fashion_mnist, folder, tfds; "
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
-    root = str(Path(digits.__file__).parents[2])
+    root = str(Path(digits.__file__).parents[3])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root}
     )
@@ -216,7 +216,7 @@ def test_fashion_mnist_nowhere(tmp_path):
         fashion_mnist.build("train")
     text = str(caught.value)
     assert "cannot prepare 'fashion_mnist'" in text and "127.0.0.1" in text
-    assert "option `path`" in text and "python -m kdrecipes.data.fashion_mnist" in text
+    assert "option `path`" in text and "python -m kdrecipes.components.datasets.fashion_mnist" in text
     assert f"apt-get download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb '{tmp_path}/home" in text
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
@@ -259,9 +259,12 @@ def test_obtain_leaves_nothing_half_done(tmp_path, debian):
 
 
 def test_the_command_says_what_to_do(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(digits.__file__).parents[2]), "PATH": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(Path(digits.__file__).parents[3]), "PATH": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "kdrecipes.data.fashion_mnist"], capture_output=True, text=True, env=environment
+        [sys.executable, "-m", "kdrecipes.components.datasets.fashion_mnist"],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     if done.returncode == 0:  # the Debian package is installed on this machine
         assert "/usr/share/datasets" in done.stdout

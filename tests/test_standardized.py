@@ -6,7 +6,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.fast import accelerate, frozen, native
-from kdrecipes.models.standardized import StandardizedConv2D
+from kdrecipes.layers import StandardizedConv2D
 
 layers = keras.layers
 IMAGES = torch.randn(2, 9, 8, 3, generator=torch.Generator().manual_seed(0))

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdrecipes.components.datasets.source import ArraySource
 from kdrecipes.data import decoding
 from kdrecipes.data import store as store_module
-from kdrecipes.data.source import ArraySource
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError

@@ -15,13 +15,13 @@ import torch
 
 from kdrecipes import teacher_outputs
 from kdrecipes.backend import seed_everything
+from kdrecipes.components.models import cnn
 from kdrecipes.data.loader import Loader, Split, ViewSettings
 from kdrecipes.data.store import Store
 from kdrecipes.disk import chunked_array as chunked
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.inference import Inference
-from kdrecipes.models import cnn
 from kdrecipes.teacher_outputs import estimated_bytes, open_outputs
 
 N, SIDE, SIZE, CLASSES = 22, 6, 8, 4

@@ -9,7 +9,7 @@ import faulty_components as faulty
 import pytest
 
 import kdrecipes
-from kdrecipes.registry import load_registry
+from kdrecipes.components.registry import load_registry
 from kdrecipes.testing import check_callback, check_dataset, check_loss, check_model
 
 CHECKS = {"model": check_model, "dataset": check_dataset, "loss": check_loss, "callback": check_callback}

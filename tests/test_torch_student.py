@@ -82,7 +82,7 @@ def test_it_is_trained_saved_and_measured_from_its_file(load, tmp_path):
     spec.loader.exec_module(module)
     net = module.build(10, 8).eval()
     net.load_state_dict(student)
-    from kdrecipes.data.digits import build
+    from kdrecipes.components.datasets.digits import build
 
     source = build("test")
     pixels = torch.tensor(np.stack([source[i]["image"] for i in range(20)]).astype("float32"))

@@ -6,7 +6,7 @@ from PIL import Image
 
 import kdrecipes
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.data import digits, folder
+from kdrecipes.components.datasets import digits, folder
 from kdrecipes.errors import RunError
 
 

@@ -1,18 +1,5 @@
-"""Data: sources (one module each), the pixel store, the views and the loader."""
+"""Data: from a source to batches (prepare, splits, store, views, loader).
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-
-from kdrecipes.hookspecs import Component, hookimpl
-
-
-@hookimpl
-def kdrecipes_components() -> Iterable[Component]:
-    """The dataset components."""
-    from kdrecipes.data import digits, fashion_mnist, folder, tfds
-
-    yield digits.COMPONENT
-    yield fashion_mnist.COMPONENT
-    yield folder.COMPONENT
-    yield tfds.COMPONENT
+It imports the recipe and all below it.
+Its neighbours above are `training`, which is fed by it, and `runs`.
+"""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from kdrecipes.backend import keras
-from kdrecipes.models.standardized import EPSILON, StandardizedConv2D
+from kdrecipes.layers import EPSILON, StandardizedConv2D
 
 Function = Callable[[Any, bool | None], Any]  # tensor (a list of them for merges), training → tensor
 layers = keras.layers

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kdrecipes.hookspecs import Component
+from kdrecipes.components.hookspecs import Component
 
 __all__ = ["check_callback", "check_dataset", "check_loss", "check_model"]
 

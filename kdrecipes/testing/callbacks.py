@@ -10,8 +10,8 @@ import torch
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_callbacks
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.distiller import Distiller
-from kdrecipes.hookspecs import Component
 from kdrecipes.testing.contract import broken, check_contract, trying
 
 EPOCHS = 6

@@ -13,15 +13,15 @@ from typing import Any
 
 from jsonschema import Draft7Validator
 
-from kdrecipes.contract import check_component, recipe_options, undescribed
-from kdrecipes.data import digits
+from kdrecipes.components.contract import check_component, recipe_options, undescribed
+from kdrecipes.components.datasets import digits
+from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.losses import kd
+from kdrecipes.components.models import cnn
+from kdrecipes.components.registry import HEAVY, Provider, Registry
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import one_line
-from kdrecipes.hookspecs import Component
-from kdrecipes.losses import kd
-from kdrecipes.models import cnn
 from kdrecipes.recipe import Recipe, resolve
-from kdrecipes.registry import HEAVY, Provider, Registry
 from kdrecipes.validation import Checker
 
 _TABLE_OF = {"model": "teacher", "dataset": "dataset", "loss": "loss", "callback": "callbacks"}

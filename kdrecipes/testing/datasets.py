@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.data.reader import Reader
 from kdrecipes.errors import KDRecipesError
 from kdrecipes.hashing import digest
-from kdrecipes.hookspecs import Component
 from kdrecipes.testing.contract import broken, check_contract, trying
 
 LOOKED_AT = 256  # examples of a split

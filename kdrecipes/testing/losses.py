@@ -10,8 +10,8 @@ import torch
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_terms
-from kdrecipes.distiller import Outputs
-from kdrecipes.hookspecs import Component
+from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.outputs import Outputs
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying
 
 BATCH = 8

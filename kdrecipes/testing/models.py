@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from kdrecipes import students
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_model
-from kdrecipes.hookspecs import Component
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.inference import Inference, refuse_softmax, wide
 from kdrecipes.recipe import Recipe
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdrecipes.hookspecs import Component
+from kdrecipes.components.hookspecs import Component
 
 if TYPE_CHECKING:
     import torch
 
-    from kdrecipes.distiller import Outputs
+    from kdrecipes.components.outputs import Outputs
 
 
 class Hint:

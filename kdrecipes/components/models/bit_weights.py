@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from kdrecipes.components.models.weights import Source, load_arrays, load_keras_weights, read_arrays
 from kdrecipes.disk.download import check_sha256, fetch
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.models.weights import Source, load_arrays, load_keras_weights, read_arrays
 
 if TYPE_CHECKING:
     import keras
 
-    from kdrecipes.models.bit import Size
+    from kdrecipes.components.models.bit import Size
 
 
 class Layout(NamedTuple):

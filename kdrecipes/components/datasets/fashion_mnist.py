@@ -14,13 +14,13 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrecipes.data import tfds
-from kdrecipes.data.source import SPLIT_OPTION, ArraySource, file_facts, missing_split
+from kdrecipes.components.datasets import tfds
+from kdrecipes.components.datasets.source import SPLIT_OPTION, ArraySource, file_facts, missing_split
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.disk.files import disk_errors
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
 from kdrecipes.hashing import digest
-from kdrecipes.hookspecs import Component
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +116,8 @@ def ways() -> str:
         "(train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-…)\n"
         f"  - on Debian and Ubuntu, without root: apt-get download {DEBIAN_PACKAGE} && "
         f"dpkg-deb -x {DEBIAN_PACKAGE}_*.deb '{target}'\n"
-        "  - with a network: python -m kdrecipes.data.fashion_mnist, which downloads it through TensorFlow Datasets"
+        "  - with a network: python -m kdrecipes.components.datasets.fashion_mnist, which downloads it through "
+        "TensorFlow Datasets"
     )
 
 

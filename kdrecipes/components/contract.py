@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kdrecipes.hookspecs import KINDS, Component
+from kdrecipes.components.hookspecs import KINDS, Component
 
 # The keys that the run itself reads from a component's table (a component may not claim them) …
 RUN_KEYS: dict[str, tuple[str, ...]] = {

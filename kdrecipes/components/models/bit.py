@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdrecipes.hookspecs import Component
+from kdrecipes.components.hookspecs import Component
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +76,7 @@ def _unit(x: keras.KerasTensor, filters: int, stride: int, projects: bool, name:
 
 
 def _convolution(x: keras.KerasTensor, filters: int, name: str, kernel: int = 1, stride: int = 1) -> keras.KerasTensor:
-    from kdrecipes.models.standardized import StandardizedConv2D
+    from kdrecipes.layers import StandardizedConv2D
 
     return StandardizedConv2D(filters, kernel, stride, use_bias=False, kernel_initializer="lecun_normal", name=name)(x)
 
@@ -92,7 +92,7 @@ def _component(name: str, title: str, millions: float) -> Component:
     def build(classes: int, image_size: int, weights: str = "imagenet21k", sha256: str | None = None) -> keras.Model:
         model = bit(classes, image_size, SIZES[name], name)
         if weights != "none":
-            from kdrecipes.models.bit_weights import load_weights, weights_file
+            from kdrecipes.components.models.bit_weights import load_weights, weights_file
 
             load_weights(model, SIZES[name], weights_file(weights, title, sha256), sha256)
         return model

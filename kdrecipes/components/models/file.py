@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.disk.download import check_sha256
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.hookspecs import Component
 
 if TYPE_CHECKING:
     import keras

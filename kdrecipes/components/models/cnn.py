@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdrecipes.hookspecs import Component
+from kdrecipes.components.hookspecs import Component
 
 if TYPE_CHECKING:
     import keras

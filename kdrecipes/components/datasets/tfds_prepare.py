@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from kdrecipes.data.source import file_facts
+from kdrecipes.components.datasets.source import file_facts
 from kdrecipes.disk.files import disk_errors, locked
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
@@ -100,14 +100,14 @@ def _prepare_in_child(request: dict[str, Any], limit: float | None) -> Path:
 def _in_child(request: dict[str, Any], limit: float | None) -> dict[str, Any]:
     """Prepare or describe a builder in a child process, so that TensorFlow, if installed, never enters this one."""
     name = request["name"]
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "CUDA_VISIBLE_DEVICES": "-1",  # TensorFlow would take the memory of every GPU that it sees
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     # -P: the working folder is no place for modules
-    command = [sys.executable, "-P", "-c", "from kdrecipes.data.tfds_prepare import child; child()"]
+    command = [sys.executable, "-P", "-c", "from kdrecipes.components.datasets.tfds_prepare import child; child()"]
     try:
         done = subprocess.run(
             command, input=json.dumps(request), env=environment, capture_output=True, text=True, timeout=limit

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kdrecipes.hookspecs import Component, hookimpl
+from kdrecipes.components.hookspecs import Component, hookimpl
 
 
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The model components."""
-    from kdrecipes.models import applications, bit, cnn, file, hub
+    from kdrecipes.components.models import applications, bit, cnn, file, hub
 
     yield cnn.COMPONENT
     yield from applications.COMPONENTS

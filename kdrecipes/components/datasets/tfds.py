@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.data.folder import decode
-from kdrecipes.data.source import SPLIT_OPTION, file_facts, missing_split
-from kdrecipes.data.tfds_prepare import count_classes, last_line, prepare
+from kdrecipes.components.datasets.decoding import decode
+from kdrecipes.components.datasets.source import SPLIT_OPTION, file_facts, missing_split
+from kdrecipes.components.datasets.tfds_prepare import count_classes, last_line, prepare
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.hashing import digest
-from kdrecipes.hookspecs import Component
 
 
 @dataclass

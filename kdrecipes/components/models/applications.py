@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.models.weights import load_keras_weights
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.hookspecs import Component
-from kdrecipes.models.weights import load_keras_weights
 
 if TYPE_CHECKING:
     import keras

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kdrecipes.hookspecs import Component
+from kdrecipes.components.hookspecs import Component
 
 if TYPE_CHECKING:
     import torch
 
-    from kdrecipes.distiller import Outputs
+    from kdrecipes.components.outputs import Outputs
 
 _EPSILON = 1e-8
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.distiller import Outputs
+from kdrecipes.components.outputs import Outputs
 
 
 class Projected(keras.layers.Layer):

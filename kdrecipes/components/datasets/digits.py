@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from kdrecipes.data.source import SPLIT_OPTION, ArraySource, missing_split
+from kdrecipes.components.datasets.source import SPLIT_OPTION, ArraySource, missing_split
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.hashing import digest
-from kdrecipes.hookspecs import Component
 
 TEST_EXAMPLES = 360  # of 1797: a fifth
 

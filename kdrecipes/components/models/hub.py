@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.hookspecs import Component
 from kdrecipes.wording import nearest
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from typing import Any
 
 import pluggy
 
-from kdrecipes import hookspecs
-from kdrecipes.contract import check_component, undescribed
+from kdrecipes.components import hookspecs
+from kdrecipes.components.contract import check_component, undescribed
+from kdrecipes.components.hookspecs import Component
 from kdrecipes.errors import EnvironmentProblem, one_line
-from kdrecipes.hookspecs import Component
 from kdrecipes.wording import nearest, normal_name
 
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
-BUILT_IN = ("kdrecipes.data", "kdrecipes.models", "kdrecipes.losses", "kdrecipes.callbacks")
+BUILT_IN = tuple(f"kdrecipes.components.{room}" for room in ("datasets", "models", "losses", "callbacks"))
 
 
 @dataclass(frozen=True)

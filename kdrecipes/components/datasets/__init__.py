@@ -1,0 +1,18 @@
+"""The built-in datasets, one module each: `build(split)` gives a source of images and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kdrecipes.components.hookspecs import Component, hookimpl
+
+
+@hookimpl
+def kdrecipes_components() -> Iterable[Component]:
+    """The dataset components."""
+    from kdrecipes.components.datasets import digits, fashion_mnist, folder, tfds
+
+    yield digits.COMPONENT
+    yield fashion_mnist.COMPONENT
+    yield folder.COMPONENT
+    yield tfds.COMPONENT
