@@ -21,7 +21,7 @@ from kdrecipes import testing
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import KINDS
 from kdrecipes.components.registry import Registry, load_registry
-from kdrecipes.structure import CLOSED_LISTS, structure_schema
+from kdrecipes.recipe.structure import CLOSED_LISTS, structure_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,7 +73,7 @@ def commands() -> Iterator[tuple[str, Any]]:
     """Every command with the words that call it, `kdrecipes` itself and groups included, in the order of `--help`."""
     from typer.main import get_command
 
-    from kdrecipes.cli import app
+    from kdrecipes.cli.main import app
 
     def walk(words: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield words, command

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kdrecipes.structure import followed, show, words_of
+from kdrecipes.recipe.structure import followed, show, words_of
 
 Schema = Mapping[str, Any]
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from kdrecipes.distiller import Distiller
     from kdrecipes.fast import accelerate
     from kdrecipes.projector import Projected
-    from kdrecipes.recipe import Recipe, load_recipe
+    from kdrecipes.recipe.load import load_recipe
+    from kdrecipes.recipe.tables import Recipe
     from kdrecipes.runs import run
 
 _LAZY = {
@@ -37,8 +38,8 @@ _LAZY = {
     "Hint": "kdrecipes.components.losses.hint",
     "Projected": "kdrecipes.projector",
     "accelerate": "kdrecipes.fast",
-    "Recipe": "kdrecipes.recipe",
-    "load_recipe": "kdrecipes.recipe",
+    "Recipe": "kdrecipes.recipe.tables",
+    "load_recipe": "kdrecipes.recipe.load",
     "component": "kdrecipes.components.registry",
     "run": "kdrecipes.runs",
 }

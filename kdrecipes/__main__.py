@@ -1,5 +1,5 @@
 """`python -m kdrecipes`."""
 
-from kdrecipes.cli import main
+from kdrecipes.cli.main import main
 
 main()

@@ -14,7 +14,7 @@ from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
 from kdrecipes.inference import Inference
 from kdrecipes.projector import Projected
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.torch_modules import as_keras
 
 

@@ -12,7 +12,7 @@ from kdrecipes.building import build_terms
 from kdrecipes.data.prepare import SPLITS, Data, build_source, refuse_without_labels
 from kdrecipes.data.splits import parse_split
 from kdrecipes.errors import KDRecipesError, RunError
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs import Arm, arms_of
 from kdrecipes.teacher import choose_outputs

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.hashing import path_sha256
-from kdrecipes.recipe import Recipe
-from kdrecipes.structure import component_tables, parse_requirement
+from kdrecipes.recipe.structure import component_tables, parse_requirement
+from kdrecipes.recipe.tables import Recipe
 
 
 def command() -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from kdrecipes.effective import effective_toml
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.effective import effective_toml
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report import Report, table_rows, verdict
 
 if TYPE_CHECKING:

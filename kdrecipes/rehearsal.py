@@ -18,7 +18,7 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.distiller import Distiller
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.progress import OUTPUTS, PlannedFit
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.teacher import logits_of, view_settings
 from kdrecipes.teacher_outputs import count_views
 from kdrecipes.training import prepare_steps

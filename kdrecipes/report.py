@@ -13,7 +13,7 @@ import numpy as np
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import new_file, write_json
 from kdrecipes.evaluation import compare, figures
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.wording import points
 
 Report = dict[str, Any]

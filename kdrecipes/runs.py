@@ -21,7 +21,7 @@ from kdrecipes.environment import command, environment, origin
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.evaluation import predict
 from kdrecipes.progress import OUTPUTS, Progress
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.rehearsal import choose_compile, plan_fits, refuse_precision
 from kdrecipes.report import build_report, write_report
 from kdrecipes.run_folder import RunFolder, check_origin, decide, open_run

@@ -24,7 +24,7 @@ from kdrecipes.evaluation import accuracy, mean_recall, predict
 from kdrecipes.hashing import digest, path_sha256
 from kdrecipes.inference import at_input_size
 from kdrecipes.progress import OUTPUTS, Progress
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.teacher_outputs import CachedOutputs, LogitsOf, count_views, estimated_bytes, open_outputs, split_content
 from kdrecipes.torch_modules import variables_of
 from kdrecipes.training import Row, assign, fit

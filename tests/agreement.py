@@ -12,8 +12,8 @@ from jsonschema import Draft7Validator
 
 from kdrecipes.components.registry import load_registry
 from kdrecipes.errors import KDRecipesError, RecipeError
-from kdrecipes.recipe import load_recipe
-from kdrecipes.schema import composed_schema
+from kdrecipes.recipe.editor_schema import composed_schema
+from kdrecipes.recipe.load import load_recipe
 
 
 class Beyond(NamedTuple):

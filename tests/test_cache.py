@@ -9,7 +9,7 @@ from io import StringIO
 
 import pytest
 
-from kdrecipes import cli
+from kdrecipes.cli import main as cli
 from kdrecipes.disk import cache
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem

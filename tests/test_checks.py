@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kdrecipes.checks import annotation
-from kdrecipes.effective import effective_toml, origins_of
+from kdrecipes.cli.checks import annotation
 from kdrecipes.errors import Problem
-from kdrecipes.recipe import load_recipe
+from kdrecipes.recipe.effective import effective_toml, origins_of
+from kdrecipes.recipe.load import load_recipe
 
 FOLDER = Path(__file__).parent / "recipes"
 ROOT = FOLDER.parent.parent
@@ -194,7 +194,7 @@ def test_classes_belong_to_a_dry_run(call):
 @pytest.mark.parametrize("flags", [[], ["--verbose", "--show"], ["--format", "github"], ["--json", "--show"]])
 def test_only_a_dry_run_imports_torch(flags):
     code = (
-        "import sys; from kdrecipes.cli import app; app(sys.argv[1:], standalone_mode=False);"
+        "import sys; from kdrecipes.cli.main import app; app(sys.argv[1:], standalone_mode=False);"
         "sys.exit(bool({'torch', 'keras', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code, "validate", "digits", *flags], capture_output=True, text=True)

@@ -16,10 +16,10 @@ import pytest
 from jsonschema import Draft7Validator
 
 import kdrecipes
-from kdrecipes import cli
+from kdrecipes.cli import main as cli
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
-from kdrecipes.reading import packaged_recipes
-from kdrecipes.recipe import load_recipe
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.source import packaged_recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).parent / "recipes"

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 import kdrecipes
 from kdrecipes import errors
-from kdrecipes.cli import app
+from kdrecipes.cli.main import app
 from kdrecipes.components import hookspecs
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdrecipes.errors import RecipeError
-from kdrecipes.recipe import load_recipe
+from kdrecipes.recipe.load import load_recipe
 
 BASE = """
 schema_version = 1

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import load_registry
 from kdrecipes.errors import EnvironmentProblem, RecipeError
-from kdrecipes.recipe import load_recipe, resolve
-from kdrecipes.structure import structure_schema
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.resolve import resolve
+from kdrecipes.recipe.structure import structure_schema
 
 FOLDER = Path(__file__).parent / "recipes" / "valid"
 TEXTS = {file.name: file.read_bytes().decode() for file in sorted(FOLDER.iterdir())}

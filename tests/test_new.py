@@ -13,8 +13,8 @@ import pytest
 
 from kdrecipes.components.registry import load_registry
 from kdrecipes.errors import EnvironmentProblem, UsageError
-from kdrecipes.new import new_plugin, new_recipe
-from kdrecipes.recipe import load_recipe
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.scaffold import new_plugin, new_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "plugins" / "kdrecipes-example" / "kdrecipes_example"

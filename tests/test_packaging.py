@@ -1,6 +1,7 @@
 """Wheel and sdist: built from a clean copy, unpacked apart, and used from an empty folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -45,9 +46,9 @@ def packages(tmp_path_factory):
         copy = folder / "copy" / source.name
         files = run(["git", "ls-files", "-co", "--exclude-standard", "."], cwd=source).stdout.splitlines()
         for name in files:
-            if (source / name).is_file() and not (source is ROOT and name.startswith("tests/")):
+            if not (source is ROOT and name.startswith("tests/")) and os.path.lexists(source / name):
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                (copy / name).write_bytes((source / name).read_bytes())
+                shutil.copy2(source / name, copy / name, follow_symlinks=False)
         build(folder, str(copy))
     return folder
 
@@ -80,7 +81,7 @@ def command(site, cwd, *arguments):
         # the environment's own editable kdrecipes and plugins are hidden, metadata too
         "ours = lambda d: not d.name.startswith('kdrecipes') or str(d._path).startswith(site)\n"
         "m.MetadataPathFinder.find_distributions = lambda *a: filter(ours, find(*a))\n"
-        "from kdrecipes.cli import main; main()"
+        "from kdrecipes.cli.main import main; main()"
     )
     cwd.mkdir(exist_ok=True)
     return run([sys.executable, "-I", "-c", code, *arguments], cwd=cwd, env=dict(os.environ))
@@ -90,17 +91,18 @@ def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
     (wheel,) = packages.glob("kdrecipes-0*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
-        "kdrecipes/recipes/digits.toml",
-        "kdrecipes/recipes/digits.json",
-        "kdrecipes/recipes/quickstart.toml",
-        "kdrecipes/recipes/seed/food101_b0_as_written.toml",
+        "kdrecipes/packaged_recipes/digits.toml",
+        "kdrecipes/packaged_recipes/digits.json",
+        "kdrecipes/packaged_recipes/quickstart.toml",
+        "kdrecipes/packaged_recipes/seed/food101_b0_as_written.toml",
         "kdrecipes/schemas/structure.schema.json",
         "kdrecipes/schemas/recipe.schema.json",
         "kdrecipes/schemas/report.schema.json",
         "kdrecipes/report.html.jinja",
         "kdrecipes/py.typed",
         "kdrecipes/testing/__init__.py",
-        *(path.relative_to(ROOT).as_posix() for path in (ROOT / "kdrecipes" / "templates").rglob("*.jinja")),
+        *(path.relative_to(ROOT).as_posix() for path in (ROOT / "kdrecipes").rglob("*.py")),
+        *(path.relative_to(ROOT).as_posix() for path in (ROOT / "kdrecipes" / "recipe" / "templates").rglob("*.jinja")),
     ):
         assert name in names
     tops = {name.split("/")[0] for name in names}
@@ -111,7 +113,7 @@ def test_sdist_has_what_building_needs(packages):
     (sdist,) = packages.glob("kdrecipes-0*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "README.md", "LICENSE", "recipes/digits.toml", "schemas/structure.schema.json"} <= names
+    assert {"pyproject.toml", "README.md", "LICENSE", "kdrecipes/packaged_recipes/digits.toml"} <= names
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])

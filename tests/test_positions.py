@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kdrecipes.positions import place, positions, repeated, show_path, too_deep
+from kdrecipes.recipe.positions import place, positions, repeated, show_path, too_deep
 from kdrecipes.wording import printable
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

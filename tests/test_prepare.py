@@ -13,7 +13,8 @@ from kdrecipes.components.datasets import digits
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.recipe import Recipe, load_recipe
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.tables import Recipe
 
 RECIPE = """
 schema_version = 1

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kdrecipes.errors import EnvironmentProblem, RecipeError
-from kdrecipes.reading import MAX_BYTES, packaged_recipes
-from kdrecipes.recipe import fingerprint, load_recipe, resolve
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.resolve import fingerprint, resolve
+from kdrecipes.recipe.source import MAX_BYTES, packaged_recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = str(ROOT / "recipes" / "digits.toml")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError
-from kdrecipes.recipe import load_recipe
-from kdrecipes.structure import structure_schema
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.structure import structure_schema
 
 FOLDER = Path(__file__).parent / "recipes"
 VALID = sorted(str(p.relative_to(FOLDER)) for p in (FOLDER / "valid").iterdir())

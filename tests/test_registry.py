@@ -23,8 +23,8 @@ from kdrecipes.components.registry import (
     unknown_component,
 )
 from kdrecipes.errors import EnvironmentProblem, RecipeError
-from kdrecipes.recipe import load_recipe
-from kdrecipes.structure import structure_schema
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.structure import structure_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = str(ROOT / "recipes" / "digits.toml")

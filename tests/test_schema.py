@@ -13,8 +13,8 @@ from jsonschema import Draft7Validator
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.registry import Provider, Registry, load_registry
-from kdrecipes.schema import composed_schema
-from kdrecipes.structure import structure_schema
+from kdrecipes.recipe.editor_schema import composed_schema
+from kdrecipes.recipe.structure import structure_schema
 
 SCHEMAS = sorted((Path(__file__).resolve().parent.parent / "schemas").glob("*.json"))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdrecipes.recipe import load_recipe
+from kdrecipes.recipe.load import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "seed.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from kdrecipes.data.loader import Split
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.errors import KDRecipesError, RunError
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 
 Progress = Callable[[str, int, int, int], None]
 SPLITS = ("train", "validation", "test")

@@ -21,8 +21,9 @@ from kdrecipes.components.models import cnn
 from kdrecipes.components.registry import HEAVY, Provider, Registry
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import one_line
-from kdrecipes.recipe import Recipe, resolve
-from kdrecipes.validation import Checker
+from kdrecipes.recipe.checker import Checker
+from kdrecipes.recipe.resolve import resolve
+from kdrecipes.recipe.tables import Recipe
 
 _TABLE_OF = {"model": "teacher", "dataset": "dataset", "loss": "loss", "callback": "callbacks"}
 

@@ -16,7 +16,7 @@ from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_model
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.inference import Inference, refuse_softmax, wide
-from kdrecipes.recipe import Recipe
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying
 from kdrecipes.torch_modules import module_of, variables_of
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kdrecipes.cli_cache import app as cache
-from kdrecipes.cli_options import JsonOption, PluginOption, SetOption, print_json
+from kdrecipes.cli.cache import app as cache
+from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, print_json
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError
 
 app = typer.Typer(
@@ -80,7 +80,7 @@ def run(
 
     Example:  kdrecipes run digits --set train.epochs=3 --set loss.temperature=2 --out runs/try
     """
-    from kdrecipes.recipe import load_recipe
+    from kdrecipes.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, plugins=plugin)
     from kdrecipes.runs import run as run_recipe  # torch and keras: only once the recipe is known to be valid
@@ -124,7 +124,7 @@ def validate(
 
     Example:  kdrecipes validate recipes/ --format github
     """
-    from kdrecipes.checks import check_file, recipe_files, result_json, result_text
+    from kdrecipes.cli.checks import check_file, recipe_files, result_json, result_text
 
     if classes is not None and not dry_run:
         raise UsageError("--classes says something to --dry-run only.")
@@ -148,7 +148,7 @@ def list_(
 ) -> None:
     """Show the installed models, datasets, losses, callbacks, recipes and plugins, and who provides them."""
     from kdrecipes.components.registry import load_registry
-    from kdrecipes.reading import packaged_recipes
+    from kdrecipes.recipe.source import packaged_recipes
 
     registry = load_registry(tuple(path.resolve() for path in plugin))
     listing: dict[str, list[dict[str, Any]]] = {}
@@ -198,7 +198,7 @@ def _first_comment(name: str) -> str:
     """A recipe's first comment line that is not an editor directive: what it is, for the listing."""
     from importlib import resources
 
-    text = (resources.files("kdrecipes.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    text = (resources.files("kdrecipes.packaged_recipes") / f"{name}.toml").read_text(encoding="utf-8")
     comments = [line[2:].strip() for line in text.splitlines() if line.startswith("# ")]
     return comments[0].partition("   ")[0] if comments else ""
 
@@ -211,7 +211,7 @@ def schema(
 ) -> None:
     """Print one JSON schema of recipes with everything that is installed, for editors."""
     from kdrecipes.components.registry import load_registry
-    from kdrecipes.schema import composed_schema
+    from kdrecipes.recipe.editor_schema import composed_schema
 
     text = json.dumps(
         composed_schema(load_registry(tuple(path.resolve() for path in plugin))), indent=2, ensure_ascii=False
@@ -245,7 +245,7 @@ def new_recipe(
 
     Example:  kdrecipes new recipe mine --teacher cnn --student cnn --dataset digits
     """
-    from kdrecipes import new
+    from kdrecipes.recipe import scaffold as new
 
     file = new.new_recipe(name, student=student, dataset=dataset, teacher=teacher, loss=loss, out=out, plugins=plugin)
     typer.echo(f"{file}")
@@ -260,7 +260,7 @@ def new_plugin(
 
     Example:  kdrecipes new plugin kdrecipes-mine
     """
-    from kdrecipes import new
+    from kdrecipes.recipe import scaffold as new
 
     folder = new.new_plugin(name, out)
     typer.echo(f"{folder}")

@@ -1,4 +1,4 @@
-"""From a recipe file, or a packaged recipe, and `--set` fragments to data and the place of every key."""
+"""From a recipe file, or a packaged recipe, to data and the place of every key."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ import json
 import os.path
 import re
 import tomllib
-from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.errors import Problem, RecipeError
-from kdrecipes.positions import Path as KeyPath
-from kdrecipes.positions import Positions, place, positions, repeated, show_path, too_deep
-from kdrecipes.structure import show
-from kdrecipes.wording import nearest, printable
+from kdrecipes.recipe.positions import Path as KeyPath
+from kdrecipes.recipe.positions import Positions, place, positions, repeated, show_path, too_deep
+from kdrecipes.recipe.structure import show
+from kdrecipes.wording import nearest
 
 MAX_BYTES = 2**20
-
-
 MAX_DEPTH = 32
 
 
 def packaged_recipes() -> list[str]:
     """Names of the recipes that come with kdrecipes, for `kdrecipes run NAME`: `digits`, `seed/…`."""
-    root = resources.files("kdrecipes.recipes")
+    root = resources.files("kdrecipes.packaged_recipes")
     folders = {"": root, "seed/": root / "seed"}
     return sorted(
         prefix + item.name[:-5]
@@ -50,7 +47,7 @@ def read(path: str) -> tuple[str, Path, str]:
             choices = "" if near else f" (packaged: {', '.join(names)})"
             rule = f"is neither a file nor a packaged recipe{choices}"
             raise refuse(rule, show(path), show(near) if near else "")
-        item = resources.files("kdrecipes.recipes") / f"{path}.toml"
+        item = resources.files("kdrecipes.packaged_recipes") / f"{path}.toml"
         with resources.as_file(item) as real:
             return f"{path}.toml", Path(real).parent, item.read_text(encoding="utf-8")
 
@@ -160,45 +157,3 @@ def _too_deep_path(data: dict[str, Any]) -> KeyPath:
         parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         stack += [((*path, key), part) for key, part in reversed(list(parts))]
     return ()
-
-
-def override(data: dict[str, Any], overrides: Iterable[str]) -> dict[KeyPath, str]:
-    """Merge `--set` fragments into `data`; returns which text set which path.
-
-    `train.epochs=1` sets one key and leaves its neighbours; `train={epochs=1}` replaces the whole table.
-    """
-    origin: dict[KeyPath, str] = {}
-    for text in overrides:
-        path, value = _fragment(text)
-        target = data
-        for depth, part in enumerate(path[:-1], 1):
-            if not isinstance(target.get(part), dict):
-                target[part] = {}
-                origin[path[:depth]] = text
-            target = target[part]
-        target[path[-1]] = value
-        for old in [old for old in origin if old[: len(path)] == path]:
-            del origin[old]
-        origin[path] = text
-    return origin
-
-
-def _fragment(text: str) -> tuple[tuple[str, ...], Any]:
-    """The path and value of one `--set key=value`."""
-    rule = "is not TOML; write key=value, with strings in double quotes: --set 'student.name=\"cnn\"'"
-    refusal = RecipeError([Problem(f"--set {printable(text)}", 0, 0, "", rule)])
-    if too_deep(text, MAX_DEPTH - 1, json=False) is not None:
-        raise refusal
-    try:
-        key: Any = tomllib.loads(text.partition("=")[0] + "=0")
-        value: Any = tomllib.loads(text)
-        path: tuple[str, ...] = ()
-        while isinstance(key, dict):
-            ((part, key),) = key.items()
-            ((same, value),) = value.items()
-            if part != same:
-                raise ValueError(text)
-            path = (*path, part)
-    except (ValueError, AttributeError):  # no TOML, or more than one key
-        raise refusal from None
-    return path, value

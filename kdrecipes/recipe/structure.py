@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from kdrecipes.positions import Path
+from kdrecipes.recipe.positions import Path
 from kdrecipes.wording import printable
 
 Data = dict[str, Any]

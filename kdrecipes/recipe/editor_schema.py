@@ -10,11 +10,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from kdrecipes import relations
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import KINDS
 from kdrecipes.components.registry import Registry
-from kdrecipes.structure import CLOSED_LISTS, structure_schema
+from kdrecipes.recipe import rules as relations
+from kdrecipes.recipe.structure import CLOSED_LISTS, structure_schema
 
 Schema = dict[str, Any]
 

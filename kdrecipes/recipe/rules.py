@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kdrecipes.structure import Data, component_tables, definition, parse_requirement, show, structure_schema
+from kdrecipes.recipe.structure import Data, component_tables, definition, parse_requirement, show, structure_schema
 from kdrecipes.wording import nearest
 
 if TYPE_CHECKING:
-    from kdrecipes.validation import Checker
+    from kdrecipes.recipe.checker import Checker
 
 # The same rules for the editor's schema, as far as draft-07 states them; what it can't state (splits written alike,
 # ranges from the least to the greatest, lists as long as each other, names of distributions) `check` alone finds.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdrecipes.errors import Problem, RecipeError
-from kdrecipes.positions import Path as KeyPath
-from kdrecipes.reading import MAX_DEPTH, packaged_recipes, parse, read
-from kdrecipes.structure import CLOSED_LISTS, Data, definition, run_keys, show
+from kdrecipes.recipe.positions import Path as KeyPath
+from kdrecipes.recipe.source import MAX_DEPTH, packaged_recipes, parse, read
+from kdrecipes.recipe.structure import CLOSED_LISTS, Data, definition, run_keys, show
 from kdrecipes.wording import nearest, printable
 
 # What names a recipe is never another's.

@@ -12,13 +12,13 @@ from typing import Any
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
-from kdrecipes import relations
 from kdrecipes.components.contract import PASSED_BY_RUN, recipe_options
 from kdrecipes.components.registry import Registry, not_loaded
 from kdrecipes.errors import EnvironmentProblem, Problem, one_line
-from kdrecipes.inheritance import Places
-from kdrecipes.positions import Path, show_path
-from kdrecipes.structure import (
+from kdrecipes.recipe import rules as relations
+from kdrecipes.recipe.extends import Places
+from kdrecipes.recipe.positions import Path, show_path
+from kdrecipes.recipe.structure import (
     CLOSED_LISTS,
     Data,
     component_tables,

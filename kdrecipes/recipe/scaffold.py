@@ -21,10 +21,10 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.registry import Registry, load_registry, unknown_component
 from kdrecipes.errors import EnvironmentProblem, UsageError
-from kdrecipes.reading import parse
-from kdrecipes.structure import followed, structure_schema
-from kdrecipes.toml_text import toml_key, toml_value
-from kdrecipes.validation import Checker
+from kdrecipes.recipe.checker import Checker
+from kdrecipes.recipe.source import parse
+from kdrecipes.recipe.structure import followed, structure_schema
+from kdrecipes.recipe.toml_writer import toml_key, toml_value
 
 COMMENT_COLUMN, LINE = 32, 120
 _FILES = ("pyproject.toml", "README.md", "recipe.toml", "tests/test_components.py")
@@ -227,6 +227,6 @@ def _guesses(part: Mapping[str, Any]) -> list[Any]:
 def _rendered(template: str, words: Mapping[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
 
-    text = (resources.files("kdrecipes") / "templates" / template).read_text(encoding="utf-8")
+    text = (resources.files("kdrecipes.recipe") / "templates" / template).read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(text).render(**words)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.effective import effective_toml, origins_of
 from kdrecipes.errors import KDRecipesError, Problem, UsageError, one_line
-from kdrecipes.positions import show_path
-from kdrecipes.reading import packaged_recipes
-from kdrecipes.recipe import Recipe, load_recipe
-from kdrecipes.structure import component_tables
+from kdrecipes.recipe.effective import effective_toml, origins_of
+from kdrecipes.recipe.load import load_recipe
+from kdrecipes.recipe.positions import show_path
+from kdrecipes.recipe.source import packaged_recipes
+from kdrecipes.recipe.structure import component_tables
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.wording import printable
 
 

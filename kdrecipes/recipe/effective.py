@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kdrecipes.positions import Path as KeyPath
-from kdrecipes.positions import show_path
-from kdrecipes.recipe import Recipe
-from kdrecipes.structure import CLOSED_LISTS
-from kdrecipes.toml_text import toml_key, toml_value
+from kdrecipes.recipe.positions import Path as KeyPath
+from kdrecipes.recipe.positions import show_path
+from kdrecipes.recipe.structure import CLOSED_LISTS
+from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.toml_writer import toml_key, toml_value
 
 DEFAULT = "default"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli_options import JsonOption, print_json
+from kdrecipes.cli.options import JsonOption, print_json
 from kdrecipes.errors import EnvironmentProblem, UsageError
 
 app = typer.Typer(
