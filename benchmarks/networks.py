@@ -9,8 +9,8 @@ import torch
 
 from kdrecipes import KD, fast
 from kdrecipes.backend import current_device, keras, seed_everything
-from kdrecipes.distiller import Distiller
-from kdrecipes.training import prepare_steps
+from kdrecipes.training.distiller import Distiller
+from kdrecipes.training.fit import prepare_steps
 
 CLASSES = 10
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01

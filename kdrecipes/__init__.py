@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from kdrecipes.components.losses.kd import KD
     from kdrecipes.components.outputs import Outputs
     from kdrecipes.components.registry import component
-    from kdrecipes.distiller import Distiller
     from kdrecipes.fast import accelerate
-    from kdrecipes.projector import Projected
     from kdrecipes.recipe.load import load_recipe
     from kdrecipes.recipe.tables import Recipe
     from kdrecipes.runs import run
+    from kdrecipes.training.distiller import Distiller
+    from kdrecipes.training.projector import Projected
 
 _LAZY = {
-    "Distiller": "kdrecipes.distiller",
+    "Distiller": "kdrecipes.training.distiller",
     "Outputs": "kdrecipes.components.outputs",
     "DIST": "kdrecipes.components.losses.dist",
     "KD": "kdrecipes.components.losses.kd",
     "Hint": "kdrecipes.components.losses.hint",
-    "Projected": "kdrecipes.projector",
+    "Projected": "kdrecipes.training.projector",
     "accelerate": "kdrecipes.fast",
     "Recipe": "kdrecipes.recipe.tables",
     "load_recipe": "kdrecipes.recipe.load",

@@ -9,13 +9,13 @@ import torch
 
 from kdrecipes.backend import fresh_names, keras
 from kdrecipes.data.prepare import Data
-from kdrecipes.distiller import Distiller
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
-from kdrecipes.inference import Inference
-from kdrecipes.projector import Projected
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.torch_modules import as_keras
+from kdrecipes.training.distiller import Distiller
+from kdrecipes.training.inference import Inference
+from kdrecipes.training.projector import Projected
+from kdrecipes.training.torch_modules import as_keras
 
 
 def _build(recipe: Recipe, kind: str, table: Mapping[str, Any], where: str, **passed: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdrecipes.backend import keras
 from kdrecipes.data.loader import Loader, Split
-from kdrecipes.inference import Inference, at_input_size
+from kdrecipes.training.inference import Inference, at_input_size
 
 ECE_BINS = 15
 TOP5_FROM = 20

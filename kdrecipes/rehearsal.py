@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from kdrecipes import students
 from kdrecipes.backend import keras, seed_everything, synchronize
 from kdrecipes.building import build_distiller, build_model, mixes
 from kdrecipes.data.prepare import Data
-from kdrecipes.distiller import Distiller
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.progress import OUTPUTS, PlannedFit
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.teacher import logits_of, view_settings
 from kdrecipes.teacher_outputs import count_views
-from kdrecipes.training import prepare_steps
+from kdrecipes.training import saved_models as students
+from kdrecipes.training.distiller import Distiller
+from kdrecipes.training.fit import prepare_steps
 
 LEAST_COMPILE_SECONDS = 30.0  # no network tried compiled in less: a fit that is done sooner need not try
 

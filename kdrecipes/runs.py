@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes import backend, students
+from kdrecipes import backend
 from kdrecipes.backend import keras
 from kdrecipes.building import build_callbacks, build_distiller, build_model
 from kdrecipes.data.prepare import Data, prepare
@@ -25,7 +25,6 @@ from kdrecipes.recipe.tables import Recipe
 from kdrecipes.rehearsal import choose_compile, plan_fits, refuse_precision
 from kdrecipes.report import build_report, write_report
 from kdrecipes.run_folder import RunFolder, check_origin, decide, open_run
-from kdrecipes.state import StateFolder
 from kdrecipes.teacher import (
     Teacher,
     check_teacher,
@@ -35,7 +34,9 @@ from kdrecipes.teacher import (
     view_settings,
 )
 from kdrecipes.teacher_outputs import CachedOutputs
-from kdrecipes.training import fit
+from kdrecipes.training import saved_models as students
+from kdrecipes.training.fit import fit
+from kdrecipes.training.state import StateFolder
 
 
 @dataclass(frozen=True)

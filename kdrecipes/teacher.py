@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes import state as state_files
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_distiller, build_model, inference
 from kdrecipes.data.loader import Split, ViewSettings
@@ -22,12 +21,14 @@ from kdrecipes.disk.home import home
 from kdrecipes.errors import RunError
 from kdrecipes.evaluation import accuracy, mean_recall, predict
 from kdrecipes.hashing import digest, path_sha256
-from kdrecipes.inference import at_input_size
 from kdrecipes.progress import OUTPUTS, Progress
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.teacher_outputs import CachedOutputs, LogitsOf, count_views, estimated_bytes, open_outputs, split_content
-from kdrecipes.torch_modules import variables_of
-from kdrecipes.training import Row, assign, fit
+from kdrecipes.training import state as state_files
+from kdrecipes.training.fit import fit
+from kdrecipes.training.inference import at_input_size
+from kdrecipes.training.keeper import Row, assign
+from kdrecipes.training.torch_modules import variables_of
 from kdrecipes.wording import readable_bytes, readable_seconds
 
 TEACHER_VERSION = 1

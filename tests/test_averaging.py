@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from kdrecipes.averaging import Averages, Finisher, reestimate_batch_norm
 from kdrecipes.backend import keras, seed_everything
+from kdrecipes.training.batch_norm import reestimate_batch_norm
+from kdrecipes.training.ema import Averages, Finisher
 
 
 class Batches:

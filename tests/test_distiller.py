@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from kdrecipes import KD, Distiller, Hint
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.data.loader import Loader, Split
-from kdrecipes.projector import Projected
+from kdrecipes.training.projector import Projected
 
 CLASSES, SIZE, EXAMPLES = 5, 6, 20
 layers = keras.layers

@@ -10,7 +10,7 @@ from kdrecipes import component
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate, accelerate_optimizer, frozen, restore
 from kdrecipes.fast.native import taps_that_meet
-from kdrecipes.features import tapped
+from kdrecipes.training.features import tapped
 
 MODELS = [
     ("cnn", {"width": 8}, 16),

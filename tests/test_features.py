@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.features import find_layer, layer_paths, tapped
-from kdrecipes.inference import Inference
+from kdrecipes.training.features import find_layer, layer_paths, tapped
+from kdrecipes.training.inference import Inference
 
 
 def backbone(name):

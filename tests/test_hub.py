@@ -10,7 +10,7 @@ import kdrecipes
 from kdrecipes.backend import keras, seed_everything, without_tensorflow
 from kdrecipes.components.models import hub
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.optimization import head_of
+from kdrecipes.training.optimizer import head_of
 
 SCALE, OFFSET = [1 / 50.0, 1 / 60.0, 1 / 70.0], [-2.0, -1.9, -1.8]
 # KerasHub's own converters of timm's weights hold the architectures.

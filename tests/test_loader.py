@@ -17,7 +17,7 @@ from kdrecipes.data import loader as loaders
 from kdrecipes.data import views as view_functions
 from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings, show
 from kdrecipes.data.store import Store
-from kdrecipes.training import balanced_weights
+from kdrecipes.training.fit import balanced_weights
 
 VIEWS = ViewSettings({"flip": True, "crop_padding": 2}, seed=3)
 

@@ -34,7 +34,7 @@ import numpy as np
 from kdrecipes.backend import keras
 from kdrecipes.data import store as stores
 from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings
-from kdrecipes.distiller import Distiller
+from kdrecipes.training.distiller import Distiller
 
 folder, size, batch, views, into_memory = sys.argv[1:]
 store = stores._open(Path(folder))

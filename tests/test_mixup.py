@@ -7,14 +7,15 @@ import pytest
 import torch
 
 import kdrecipes
-from kdrecipes import runs, training
+from kdrecipes import runs
 from kdrecipes.backend import keras
 from kdrecipes.building import build_terms
 from kdrecipes.data.prepare import prepare
-from kdrecipes.distiller import Distiller
 from kdrecipes.errors import RunError
 from kdrecipes.evaluation import accuracy, predict
-from kdrecipes.metrics import Accuracy
+from kdrecipes.training import fit as training
+from kdrecipes.training.distiller import Distiller
+from kdrecipes.training.metrics import Accuracy
 
 SMALL = [
     "student.width=3",

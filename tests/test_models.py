@@ -7,7 +7,7 @@ import torch
 
 from kdrecipes import EnvironmentProblem, component
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.inference import refuse_softmax
+from kdrecipes.training.inference import refuse_softmax
 
 APPLICATIONS = ["mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "efficientnet_b3"]
 SMALL = "mobilenet_v3_small"

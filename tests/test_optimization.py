@@ -6,7 +6,7 @@ import torch
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate_optimizer
-from kdrecipes.optimization import build_optimizer, head_of, scale_updates
+from kdrecipes.training.optimizer import build_optimizer, head_of, scale_updates
 
 CONSTANT = {"name": "constant"}
 ADAMW = {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.5}

@@ -12,9 +12,9 @@ from kdrecipes.backend import keras, seed_everything
 from kdrecipes.data.prepare import prepare
 from kdrecipes.errors import RunError
 from kdrecipes.fast import accelerate
-from kdrecipes.features import tapped
-from kdrecipes.inference import Inference
-from kdrecipes.optimization import build_optimizer
+from kdrecipes.training.features import tapped
+from kdrecipes.training.inference import Inference
+from kdrecipes.training.optimizer import build_optimizer
 
 SMALL = [
     "student.width=3",
@@ -124,7 +124,9 @@ def test_fast_false_runs_stock_keras(tmp_path, monkeypatch):
     def refused(*args, **options):
         raise AssertionError("the fast path was taken")
 
-    from kdrecipes import building, inference, training
+    from kdrecipes import building
+    from kdrecipes.training import fit as training
+    from kdrecipes.training import inference
 
     monkeypatch.setattr(building, "accelerate", refused)
     monkeypatch.setattr(inference, "frozen", refused)

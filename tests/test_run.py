@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import kdrecipes
-from kdrecipes import runs, training
+from kdrecipes import runs
 from kdrecipes.backend import keras
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
-from kdrecipes.inference import Inference
 from kdrecipes.report import check_report, summary_text
 from kdrecipes.run_folder import RunFolder, decide
+from kdrecipes.training import fit as training
+from kdrecipes.training.inference import Inference
 
 SMALL = [
     "student.width=3",

@@ -5,9 +5,9 @@ import errno
 import numpy as np
 import pytest
 
-from kdrecipes import state
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.state import StateFolder
+from kdrecipes.training import state
+from kdrecipes.training.state import StateFolder
 
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, 2], np.uint32), np.float32(3.5)]
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from kdrecipes.components.datasets.source import ArraySource
-from kdrecipes.data import decoding
+from kdrecipes.data import parallel_reader as decoding
 from kdrecipes.data import store as store_module
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.disk.home import home
@@ -429,7 +429,7 @@ def test_no_room_for_the_last_sync_is_the_same_message(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("kdrecipes.data.draft.os.fsync", full)
+        patch.setattr("kdrecipes.data.store_writer.os.fsync", full)
         with pytest.raises(EnvironmentProblem, match=r"is full \(.* free\)"):
             opened(Source(pictures(4)))
     assert stores() == []
@@ -544,7 +544,7 @@ def test_a_disk_that_filled_up_halfway_costs_nothing(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("kdrecipes.data.draft.os.fsync", full)
+        patch.setattr("kdrecipes.data.store_writer.os.fsync", full)
         with pytest.raises(EnvironmentProblem, match=r"is full \(.* free\)"):
             opened(source, **settings)
     source.reads = 0
@@ -577,7 +577,7 @@ def test_a_draft_survives_being_interrupted_while_it_is_taken_up(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("kdrecipes.data.draft.new_file", stopped)
+        patch.setattr("kdrecipes.data.store_writer.new_file", stopped)
         with pytest.raises(KeyboardInterrupt):
             opened(source, **settings)
     source.reads = 0
@@ -689,7 +689,7 @@ def test_a_process_that_dies_is_told_and_what_was_decoded_is_kept(several):
 SEVERAL = BUILDER.replace(
     "source = Source()",
     """
-from kdrecipes.data import decoding, store
+from kdrecipes.data import parallel_reader as decoding, store
 decoding.SEVERAL_FROM, store._CHUNK = 1, 5
 decoding.os.sched_getaffinity = lambda _: {0, 1}
 Source.__getitem__ = lambda self, i: (print("reading", flush=True), __import__("threading").Event().wait())

@@ -21,8 +21,8 @@ from kdrecipes.data.store import Store
 from kdrecipes.disk import chunked_array as chunked
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.inference import Inference
 from kdrecipes.teacher_outputs import estimated_bytes, open_outputs
+from kdrecipes.training.inference import Inference
 
 N, SIDE, SIZE, CLASSES = 22, 6, 8, 4
 SHIFTED = ViewSettings({"flip": True, "crop_padding": 2}, seed=3)

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 import kdrecipes
-from kdrecipes import runs, training
+from kdrecipes import runs
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
+from kdrecipes.training import fit as training
 
 CODE = """
 import kdrecipes

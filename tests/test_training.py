@@ -11,9 +11,9 @@ from kdrecipes import teacher as teachers
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import prepare
 from kdrecipes.evaluation import accuracy
-from kdrecipes.optimization import build_optimizer
 from kdrecipes.teacher import Teacher, preflight, prepare_teacher
-from kdrecipes.training import balanced_weights
+from kdrecipes.training.fit import balanced_weights
+from kdrecipes.training.optimizer import build_optimizer
 
 CONSTANT = {"name": "constant"}
 

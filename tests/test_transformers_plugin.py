@@ -8,7 +8,7 @@ import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.teacher import weights_fingerprint
-from kdrecipes.torch_modules import as_keras, variables_of
+from kdrecipes.training.torch_modules import as_keras, variables_of
 
 MEAN, DEVIATION = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 
@@ -166,7 +166,7 @@ def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
 
 def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monkeypatch):
     """A batch normalisation's statistics are no variables of Keras, and are kept all the same."""
-    from kdrecipes import training
+    from kdrecipes.training import fit as training
 
     save(tmp_path / "classifier", "resnet")
     options = ["teacher.train.epochs=2"]
@@ -221,7 +221,7 @@ class Pooled(torch.nn.Module):
 
 
 def test_statistics_inside_a_module_are_estimated_anew():
-    from kdrecipes.averaging import reestimate_batch_norm
+    from kdrecipes.training.batch_norm import reestimate_batch_norm
 
     batches = [torch.rand(8, 4, 4, 3, generator=torch.Generator().manual_seed(i)) * (i + 1) for i in range(3)]
     module = Pooled()

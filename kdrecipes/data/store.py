@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes.data.decoding import read_chunks
-from kdrecipes.data.draft import drafted
+from kdrecipes.data.parallel_reader import read_chunks
 from kdrecipes.data.reader import MixedSizes, Reader, TooManyUnreadable, check_unreadable
+from kdrecipes.data.store_writer import drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError

@@ -11,8 +11,8 @@ import torch
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_callbacks
 from kdrecipes.components.hookspecs import Component
-from kdrecipes.distiller import Distiller
 from kdrecipes.testing.contract import broken, check_contract, trying
+from kdrecipes.training.distiller import Distiller
 
 EPOCHS = 6
 _CLASSES = 3

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from kdrecipes import students
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.building import build_model
 from kdrecipes.components.hookspecs import Component
-from kdrecipes.inference import Inference, refuse_softmax, wide
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying
-from kdrecipes.torch_modules import module_of, variables_of
+from kdrecipes.training import saved_models as students
+from kdrecipes.training.inference import Inference, refuse_softmax, wide
+from kdrecipes.training.torch_modules import module_of, variables_of
 
 
 def check(

@@ -11,7 +11,7 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.data.views import resize
 from kdrecipes.fast import frozen
-from kdrecipes.features import tapped
+from kdrecipes.training.features import tapped
 
 
 class Inference:

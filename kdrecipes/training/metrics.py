@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.batches import labels_of
+from kdrecipes.training.batches import labels_of
 
 
 class RunningMean(keras.metrics.Mean):

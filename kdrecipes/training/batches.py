@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.inference import wide
+from kdrecipes.training.inference import wide
 
 
 def images_of(x: Any) -> Any:

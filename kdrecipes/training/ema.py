@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.batches import images_of
 from kdrecipes.data.loader import Loader
+from kdrecipes.training.batch_norm import reestimate_batch_norm
 
 
 class Averages:
@@ -44,46 +44,6 @@ class Averages:
         """Give the variables their averages."""
         for variable, average in zip(self.averaged, self._values, strict=True):
             variable.assign(average)
-
-
-@torch.no_grad()
-def reestimate_batch_norm(model: keras.Model, loader: Loader, batches: int) -> None:
-    """Replace the moving statistics of batch normalisation by plain means over the first batches of training images.
-
-    For weights that changed at once, as by averaging, or statistics that lag behind (arXiv:1803.05407, section 3.2).
-    Dropout acts as in training. Layers that are frozen stay as they are. Those of torch modules are treated alike.
-
-    Args:
-        model: the network.
-        loader: the training batches, in the epoch it stands at.
-        batches: how many; at most as many as there are.
-    """
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
-    inside = [
-        module
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.TorchModuleWrapper)
-        for module in layer.module.modules()
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-    ]
-    if not (norms or inside) or not batches:
-        return
-    momenta = [norm.momentum for norm in (*norms, *inside)]
-    for module in inside:
-        module.reset_running_stats()
-        module.momentum = None  # torch's word for a plain mean over all batches
-    try:
-        for done in range(min(batches, len(loader))):
-            for norm in norms:
-                norm.momentum = done / (done + 1)
-            model(images_of(keras.utils.unpack_x_y_sample_weight(loader[done])[0]), training=True)
-    finally:
-        for norm, momentum in zip((*norms, *inside), momenta, strict=True):
-            norm.momentum = momentum
 
 
 class Finisher(keras.callbacks.Callback):

@@ -1,22 +1,14 @@
-"""The optimiser that a recipe describes: schedules, weight decay, accumulation, and a head that learns faster."""
+"""The optimiser that a recipe describes: weight decay, accumulation, and a head that learns faster."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from kdrecipes.backend import keras
-
-# BiT-HyperRule (arXiv:1912.11370, section 3.3; its published code): up to so many examples, the ends of the warm-up and
-# of the three stretches between decays, as shares of all steps.
-_HYPERRULE = (
-    (20_000, (0.2, 0.4, 0.6, 0.8)),
-    (500_000, (0.05, 0.3, 0.6, 0.9)),
-    (math.inf, (0.025, 0.3, 0.6, 0.9)),
-)
+from kdrecipes.training.schedule import learning_rate
 
 
 def build_optimizer(
@@ -31,7 +23,7 @@ def build_optimizer(
         model: the network that learns; needed where decay is for kernels alone.
     """
     options = dict(train["optimizer"])
-    options["learning_rate"] = _rate(options["learning_rate"], train["schedule"], steps, examples)
+    options["learning_rate"] = learning_rate(options["learning_rate"], train["schedule"], steps, examples)
     kinds = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
     kind = kinds[options.pop("name")]
     decayed = options.pop("weight_decay_on", "all")
@@ -48,48 +40,6 @@ def build_optimizer(
 def is_kernel(variable: keras.Variable) -> bool:
     """Whether a variable is a matrix or a convolution's kernel, and no bias, scale or offset: two axes or more."""
     return len(variable.shape) > 1
-
-
-def _rate(peak: float, schedule: Mapping[str, Any], steps: int, examples: int) -> Any:
-    """The learning rate by step: a number, or a Keras schedule."""
-    if schedule["name"] == "bit_hyperrule":
-        return HyperRule(peak, steps, examples)
-    if schedule["name"] not in ("warmup_cosine", "one_cycle"):
-        return peak
-    start, end = peak * schedule.get("start", 0.0), schedule.get("end", 0.0)
-    warmup = round(schedule["warmup"] * steps)
-    decay = max(1, steps - warmup)
-    if not warmup:
-        return keras.optimizers.schedules.CosineDecay(peak, decay, alpha=end)
-    return keras.optimizers.schedules.CosineDecay(start, decay, alpha=end, warmup_target=peak, warmup_steps=warmup)
-
-
-class HyperRule(keras.optimizers.schedules.LearningRateSchedule):
-    """BiT-HyperRule: a linear rise from 0, then a tenth of the rate after each of three stretches.
-
-    The published lengths (100 to 500 warm-up steps of 500 to 20,000) are taken as shares of the fit's own.
-
-    Args:
-        peak: the learning rate after the warm-up; the paper's is 0.003 for a batch of 512.
-        steps: of the fit.
-        examples: of the train split: up to 20,000, up to 500,000 or more.
-    """
-
-    def __init__(self, peak: float, steps: int, examples: int):
-        super().__init__()
-        self.peak, self.steps, self.examples = peak, steps, examples
-        self.ends = [round(share * steps) for share in next(ends for n, ends in _HYPERRULE if examples <= n)]
-
-    def __call__(self, step: Any) -> float:
-        """The learning rate at a step, counted from 0."""
-        now, (warmup, *decays) = int(step), self.ends
-        if now < warmup:
-            return self.peak * now / warmup
-        return self.peak * 0.1 ** sum(now >= end for end in decays)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {"peak": self.peak, "steps": self.steps, "examples": self.examples}
 
 
 def scale_updates(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable], factor: float) -> None:

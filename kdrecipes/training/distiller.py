@@ -12,12 +12,19 @@ import torch.nn.functional as F
 from keras.src.utils.tracking import DotNotTrackScope
 
 from kdrecipes.backend import keras
-from kdrecipes.batches import images_of, index_of, labels_of, mean_over_examples, teacher_images_of, weights_of
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.compiled import compiled
-from kdrecipes.features import find_layer, tapped
-from kdrecipes.inference import Inference, at_input_size, autocast, refuse_softmax, wide
-from kdrecipes.metrics import RunningMean
+from kdrecipes.training.batches import (
+    images_of,
+    index_of,
+    labels_of,
+    mean_over_examples,
+    teacher_images_of,
+    weights_of,
+)
+from kdrecipes.training.features import find_layer, tapped
+from kdrecipes.training.inference import Inference, at_input_size, autocast, refuse_softmax, wide
+from kdrecipes.training.metrics import RunningMean
 
 Term = Callable[[Any, "Outputs", "Outputs"], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
 
@@ -90,7 +97,7 @@ class Distiller(keras.Model):
             refuse_softmax(teacher.model, "teacher")
         # Keras tracks and saves the layers and torch modules it finds in a layer's attributes, lists and dicts; the
         # teacher stays out inside an object that Keras does not look into, and so do the taps.
-        self._teacher = teacher
+        self._teacher: Inference | None = teacher
         self._teacher_taps = MappingProxyType(teacher_taps)
         self._student_taps = MappingProxyType(_layers_of(terms, "student_layers", student))
         self.terms = terms  # terms that are layers are tracked: their variables train with the student

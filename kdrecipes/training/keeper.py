@@ -1,0 +1,64 @@
+"""After each epoch: the loss checked, the epoch's figures added to its rows, the state saved."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdrecipes.backend import keras
+from kdrecipes.errors import RunError
+from kdrecipes.training.state import StateFolder
+
+Row = dict[str, Any]
+
+
+class Keeper(keras.callbacks.Callback):
+    """After each epoch: checks the loss, adds the row, saves the state."""
+
+    def __init__(
+        self,
+        variables: list[Any],
+        state: StateFolder,
+        label: str,
+        rows: list[Row],
+        on_epoch: Callable[[list[Row]], None],
+    ):
+        super().__init__()
+        self.variables, self.state, self.label, self.rows, self.on_epoch = variables, state, label, rows, on_epoch
+        self.steps, self.started = 0, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.steps, self.started = 0, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps += 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        bad = next((name for name in ("loss", *figures) if not math.isfinite(figures.get(name, math.nan))), None)
+        if bad is not None:
+            raise RunError(
+                f"{self.label}: the {bad} is {figures.get(bad)} after epoch {epoch + 1}. A lower learning_rate, or "
+                "clip_norm = 1.0 under [train], usually mends this. Nothing of this epoch was kept."
+            )
+        seconds = time.monotonic() - self.started
+        self.rows.append({"epoch": epoch + 1, **figures, "seconds": round(seconds, 3), "steps": self.steps})
+        arrays = [keras.ops.convert_to_numpy(v.value) for v in self.variables]
+        self.state.save(arrays, {"label": self.label, "rows": self.rows})
+        self.on_epoch(self.rows)
+
+
+def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+    """Give variables the values of a state.
+
+    Raises:
+        RunError: when they are not as many, or of other shapes.
+    """
+    if len(variables) != len(arrays) or any(tuple(v.shape) != a.shape for v, a in zip(variables, arrays, strict=True)):
+        raise RunError("The saved state is of another network. Start again with --overwrite.")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
