@@ -13,7 +13,7 @@ from benchmarks.networks import CLASSES, TITLES, build, distiller, frozen, two_l
 from benchmarks.rows import Row, Setting, row_of
 from benchmarks.timing import interleave, per_second, ratio
 from kdrecipes.data.loader import EpochSetter, Loader
-from kdrecipes.teacher_outputs import open_outputs
+from kdrecipes.runs.teacher_outputs import open_outputs
 from kdrecipes.training.distiller import Distiller
 
 

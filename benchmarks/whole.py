@@ -26,8 +26,8 @@ from benchmarks.rows import Figures, Row, Setting, row_of
 from benchmarks.timing import interleave, per_second, ratio
 from kdrecipes.backend import keras, synchronize
 from kdrecipes.data.loader import Loader, Split, show
-from kdrecipes.teacher import weights_fingerprint
-from kdrecipes.teacher_outputs import CachedOutputs, open_outputs
+from kdrecipes.runs.teacher import weights_fingerprint
+from kdrecipes.runs.teacher_outputs import CachedOutputs, open_outputs
 
 TEACHER = "resnet50_v2"
 

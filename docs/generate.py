@@ -58,7 +58,7 @@ def inserted(markdown: str) -> str:
             from benchmarks.report import HEAD, cells
 
             return table(HEAD[1:], [row[1:] for row in cells(report)])
-        from kdrecipes.report import summary_text
+        from kdrecipes.report.table import summary_text
 
         text, _, verdict = summary_text(report).partition("\n\n")
         return f"```text\n{text}\n```\n\n{verdict}"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kdrecipes.fast import accelerate
     from kdrecipes.recipe.load import load_recipe
     from kdrecipes.recipe.tables import Recipe
-    from kdrecipes.runs import run
+    from kdrecipes.runs.run import run
     from kdrecipes.training.distiller import Distiller
     from kdrecipes.training.projector import Projected
 
@@ -41,7 +41,7 @@ _LAZY = {
     "Recipe": "kdrecipes.recipe.tables",
     "load_recipe": "kdrecipes.recipe.load",
     "component": "kdrecipes.components.registry",
-    "run": "kdrecipes.runs",
+    "run": "kdrecipes.runs.run",
 }
 
 __all__ = [

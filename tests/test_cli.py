@@ -287,9 +287,9 @@ def fake_run(monkeypatch):
                 raise outcome
             return outcome
 
-        module = types.ModuleType("kdrecipes.runs")
+        module = types.ModuleType("kdrecipes.runs.run")
         module.run = run  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "kdrecipes.runs", module)
+        monkeypatch.setitem(sys.modules, "kdrecipes.runs.run", module)
         return calls
 
     return fake

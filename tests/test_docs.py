@@ -184,7 +184,7 @@ def test_every_variable_of_the_environment_has_its_line_and_no_other():
 
 
 def test_every_file_of_a_run_folder_is_named():
-    from kdrecipes.run_folder import _ENTRIES
+    from kdrecipes.runs.folder import _ENTRIES
 
     text = section(text_of("docs/guide/running.md"), "The run folder")
     assert [name for name in _ENTRIES if not re.search(rf"`{re.escape(name)}/?`", text)] == []

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from kdrecipes.evaluation import compare, expected_calibration_error, figures
+from kdrecipes.report.figures import compare, expected_calibration_error, figures
 
 GENERATOR = np.random.default_rng(5)
 LABELS = GENERATOR.integers(0, 4, 200)

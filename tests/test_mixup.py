@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import kdrecipes
-from kdrecipes import runs
 from kdrecipes.backend import keras
-from kdrecipes.building import build_terms
 from kdrecipes.data.prepare import prepare
 from kdrecipes.errors import RunError
-from kdrecipes.evaluation import accuracy, predict
+from kdrecipes.report.figures import accuracy
+from kdrecipes.runs import arms
+from kdrecipes.runs.build import build_terms
+from kdrecipes.runs.predict import predict
 from kdrecipes.training import fit as training
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.metrics import Accuracy
@@ -105,8 +106,8 @@ def kdrecipes_components():
 )
 def test_a_term_that_takes_no_mixed_labels_is_refused_before_anything_trains(tmp_path, monkeypatch, loss, where):
     (tmp_path / "picky.py").write_text(PICKY)
-    monkeypatch.setattr(runs, "fit", lambda *a, **b: pytest.fail("something was trained"))
-    monkeypatch.setattr("kdrecipes.teacher.fit", lambda *a, **b: pytest.fail("the teacher was trained"))
+    monkeypatch.setattr(arms, "fit", lambda *a, **b: pytest.fail("something was trained"))
+    monkeypatch.setattr("kdrecipes.runs.teacher.fit", lambda *a, **b: pytest.fail("the teacher was trained"))
     sets = [*SMALL, f"loss={loss}"]
     recipe = kdrecipes.load_recipe("digits", sets, plugins=[tmp_path / "picky.py"])
     with pytest.raises(RunError) as caught:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdrecipes import page
-from kdrecipes.report import check_report, table_rows, verdict
+from kdrecipes.report import html as page
+from kdrecipes.report.build import check_report
+from kdrecipes.report.table import table_rows
+from kdrecipes.report.verdict import verdict
 
 HOSTILE = [
     '<script>alert("a")</script>',

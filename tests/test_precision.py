@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import kdrecipes
-from kdrecipes import KD, Distiller, rehearsal
+from kdrecipes import KD, Distiller
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.data.prepare import prepare
 from kdrecipes.errors import RunError
 from kdrecipes.fast import accelerate
+from kdrecipes.runs import compile_choice
 from kdrecipes.training.features import tapped
 from kdrecipes.training.inference import Inference
 from kdrecipes.training.optimizer import build_optimizer
@@ -124,7 +125,7 @@ def test_fast_false_runs_stock_keras(tmp_path, monkeypatch):
     def refused(*args, **options):
         raise AssertionError("the fast path was taken")
 
-    from kdrecipes import building
+    from kdrecipes.runs import build as building
     from kdrecipes.training import fit as training
     from kdrecipes.training import inference
 
@@ -212,15 +213,15 @@ def test_auto_compiles_only_where_it_pays(device, plain, compiled, first, use, w
             raise compiled
         return (first, compiled) if jit_compile else (plain, plain)
 
-    monkeypatch.setattr(rehearsal, "rehearse", rehearse)
+    monkeypatch.setattr(compile_choice, "rehearse", rehearse)
     recipe = small("teacher.train.compile=false")
-    found = rehearsal.choose_compile(recipe, prepare(recipe), device, 2)["student"]
+    found = compile_choice.choose_compile(recipe, prepare(recipe), device, 2)["student"]
     assert found["use"] is use and why in found["why"]
 
 
 def test_the_teacher_live_is_frozen_unless_its_layers_are_read():
     recipe = small()
-    from kdrecipes.building import inference
+    from kdrecipes.runs.build import inference
 
     teacher = student()
     assert inference(recipe, teacher)._logits.__module__ == "kdrecipes.fast.frozen"

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kdrecipes.progress import ESTIMATE_AFTER, PlannedFit, Progress
+from kdrecipes.runs.progress import ESTIMATE_AFTER, PlannedFit, Progress
 from kdrecipes.wording import readable_seconds
 
 
@@ -95,7 +95,7 @@ def test_expected_time_comes_after_twenty_steps_of_the_first_fit(shown):
 def test_teacher_outputs_are_shown_and_counted_in_the_expected_time(shown, monkeypatch, terminal):
     """1,000 views at 0.1 s, then 100 steps of an arm; a step of 10 views was rehearsed in 1 s, one of the arm in 2."""
     now = [0.0]
-    monkeypatch.setattr("kdrecipes.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("kdrecipes.runs.progress.time.monotonic", lambda: now[0])
     progress, text = shown(terminal=terminal)
     progress.plan = [PlannedFit("teacher outputs", 100, 1.0), PlannedFit("kd-0", 100, 2.0)]
     with progress.shown():

@@ -85,7 +85,9 @@ def test_every_make_target_shown_exists():
 
 
 def test_figures_quoted_are_those_of_committed_reports():
-    from kdrecipes.report import check_report, table_rows, verdict
+    from kdrecipes.report.build import check_report
+    from kdrecipes.report.table import table_rows
+    from kdrecipes.report.verdict import verdict
 
     quoted = re.findall(r"results/(\w+)\.json", README)
     assert "fashion_mnist_mobilenet_v3" in quoted

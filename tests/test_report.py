@@ -3,7 +3,9 @@
 import jsonschema
 import pytest
 
-from kdrecipes.report import check_report, summary_text, table_rows, verdict
+from kdrecipes.report.build import check_report
+from kdrecipes.report.table import summary_text, table_rows
+from kdrecipes.report.verdict import verdict
 
 SHA = "0" * 64
 

@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 
 import kdrecipes
-from kdrecipes import runs
 from kdrecipes.backend import keras
+from kdrecipes.data.prepare import prepare
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
-from kdrecipes.report import check_report, summary_text
-from kdrecipes.run_folder import RunFolder, decide
+from kdrecipes.report.build import check_report
+from kdrecipes.report.table import summary_text
+from kdrecipes.runs import arms
+from kdrecipes.runs import run as runs
+from kdrecipes.runs.folder import RunFolder, decide
+from kdrecipes.runs.predict import predict
 from kdrecipes.training import fit as training
 from kdrecipes.training.inference import Inference
 
@@ -96,11 +100,11 @@ def test_figures_are_those_of_the_saved_file(finished):
     stored = np.load(folder / "predictions.npz", allow_pickle=False)
     assert set(stored.files) == {"labels", "teacher", "baseline-0", "kd-0"}
     recipe = small()
-    data = runs.prepare(recipe)
+    data = prepare(recipe)
     for arm in report["arms"]:
         label = f"{arm['arm']}-{arm['seed']}"
         model = keras.models.load_model(folder / arm["student"], compile=False, safe_mode=True)
-        logits = runs.predict(model, data.test, data.student_size)
+        logits = predict(model, data.test, data.student_size)
         np.testing.assert_array_equal(logits, stored[label])
         assert (logits.argmax(1) == stored["labels"]).mean() == pytest.approx(arm["test_accuracy"])
 
@@ -116,7 +120,7 @@ def asked(monkeypatch):
         return call(self, image)
 
     monkeypatch.setattr(Inference, "__call__", counting)
-    monkeypatch.setattr("kdrecipes.evaluation.Inference", type("Silent", (Inference,), {"__call__": call}))
+    monkeypatch.setattr("kdrecipes.runs.predict.Inference", type("Silent", (Inference,), {"__call__": call}))
     return asked
 
 
@@ -249,8 +253,8 @@ def test_arms_of_a_seed_start_from_the_same_weights_and_are_fed_the_same_batches
 
     current = ""
     monkeypatch.setattr(training, "Loader", Recording)
-    monkeypatch.setattr(runs, "fit", spying)
-    monkeypatch.setattr("kdrecipes.teacher.fit", spying)
+    monkeypatch.setattr(arms, "fit", spying)
+    monkeypatch.setattr("kdrecipes.runs.teacher.fit", spying)
     kdrecipes.run(small("compare.seeds=[0,1]", "dataset.views.flip=true"), tmp_path / "run")
     assert {"baseline-0", "kd-0", "baseline-1", "kd-1"} <= set(seen)
     for seed in (0, 1):
@@ -315,7 +319,7 @@ def test_a_resumed_run_is_what_it_would_have_been(tmp_path, drops, monkeypatch, 
         return fit(*arguments, **{**options, "callbacks": [Stop()]})
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs, "fit", stopping)
+        patch.setattr(arms, "fit", stopping)
         kdrecipes.run(drops(*options), tmp_path / "stopped")
     kdrecipes.run(drops(*options), tmp_path / "stopped")
     for label in ("baseline-0", "kd-0"):
@@ -352,13 +356,13 @@ def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, monkeypa
             options["callbacks"] = [*options.get("callbacks", ()), Stop()]
         return fit(distiller, data, train, **options)
 
-    monkeypatch.setattr(runs, "fit", stopping)
-    monkeypatch.setattr("kdrecipes.teacher.fit", stopping)
+    monkeypatch.setattr(arms, "fit", stopping)
+    monkeypatch.setattr("kdrecipes.runs.teacher.fit", stopping)
     with pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
-    monkeypatch.setattr(runs, "fit", fit)
-    monkeypatch.setattr("kdrecipes.teacher.fit", fit)
+    monkeypatch.setattr(arms, "fit", fit)
+    monkeypatch.setattr("kdrecipes.runs.teacher.fit", fit)
     kdrecipes.run(recipe, tmp_path / "run")
     for label in ("baseline-0", "kd-0"):
         for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "run", label), strict=True):
@@ -660,15 +664,15 @@ def test_whatever_a_plugin_raises_is_one_line_and_its_traceback_is_in_the_log(tm
 def test_teacher_and_student_have_sizes_of_their_own(tmp_path, monkeypatch, cache):
     """Each network is only ever shown images of its size; live and cached teachers teach alike."""
     seen = {}
-    build = runs.build_model
+    build = arms.build_model
 
     def watching(recipe, role, data):
         model = build(recipe, role, data)
         seen.setdefault(role, set()).add(model.input_shape[1])
         return model
 
-    monkeypatch.setattr(runs, "build_model", watching)
-    monkeypatch.setattr("kdrecipes.teacher.build_model", watching)
+    monkeypatch.setattr(arms, "build_model", watching)
+    monkeypatch.setattr("kdrecipes.runs.teacher.build_model", watching)
     recipe = small(
         "teacher.image_size=12", "student.image_size=6", f'teacher.cache="{cache}"', "dataset.views.flip=true"
     )

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from kdrecipes import teacher_outputs
 from kdrecipes.backend import seed_everything
 from kdrecipes.components.models import cnn
 from kdrecipes.data.loader import Loader, Split, ViewSettings
@@ -21,7 +20,8 @@ from kdrecipes.data.store import Store
 from kdrecipes.disk import chunked_array as chunked
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError
-from kdrecipes.teacher_outputs import estimated_bytes, open_outputs
+from kdrecipes.runs import teacher_outputs
+from kdrecipes.runs.teacher_outputs import estimated_bytes, open_outputs
 from kdrecipes.training.inference import Inference
 
 N, SIDE, SIZE, CLASSES = 22, 6, 8, 4

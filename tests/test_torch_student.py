@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 import kdrecipes
-from kdrecipes import runs
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
+from kdrecipes.runs import arms
 from kdrecipes.training import fit as training
 
 CODE = """
@@ -108,7 +108,7 @@ def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, monkeypatch,
         return fit(distiller, data, train, **{**more, "callbacks": [*more["callbacks"], *stop]})
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs, "fit", stopping)
+        patch.setattr(arms, "fit", stopping)
         kdrecipes.run(recipe, tmp_path / "run")
     kdrecipes.run(recipe, tmp_path / "run")
     for label in ("baseline-0", "kd-0"):

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import kdrecipes
-from kdrecipes import teacher as teachers
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import prepare
-from kdrecipes.evaluation import accuracy
-from kdrecipes.teacher import Teacher, preflight, prepare_teacher
+from kdrecipes.report.figures import accuracy
+from kdrecipes.runs import preflight as checks
+from kdrecipes.runs.preflight import preflight
+from kdrecipes.runs.teacher import Teacher, prepare_teacher
 from kdrecipes.training.fit import balanced_weights
 from kdrecipes.training.optimizer import build_optimizer
 
@@ -145,7 +146,7 @@ class Says:
 @pytest.fixture
 def judged(monkeypatch):
     _, data = tiny()
-    monkeypatch.setattr(teachers, "predict", lambda model, split, size, **_: model.logits[: len(split)])
+    monkeypatch.setattr(checks, "predict", lambda model, split, size, **_: model.logits[: len(split)])
     return lambda logits: preflight(Teacher(Says(logits), ""), data), data.validation.labels
 
 
@@ -166,7 +167,7 @@ def test_saying_always_the_same_is_no_better_than_a_teacher_of_skewed_data(monke
         said = guess[: len(split)] if scale == 1 else np.zeros(len(split), int)
         return 5 * np.eye(10, dtype=np.float32)[said]
 
-    monkeypatch.setattr(teachers, "predict", says)
+    monkeypatch.setattr(checks, "predict", says)
     assert accuracy(says(None, part, 8, scale=0.1), data.validation.labels) > 0.8
     assert preflight(Teacher(Says(None), ""), data) == []
 

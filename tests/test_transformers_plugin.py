@@ -7,7 +7,7 @@ import torch
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.teacher import weights_fingerprint
+from kdrecipes.runs.teacher import weights_fingerprint
 from kdrecipes.training.torch_modules import as_keras, variables_of
 
 MEAN, DEVIATION = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
@@ -180,7 +180,7 @@ def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monke
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("kdrecipes.teacher.fit", lambda *a, **o: fit(*a, **{**o, "callbacks": [Stop()]}))
+        patch.setattr("kdrecipes.runs.teacher.fit", lambda *a, **o: fit(*a, **{**o, "callbacks": [Stop()]}))
         kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
     again = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
     assert again["teacher"]["sha256"] == whole["teacher"]["sha256"]

@@ -82,14 +82,14 @@ def check_file(
     Args:
         file: a path, or the name of a packaged recipe.
         overrides, plugins: as for `load_recipe`.
-        dry: also build the models and take two steps, see `kdrecipes.dry_run`.
+        dry: also build the models and take two steps, see `kdrecipes.runs.dry_run`.
         classes: how many classes the dataset has, for the dry run.
     """
     result = Result(file)
     try:
         result.recipe = load_recipe(file, overrides, plugins=plugins)
         if dry:
-            from kdrecipes.dry_run import dry_run  # torch and keras
+            from kdrecipes.runs.dry_run import dry_run  # torch and keras
 
             result.tried = dry_run(result.recipe, classes=classes)
     except Exception as error:  # in a dry run a stranger's code may raise anything

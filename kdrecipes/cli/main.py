@@ -83,7 +83,7 @@ def run(
     from kdrecipes.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, plugins=plugin)
-    from kdrecipes.runs import run as run_recipe  # torch and keras: only once the recipe is known to be valid
+    from kdrecipes.runs.run import run as run_recipe  # torch and keras: only once the recipe is known to be valid
 
     try:
         report = run_recipe(loaded, out, device=device, overwrite=overwrite)
@@ -93,7 +93,7 @@ def run(
     if as_json:
         print_json(report)
     else:
-        from kdrecipes.report import summary_text
+        from kdrecipes.report.table import summary_text
 
         typer.echo(summary_text(report))
 

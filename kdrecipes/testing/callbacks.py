@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.building import build_callbacks
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.runs.build import build_callbacks
 from kdrecipes.testing.contract import broken, check_contract, trying
 from kdrecipes.training.distiller import Distiller
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.building import build_terms
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.outputs import Outputs
+from kdrecipes.runs.build import build_terms
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying
 
 BATCH = 8

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.building import build_model
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.recipe.tables import Recipe
+from kdrecipes.runs.build import build_model
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.inference import Inference, refuse_softmax, wide

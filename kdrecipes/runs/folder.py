@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
-from kdrecipes.environment import command, versions
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.tables import Recipe
+from kdrecipes.runs.provenance import command, versions
 from kdrecipes.training.keeper import Row
 
 # What a run writes, and all that --overwrite removes; lock.json, which makes the folder a run, goes last.

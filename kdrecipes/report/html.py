@@ -16,7 +16,9 @@ from markupsafe import Markup
 
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.report import Report, table_rows, verdict
+from kdrecipes.report.build import Report
+from kdrecipes.report.table import table_rows
+from kdrecipes.report.verdict import verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +74,7 @@ def render(
         "points": lambda share: f"{100 * share:+.2f}".replace("-", "−"),
         "duration": readable_seconds,
     }
-    template = (resources.files("kdrecipes") / "report.html.jinja").read_text(encoding="utf-8")
+    template = (resources.files("kdrecipes.report") / "report.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         report=report,
         recipe=recipe,

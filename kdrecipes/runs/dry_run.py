@@ -8,14 +8,14 @@ from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.backend import keras
-from kdrecipes.building import build_terms
 from kdrecipes.data.prepare import SPLITS, Data, build_source, refuse_without_labels
 from kdrecipes.data.splits import parse_split
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.rehearsal import plan_fits, refuse_precision
-from kdrecipes.runs import Arm, arms_of
-from kdrecipes.teacher import choose_outputs
+from kdrecipes.runs.arms import Arm, arms_of
+from kdrecipes.runs.build import build_terms
+from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
+from kdrecipes.runs.teach import choose_outputs
 
 BATCH = 4  # images: whether layers, shapes and losses fit does not depend on how many, but for relational terms
 EXAMPLES = 10_000  # that terms are told of where the data are not asked

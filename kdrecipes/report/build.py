@@ -12,9 +12,8 @@ import numpy as np
 
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import new_file, write_json
-from kdrecipes.evaluation import compare, figures
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.wording import points
+from kdrecipes.report.figures import compare, figures
 
 Report = dict[str, Any]
 
@@ -109,85 +108,6 @@ def _comparison(report: Report, logits: Mapping[str, np.ndarray], labels: np.nda
     return result
 
 
-def table_rows(report: Report) -> list[dict[str, Any]]:
-    """The report's table: one row each for the teacher, the labels-only and the distilled students.
-
-    Keys: `who`, `accuracy` (mean over seeds), `spread` (standard deviation over seeds, None below two), `params`,
-    `seconds` (mean; None for a teacher that was not fine-tuned here).
-    """
-    rows = []
-    if report["teacher"]:
-        teacher = report["teacher"]
-        rows.append(
-            {
-                "who": f"teacher ({teacher['component']})",
-                "accuracy": teacher["test_accuracy"],
-                "spread": None,
-                "params": teacher["params"],
-                "seconds": teacher["seconds"]["fit"],
-            }
-        )
-    for arm, who in (("baseline", "student, labels only"), ("kd", "student, distilled")):
-        arms = [row for row in report["arms"] if row["arm"] == arm]
-        if arms:
-            accuracies = [row["test_accuracy"] for row in arms]
-            rows.append(
-                {
-                    "who": who + (f", mean of {len(arms)} seeds" if len(arms) > 1 else ""),
-                    "accuracy": float(np.mean(accuracies)),
-                    "spread": float(np.std(accuracies, ddof=1)) if len(arms) > 1 else None,
-                    "params": arms[0]["params"],
-                    "seconds": float(np.mean([row["seconds"] for row in arms])),
-                }
-            )
-    return rows
-
-
-def verdict(report: Report) -> str:
-    """One sentence on what distillation bought, no stronger than the evidence."""
-    found = (report["comparison"] or {}).get("kd_minus_baseline")
-    if found is None:
-        return "No baseline and distilled student to compare."
-    amount = f"{points(found['mean'])} points of test accuracy"
-    if found["ci95"] is None:
-        return f"Two seeds: the distilled students score {amount} on average; two are too few for an interval."
-    low, high = found["ci95"]
-    interval = f"95% interval {points(low)} to {points(high)} over {found['ci95_over']}"
-    if found["seeds"] == 1:
-        sure = "" if low > 0 or high < 0 else " The test images do not tell these two students apart."
-        p = found["mcnemar"][0]["p"]
-        return (
-            f"Of these two students the distilled one scores {amount} ({interval}; McNemar p = {p:.2g}).{sure} "
-            "One seed says nothing about distillation in general: compare.seeds = [0, 1, 2] does."
-        )
-    if low > 0:
-        return f"Distillation helped here: {amount} over {found['seeds']} seeds ({interval})."
-    if high < 0:
-        return f"Distillation hurt here: {amount} over {found['seeds']} seeds ({interval})."
-    return f"No difference was found: {amount} over {found['seeds']} seeds ({interval})."
-
-
-def summary_text(report: Report) -> str:
-    """The table and the verdict as plain text, for the terminal."""
-    from kdrecipes.wording import readable_seconds
-
-    rows = [("", "test accuracy", "parameters", "training")]
-    for row in table_rows(report):
-        spread = f" ± {100 * row['spread']:.2f}" if row["spread"] is not None else ""
-        seconds = readable_seconds(row["seconds"]) if row["seconds"] else "–"
-        rows.append((row["who"], f"{100 * row['accuracy']:.2f} %{spread}", f"{row['params']:,}", seconds))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]
-    lines += [f"Warning: {warning}" for warning in report["warnings"]]
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def check_report(report: Report) -> None:
     """Validate against `report.schema.json`.
 
@@ -211,7 +131,7 @@ def write_report(
     """Validate the report, then write report.json and report.html."""
     check_report(report)
     write_json(folder / "report.json", report)
-    from kdrecipes.page import render
+    from kdrecipes.report.html import render
 
     with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
         labels = stored["labels"]

@@ -19,7 +19,7 @@ from kdrecipes.recipe.tables import Recipe
 def command() -> str:
     """The command that was typed, as one line."""
     script = Path(sys.argv[0])
-    if script.name == "kdrecipes" or script == Path(__file__).with_name("__main__.py"):
+    if script.name == "kdrecipes" or script == Path(__file__).parents[1] / "__main__.py":
         return shlex.join(["kdrecipes", *sys.argv[1:]])
     return "kdrecipes.run(…)"
 

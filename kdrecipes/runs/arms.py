@@ -1,0 +1,107 @@
+"""The arms of a run: one student each, trained from its seed's own initial weights."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdrecipes import backend
+from kdrecipes.data.prepare import Data
+from kdrecipes.disk.files import disk_errors, new_file
+from kdrecipes.errors import RunError
+from kdrecipes.recipe.tables import Recipe
+from kdrecipes.runs.build import build_callbacks, build_distiller, build_model
+from kdrecipes.runs.folder import RunFolder
+from kdrecipes.runs.predict import predict
+from kdrecipes.runs.progress import Progress
+from kdrecipes.runs.teacher import Teacher, view_settings
+from kdrecipes.runs.teacher_outputs import CachedOutputs
+from kdrecipes.training import saved_models as students
+from kdrecipes.training.fit import fit
+from kdrecipes.training.state import StateFolder
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One student of a run."""
+
+    arm: str
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """`"kd-0"`: its name in files and messages."""
+        return f"{self.arm}-{self.seed}"
+
+
+def arms_of(recipe: Recipe) -> list[Arm]:
+    """The students to train, in order: for each seed the baseline, then the distilled one."""
+    kinds = ["baseline"] if recipe.data["compare"]["baseline"] else []
+    if "teacher" in recipe.data:
+        kinds.append("kd")
+    return [Arm(kind, seed) for seed in recipe.data["compare"]["seeds"] for kind in kinds]
+
+
+def train_arm(
+    recipe: Recipe,
+    arm: Arm,
+    data: Data,
+    teacher: Teacher | None,
+    outputs: CachedOutputs | None,
+    jit_compile: bool,
+    folder: RunFolder,
+    progress: Progress,
+) -> None:
+    """Train one arm from the seed's own initial weights and save its student."""
+    backend.seed_everything(arm.seed)
+    student = build_model(recipe, "student", data)
+    distiller = build_distiller(recipe, data, student, teacher.model if teacher and arm.arm == "kd" else None)
+    state = StateFolder(folder.path / "state")
+    rows = fit(
+        distiller,
+        data,
+        recipe.data["train"],
+        size=data.student_size,
+        label=arm.label,
+        order_seed=arm.seed,
+        settings=view_settings(recipe),
+        state=state,
+        teacher=outputs if arm.arm == "kd" else None,
+        teacher_size=data.teacher_size if distiller.asks_teacher(outputs is not None) else None,
+        jit_compile=jit_compile,
+        callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
+        on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
+        watch=progress.watch(arm.label, recipe.data["train"]["epochs"]),
+    )
+    path = folder.path / "students" / f"{arm.label}{students.ending_of(student)}"
+    with disk_errors(folder.path), tempfile.TemporaryDirectory(dir=folder.path, prefix=".student-") as temporary:
+        students.save(student, Path(temporary) / path.name)  # Keras writes in place and wants that ending
+        with new_file(path) as file:
+            file.write((Path(temporary) / path.name).read_bytes())
+    facts = {
+        "student": path.relative_to(folder.path).as_posix(),
+        "params": student.count_params(),
+        "epochs": len(rows),
+        "steps": sum(row["steps"] for row in rows),
+        "seconds": sum(row["seconds"] for row in rows),
+    }
+    folder.set_status("running", arms={**folder.status.get("arms", {}), arm.label: facts})
+    state.clear()
+
+
+def evaluate_once(recipe: Recipe, data: Data, teacher: Teacher | None, folder: RunFolder) -> dict[str, np.ndarray]:
+    """Test logits of the teacher and of every saved student, as the file gives them back; kept in predictions.npz."""
+    logits = {} if teacher is None else {"teacher": predict(teacher.model, data.test, data.teacher_size)}
+    for arm in arms_of(recipe):
+        saved = students.load(folder.student(arm.label), lambda: build_model(recipe, "student", data))
+        logits[arm.label] = predict(saved, data.test, data.student_size)
+        if not np.isfinite(logits[arm.label]).all():
+            raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")
+    with new_file(folder.path / "predictions.npz") as file:
+        stored: dict[str, Any] = {"labels": data.test.labels, **logits}
+        np.savez(file, **stored)
+    return logits

@@ -1,0 +1,147 @@
+"""The teacher: built, fine-tuned once and kept under its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdrecipes.backend import keras, seed_everything
+from kdrecipes.data.loader import ViewSettings
+from kdrecipes.data.prepare import Data
+from kdrecipes.disk.files import locked
+from kdrecipes.disk.home import home
+from kdrecipes.hashing import digest, path_sha256
+from kdrecipes.recipe.tables import Recipe
+from kdrecipes.runs.build import build_distiller, build_model
+from kdrecipes.runs.teacher_outputs import (
+    split_content,
+)
+from kdrecipes.training import state as state_files
+from kdrecipes.training.fit import fit
+from kdrecipes.training.keeper import Row, assign
+from kdrecipes.training.torch_modules import variables_of
+
+TEACHER_VERSION = 1
+
+
+@dataclass
+class Teacher:
+    """A teacher that is ready to teach.
+
+    Attributes:
+        model: from images to logits.
+        fingerprint: sha256 (hex) of its weights.
+        rows: the fine-tuning's epochs; empty where the weights were used as they are.
+        reused: whether an earlier run fine-tuned it.
+        warnings: failed checks that `preflight = "warn"` let pass.
+        outputs_seconds: spent computing its outputs for the students; None where they ask it live.
+    """
+
+    model: keras.Model
+    fingerprint: str
+    rows: list[Row] = field(default_factory=list)
+    reused: bool = False
+    warnings: list[str] = field(default_factory=list)
+    outputs_seconds: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of fine-tuning."""
+        return sum(row["seconds"] for row in self.rows)
+
+
+def prepare_teacher(
+    recipe: Recipe,
+    data: Data,
+    watch: Callable[[int, int], Any] | None = None,
+    note: Callable[[str], None] = print,
+    *,
+    jit_compile: bool = False,
+) -> Teacher:
+    """Build the recipe's teacher; fine-tune it, or take an earlier run's weights of the same fingerprint.
+
+    Args:
+        recipe: with a `[teacher]` table.
+        data: the prepared splits.
+        watch: as for `training.fit`.
+        note: takes one line for the user.
+        jit_compile: whether its training steps go through `torch.compile`.
+
+    Raises:
+        RunError: when the teacher can't be built or its loss is not finite.
+    """
+    seed = recipe.data["seed"]
+    seed_everything(seed)
+    model = build_model(recipe, "teacher", data)
+    train = recipe.data["teacher"].get("train")
+    if train is None:
+        return Teacher(model, weights_fingerprint(model))
+    folder = home() / "teachers" / f"{recipe.data['teacher']['name']}-{_fingerprint(recipe, data)[:20]}"
+
+    def waiting() -> None:
+        note(f"another run is fine-tuning this teacher in {folder}; waiting for it")
+
+    with locked(folder / ".lock", waiting=waiting):
+        if (found := state_files.load(folder / "weights")) is not None:
+            assign(variables_of(model), found[0])
+            note(f"teacher: fine-tuned by an earlier run, {folder}")
+            return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
+        state = state_files.StateFolder(folder / "state")
+        rows = fit(
+            build_distiller(recipe, data, model, None, role="teacher"),
+            data,
+            train,
+            size=data.teacher_size,
+            label="teacher",
+            order_seed=seed,
+            settings=view_settings(recipe),
+            state=state,
+            jit_compile=jit_compile,
+            watch=watch,
+        )
+        arrays = [keras.ops.convert_to_numpy(v.value) for v in variables_of(model)]
+        state_files.save(folder / "weights", arrays, {"rows": rows})
+        state.clear()
+    return Teacher(model, weights_fingerprint(model), rows)
+
+
+def view_settings(recipe: Recipe) -> ViewSettings:
+    """The views, seeded by the recipe's own seed."""
+    return ViewSettings(recipe.data["dataset"].get("views", {}), recipe.data["seed"])
+
+
+def weights_fingerprint(model: keras.Model) -> str:
+    """sha256 (hex) of all of a model's variables, and a torch module's buffers, in order."""
+    content = hashlib.sha256()
+    for variable in variables_of(model):
+        content.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value)).tobytes())
+    return content.hexdigest()
+
+
+def _fingerprint(recipe: Recipe, data: Data) -> str:
+    """What the fine-tuned weights depend on."""
+    return digest(
+        TEACHER_VERSION,
+        *component_facts(recipe),
+        recipe.data["teacher"]["train"],
+        recipe.data["seed"],
+        recipe.data["dataset"].get("views", {}),
+        len(data.classes),
+        data.teacher_size,
+        split_content(data.train),
+        split_content(data.validation),
+    )
+
+
+def component_facts(recipe: Recipe) -> list[Any]:
+    """What the teacher is built from: name, provider, version, options, sha256 of the files and folders they name."""
+    table = recipe.data["teacher"]
+    _, provider = recipe.registry.components["model", table["name"]]
+    options = recipe.options(table, "model")
+    files = {k: path_sha256(Path(v)) for k, v in options.items() if isinstance(v, str) and Path(v).exists()}
+    return [table["name"], provider.distribution, provider.version, options, files]
