@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks/ is no part of the package
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is no part of the package
 
 from benchmarks import handwritten, networks, report
 from benchmarks.__main__ import main
@@ -18,7 +18,7 @@ from benchmarks.parts import PARTS
 from benchmarks.rows import Row, Setting, row_of
 from benchmarks.timing import Ratio, interleave, milliseconds, per_second, ratio
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # --- timing -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.structure import structure_schema
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parents[1] / "recipes"
 VALID = sorted(str(p.relative_to(FOLDER)) for p in (FOLDER / "valid").iterdir())
 INVALID = sorted(str(p.relative_to(FOLDER)) for p in (FOLDER / "invalid").iterdir() if p.suffix != ".txt")
 

@@ -14,9 +14,9 @@ from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.resolve import fingerprint, resolve
 from kdrecipes.recipe.source import MAX_BYTES, packaged_recipes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DIGITS = str(ROOT / "recipes" / "digits.toml")
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parents[1] / "recipes"
 MINIMAL = 'schema_version = 1\nname = "m"\ndataset.name = "digits"\nstudent.name = "cnn"\ntrain.epochs = 1\n'
 TAUGHT = MINIMAL + 'teacher.name = "cnn"\nloss.name = "kd"\n'
 

@@ -13,8 +13,8 @@ import pytest
 from agreement import BEYOND_A_SCHEMA, TOML, data_of, disagreement, editor, refusal
 from jsonschema import Draft7Validator
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = Path(__file__).parent / "recipes"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).parents[1] / "recipes"
 FILES = sorted(file for file in FOLDER.rglob("*") if file.suffix in (".toml", ".json"))
 
 

@@ -18,6 +18,7 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from samples import idx, place_downloads, write_idx
 
 from kdrecipes.components.datasets import digits, fashion_mnist, folder, tfds
 from kdrecipes.errors import EnvironmentProblem, RunError
@@ -45,21 +46,6 @@ def no_child(monkeypatch):
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(subprocess, "run", refuse)
-
-
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">{array.ndim + 1}I", 0x800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
-
-
-def write_idx(where: Path, counts=(30, 10), end="", name="{}-{}-ubyte") -> Path:
-    """FashionMNIST's four files with `counts` examples in train and test."""
-    where.mkdir(parents=True, exist_ok=True)
-    for prefix, count in zip(("train", "t10k"), counts, strict=True):
-        images = np.random.default_rng(count).integers(0, 256, (count, 28, 28))
-        for kind, array in (("images-idx3", images), ("labels-idx1", np.arange(count) % 10)):
-            data = idx(array)
-            (where / (name.format(prefix, kind) + end)).write_bytes(gzip.compress(data, 1) if end else data)
-    return where
 
 
 # --- what all share ---------------------------------------------------------------------------------------------------
@@ -411,22 +397,6 @@ def test_exif_orientation():
 
 
 # --- TFDS -------------------------------------------------------------------------------------------------------------
-
-
-def place_downloads(data_dir: Path, builder: str, files: dict[str, bytes]) -> None:
-    """Put files where TFDS looks for what it has downloaded before: it trusts the name, which holds the checksum."""
-    import tensorflow_datasets
-    from tensorflow_datasets.core.download import resource
-
-    for url, info in tensorflow_datasets.builder(builder, data_dir=data_dir).url_infos.items():
-        name = url.rsplit("/", 1)[-1]
-        file = data_dir / "downloads" / builder / resource.get_dl_fname(url, info.checksum)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(files[name])
-        facts = {"checksum": info.checksum, "size": int(info.size), "filename": name}
-        file.with_name(file.name + ".INFO").write_text(
-            json.dumps({"dataset_names": [builder], "urls": [url], "original_fname": name, "url_info": facts})
-        )
 
 
 HANDS = ("rock", "paper", "scissors")

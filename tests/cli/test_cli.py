@@ -21,8 +21,8 @@ from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = Path(__file__).parent / "recipes"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).parents[1] / "recipes"
 
 pytestmark = pytest.mark.usefixtures("built_ins")
 

@@ -16,7 +16,7 @@ from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.scaffold import new_plugin, new_recipe
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "plugins" / "kdrecipes-example" / "kdrecipes_example"
 
 pytestmark = pytest.mark.usefixtures("built_ins")

@@ -12,7 +12,7 @@ import pytest
 
 import kdrecipes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "plugins" / "kdrecipes-efficientnet-lite"
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 QUICK = [

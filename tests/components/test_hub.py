@@ -5,48 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from samples import OFFSET, SCALE, TESTED, classifier_of
 
 import kdrecipes
-from kdrecipes.backend import keras, seed_everything, without_tensorflow
+from kdrecipes.backend import seed_everything
 from kdrecipes.components.models import hub
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.training.optimizer import head_of
-
-SCALE, OFFSET = [1 / 50.0, 1 / 60.0, 1 / 70.0], [-2.0, -1.9, -1.8]
-# KerasHub's own converters of timm's weights hold the architectures.
-TESTED = {
-    "mobilenet_v3_small_100_imagenet": ("mobilenet", "mobilenetv3_small_100"),
-    "mobilenet_v3_large_100_imagenet": ("mobilenet", "mobilenetv3_large_100"),
-    "efficientnet_b0_ra_imagenet": ("efficientnet", "efficientnet_b0"),
-    "efficientnet_b3_ra2_imagenet": ("efficientnet", "efficientnet_b3"),
-}
-
-
-def classifier_of(name, classes=20, **options):
-    """The published architecture with random weights, statistics included."""
-    without_tensorflow()
-    import importlib
-
-    import keras_hub
-
-    family, architecture = TESTED[name]
-    converter = importlib.import_module(f"keras_hub.src.utils.timm.convert_{family}")
-    config = converter.convert_backbone_config({"architecture": architecture})
-    key = "input_shape" if family == "efficientnet" else "image_shape"
-    if key in options:
-        config[key] = options[key]
-    seed_everything(0)
-    backbone = converter.backbone_cls(**config)
-    kind = {"mobilenet": "MobileNet", "efficientnet": "EfficientNet"}[family]
-    image_converter = getattr(keras_hub.layers, f"{kind}ImageConverter")(
-        image_size=(224, 224), scale=SCALE, offset=OFFSET
-    )
-    preprocessor = getattr(keras_hub.models, f"{kind}ImageClassifierPreprocessor")(image_converter=image_converter)
-    classifier = getattr(keras_hub.models, f"{kind}ImageClassifier")(backbone, classes, preprocessor=preprocessor)
-    for layer in classifier._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.moving_mean.assign(np.random.default_rng(1).normal(size=layer.moving_mean.shape) * 0.1)
-    return classifier
 
 
 @pytest.fixture(scope="module", params=TESTED)

@@ -28,7 +28,7 @@ from kdrecipes import errors
 from kdrecipes.cli.main import app
 from kdrecipes.components import hookspecs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 COMMAND = get_command(app)
 SURFACE = Path(__file__).with_name("cli_surface.txt")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 # (the file that the text before names, or "", language, content)
 BLOCKS = re.findall(r"(?:`([\w./-]+)`:\n\n)?```(\w*)\n(.*?)```\n", GUIDE, re.DOTALL)

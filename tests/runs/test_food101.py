@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_hub import classifier_of
-from test_sources import place_downloads
+from samples import classifier_of, place_downloads
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TRAIN, TEST = 4, 1  # images a class
 
 

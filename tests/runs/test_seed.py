@@ -8,7 +8,7 @@ import pytest
 
 from kdrecipes.recipe.load import load_recipe
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "seed.md").read_text(encoding="utf-8")
 SEED = sorted((ROOT / "recipes" / "seed").glob("*.toml"))
 EXPERIMENTS = ["fashion_mnist", "food101_b0", "food101_b3", "food101_mobilenet"]

@@ -14,7 +14,7 @@ from kdrecipes.errors import Problem
 from kdrecipes.recipe.effective import effective_toml, origins_of
 from kdrecipes.recipe.load import load_recipe
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parents[1] / "recipes"
 ROOT = FOLDER.parent.parent
 
 pytestmark = pytest.mark.usefixtures("built_ins")

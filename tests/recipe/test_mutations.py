@@ -26,7 +26,7 @@ from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.resolve import resolve
 from kdrecipes.recipe.structure import structure_schema
 
-FOLDER = Path(__file__).parent / "recipes" / "valid"
+FOLDER = Path(__file__).parents[1] / "recipes" / "valid"
 TEXTS = {file.name: file.read_bytes().decode() for file in sorted(FOLDER.iterdir())}
 BASES = [json.loads(text) if name.endswith("json") else tomllib.loads(text) for name, text in TEXTS.items()]
 

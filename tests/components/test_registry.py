@@ -26,7 +26,7 @@ from kdrecipes.errors import EnvironmentProblem, RecipeError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.structure import structure_schema
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DIGITS = str(ROOT / "recipes" / "digits.toml")
 
 GOOD = """

@@ -522,7 +522,7 @@ def test_preflight_warn_goes_on_and_says_so_in_the_report(tmp_path):
 
 def test_json_twin_gives_the_same_result(finished, tmp_path):
     folder, _ = finished
-    twin = os.path.join(os.path.dirname(__file__), "..", "recipes", "digits.json")
+    twin = os.path.join(os.path.dirname(__file__), "..", "..", "recipes", "digits.json")
     recipe = kdrecipes.load_recipe(twin, SMALL)
     assert recipe.fingerprint == small().fingerprint
     kdrecipes.run(recipe, tmp_path / "twin")

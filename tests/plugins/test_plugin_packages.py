@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 MODULES = {path.name: path.name.replace("-", "_") for path in PACKAGES}
 VERSION = "9.9.9"  # no other copy of them has it: what answers to it is what was installed here

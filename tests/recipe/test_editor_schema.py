@@ -16,7 +16,7 @@ from kdrecipes.components.registry import Provider, Registry, load_registry
 from kdrecipes.recipe.editor_schema import composed_schema
 from kdrecipes.recipe.structure import structure_schema
 
-SCHEMAS = sorted((Path(__file__).resolve().parent.parent / "schemas").glob("*.json"))
+SCHEMAS = sorted((Path(__file__).resolve().parents[2] / "schemas").glob("*.json"))
 
 
 @pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.name)
@@ -189,7 +189,7 @@ def test_committed_editor_schema_is_what_is_installed():
     """`make schema` writes it: the built-ins and the packages under plugins/, and nothing else that is installed."""
     import tomllib
 
-    plugins = (Path(__file__).resolve().parent.parent / "plugins").glob("*/pyproject.toml")
+    plugins = (Path(__file__).resolve().parents[2] / "plugins").glob("*/pyproject.toml")
     ours = {"kdrecipes", *(tomllib.loads(file.read_text())["project"]["name"] for file in plugins)}
     registry = Registry()
     for component, provider in load_registry().components.values():

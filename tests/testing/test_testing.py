@@ -71,7 +71,7 @@ def test_folder(tmp_path):
 
 
 def test_fashion_mnist(tmp_path):
-    from test_sources import write_idx
+    from samples import write_idx
 
     check_dataset(kdrecipes.component("dataset", "fashion_mnist"), path=str(write_idx(tmp_path)))
 

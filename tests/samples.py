@@ -1,0 +1,79 @@
+"""Small data and networks that tests of several rooms use: IDX files, TFDS' downloads, KerasHub's classifiers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from kdrecipes.backend import keras, seed_everything, without_tensorflow
+
+SCALE, OFFSET = [1 / 50.0, 1 / 60.0, 1 / 70.0], [-2.0, -1.9, -1.8]
+# KerasHub's own converters of timm's weights hold the architectures.
+TESTED = {
+    "mobilenet_v3_small_100_imagenet": ("mobilenet", "mobilenetv3_small_100"),
+    "mobilenet_v3_large_100_imagenet": ("mobilenet", "mobilenetv3_large_100"),
+    "efficientnet_b0_ra_imagenet": ("efficientnet", "efficientnet_b0"),
+    "efficientnet_b3_ra2_imagenet": ("efficientnet", "efficientnet_b3"),
+}
+
+
+def classifier_of(name, classes=20, **options):
+    """The published architecture with random weights, statistics included."""
+    without_tensorflow()
+    import importlib
+
+    import keras_hub
+
+    family, architecture = TESTED[name]
+    converter = importlib.import_module(f"keras_hub.src.utils.timm.convert_{family}")
+    config = converter.convert_backbone_config({"architecture": architecture})
+    key = "input_shape" if family == "efficientnet" else "image_shape"
+    if key in options:
+        config[key] = options[key]
+    seed_everything(0)
+    backbone = converter.backbone_cls(**config)
+    kind = {"mobilenet": "MobileNet", "efficientnet": "EfficientNet"}[family]
+    image_converter = getattr(keras_hub.layers, f"{kind}ImageConverter")(
+        image_size=(224, 224), scale=SCALE, offset=OFFSET
+    )
+    preprocessor = getattr(keras_hub.models, f"{kind}ImageClassifierPreprocessor")(image_converter=image_converter)
+    classifier = getattr(keras_hub.models, f"{kind}ImageClassifier")(backbone, classes, preprocessor=preprocessor)
+    for layer in classifier._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(np.random.default_rng(1).normal(size=layer.moving_mean.shape) * 0.1)
+    return classifier
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">{array.ndim + 1}I", 0x800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write_idx(where: Path, counts=(30, 10), end="", name="{}-{}-ubyte") -> Path:
+    """FashionMNIST's four files with `counts` examples in train and test."""
+    where.mkdir(parents=True, exist_ok=True)
+    for prefix, count in zip(("train", "t10k"), counts, strict=True):
+        images = np.random.default_rng(count).integers(0, 256, (count, 28, 28))
+        for kind, array in (("images-idx3", images), ("labels-idx1", np.arange(count) % 10)):
+            data = idx(array)
+            (where / (name.format(prefix, kind) + end)).write_bytes(gzip.compress(data, 1) if end else data)
+    return where
+
+
+def place_downloads(data_dir: Path, builder: str, files: dict[str, bytes]) -> None:
+    """Put files where TFDS looks for what it has downloaded before: it trusts the name, which holds the checksum."""
+    import tensorflow_datasets
+    from tensorflow_datasets.core.download import resource
+
+    for url, info in tensorflow_datasets.builder(builder, data_dir=data_dir).url_infos.items():
+        name = url.rsplit("/", 1)[-1]
+        file = data_dir / "downloads" / builder / resource.get_dl_fname(url, info.checksum)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(files[name])
+        facts = {"checksum": info.checksum, "size": int(info.size), "filename": name}
+        file.with_name(file.name + ".INFO").write_text(
+            json.dumps({"dataset_names": [builder], "urls": [url], "original_fname": name, "url_info": facts})
+        )
