@@ -27,8 +27,8 @@ def measure(setting: Setting) -> list[Row]:
         outputs = open_outputs(logits_of, split, size, VIEWS, 1 + pairs, CLASSES, ["benchmark"], name="benchmark")
 
         def arm(kd: bool) -> Callable[[], Any]:
-            teacher = outputs if kd else None
-            loader = Loader(split, batch, size, settings=VIEWS, order_seed=0, drop_last=True, teacher=teacher)
+            teachers = {"teacher": outputs} if kd else {}
+            loader = Loader(split, batch, size, settings=VIEWS, order_seed=0, drop_last=True, teachers=teachers)
             return epochs_of(distiller(build(network, size), kd=kd, precision=setting.precision), loader)
 
         times = interleave({"kd": arm(True), "baseline": arm(False)}, pairs, warm_up=1)

@@ -16,8 +16,9 @@ from kdrecipes.components.datasets.source import ArraySource
 from kdrecipes.data.loader import Split, ViewSettings
 from kdrecipes.data.store import open_store
 from kdrecipes.errors import KDRecipesError
+from kdrecipes.recipe.make import views_table
 
-VIEWS = ViewSettings({"flip": True, "crop_padding": 2})
+VIEWS = ViewSettings(views_table({"flip": True, "crop_padding": 2}))
 
 
 @contextmanager

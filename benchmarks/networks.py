@@ -9,6 +9,7 @@ import torch
 
 from kdrecipes import KD, fast
 from kdrecipes.backend import current_device, keras, seed_everything
+from kdrecipes.recipe.make import train_table
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.fit import prepare_steps
 
@@ -72,8 +73,9 @@ def distiller(
     terms: dict[str, Any] = {"loss": KD(temperature=4.0), "weight": 0.5, "label_weight": 0.5} if kd else {}
     model = Distiller(student=fast.accelerate(student), teacher=teacher, precision=precision, **terms)
     optimizer = {"name": "adamw", "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}
-    train = {"optimizer": optimizer, "schedule": {"name": "constant"}, "precision": precision, "fast": True}
-    prepare_steps(model, train, steps=1, jit_compile=False)
+    train = {"epochs": 1, "batch_size": 64, "precision": precision, "fast": True, "compile": False}
+    table = train_table({**train, "optimizer": optimizer, "schedule": {"name": "constant"}})
+    prepare_steps(model, table, steps=1, jit_compile=False)
     return model
 
 

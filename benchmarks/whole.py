@@ -42,7 +42,7 @@ def measure(setting: Setting) -> list[Row]:
         _outputs(teacher, Split(split.store, split.positions[:batch]), size, 1, setting)  # warm
         first, outputs = _timed(lambda: _outputs(teacher, split, size, epochs, setting))
         again, _ = _timed(lambda: _outputs(teacher, split, size, epochs, setting))
-        loader = Loader(split, batch, size, settings=VIEWS, order_seed=0, teacher=outputs)
+        loader = Loader(split, batch, size, settings=VIEWS, order_seed=0, teachers={"teacher": outputs})
         candidates = {
             "keras": as_glibc_has_it(_keras_epochs(network, split, batch, size, setting)),
             "kdrecipes": epochs_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import struct
@@ -10,6 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from kdrecipes.backend import keras, seed_everything, without_tensorflow
+from kdrecipes.data.loader import ViewSettings
+from kdrecipes.recipe.make import train_table, views_table
+from kdrecipes.recipe.resolve import fill
+from kdrecipes.recipe.structure import definition, structure_schema
 
 SCALE, OFFSET = [1 / 50.0, 1 / 60.0, 1 / 70.0], [-2.0, -1.9, -1.8]
 # KerasHub's own converters of timm's weights hold the architectures.
@@ -77,3 +82,23 @@ def place_downloads(data_dir: Path, builder: str, files: dict[str, bytes]) -> No
         file.with_name(file.name + ".INFO").write_text(
             json.dumps({"dataset_names": [builder], "urls": [url], "original_fname": name, "url_info": facts})
         )
+
+
+def views_of(written):
+    """`[dataset.views]` as a recipe has it, from what is written there."""
+    return views_table(fill(copy.deepcopy(dict(written)), definition("views"), structure_schema()))
+
+
+def settings_of(written, seed=0):
+    """The settings of views, from what is written in `[dataset.views]`."""
+    return ViewSettings(views_of(written), seed)
+
+
+def train_of(written):
+    """`[train]` as a recipe has it, from what is written there."""
+    written = copy.deepcopy({"epochs": 1, **written})
+    root = structure_schema()
+    fill(written, definition("train"), root)
+    for key, group in (("optimizer", "optimizers"), ("schedule", "schedules")):
+        fill(written[key], definition(group)[written[key]["name"]], root)
+    return train_table(written)

@@ -10,9 +10,7 @@ from typing import Any
 from kdrecipes.errors import KDRecipesError, Problem, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml, origins_of
 from kdrecipes.recipe.load import load_recipe
-from kdrecipes.recipe.positions import show_path
 from kdrecipes.recipe.source import packaged_recipes
-from kdrecipes.recipe.structure import component_tables
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.wording import printable
 
@@ -136,11 +134,10 @@ def result_json(result: Result, *, show: bool) -> dict[str, Any]:
 
 def components_of(recipe: Recipe) -> list[dict[str, str]]:
     """Which package provides each component that a recipe names: its `path`, `kind`, `name` and `provider`."""
-    found = []
-    for path, _, kind, table in component_tables(dict(recipe.data)):
-        provider = recipe.registry.provider(kind, table["name"])
-        found.append({"path": show_path(path), "kind": kind, "name": table["name"], "provider": str(provider)})
-    return found
+    return [
+        {"path": table.place, "kind": table.kind, "name": table.name, "provider": str(recipe.provider(table))}
+        for table in recipe.components()
+    ]
 
 
 def annotation(problem: Problem) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from kdrecipes.backend import current_device, keras
 from kdrecipes.data import views as view_functions
 from kdrecipes.data.store import Store
 from kdrecipes.hashing import hash64
+from kdrecipes.recipe.tables import ViewsTable
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _DROPOUT = 0x64726F70  # the stream of hashes that seeds dropout
 # Stores of so many mapped bytes are read ahead, so many batches: the system may not hold their pages, and a disk's
 # answer can be waited for while a network trains. A smaller store is in memory soon, and a batch of it is read in less
@@ -57,7 +60,7 @@ class Split:
 class ViewSettings:
     """What the views are drawn from besides the epoch and the examples: `[dataset.views]` and the recipe's seed."""
 
-    views: Mapping[str, Any] = field(default_factory=dict)
+    views: ViewsTable | None = None
     seed: int = 0
 
 
@@ -100,11 +103,11 @@ class _Stored:
 def _read(split: Split, chosen: np.ndarray, settings: ViewSettings | None, epoch: int) -> _Stored:
     """Everything that waits for a disk, and nothing that draws on torch: so it can be done in a thread."""
     store, rows = split.store, split.positions[chosen]
-    views = dict(settings.views) if settings else {}
+    views = settings.views if settings else None
     parameters = shares = None
     if views and settings:
-        if alpha := views.get("mixup"):
-            partner, shares = view_functions.draw_mix(alpha, settings.seed, epoch, store.index[rows], len(split))
+        if views.mixup:
+            partner, shares = view_functions.draw_mix(views.mixup, settings.seed, epoch, store.index[rows], len(split))
             rows = np.concatenate([rows, split.positions[partner]])
         parameters = view_functions.draw(views, settings.seed, epoch, store.index[rows], store.images.shape[1])
     return _Stored(store.images[rows], store.labels[rows], len(store.classes), parameters, shares)
@@ -126,11 +129,12 @@ class Loader(keras.utils.PyDataset):
     """Batches `(x, y)` or `(x, y, sample_weight)` for `fit`, `evaluate` and `predict`.
 
     `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
-    split; with `teacher` its logits, `"teacher"` (batch, classes); with `teacher_size` the same views at that size,
-    `"teacher_image"`; `y` is int64 (batch,), or where views mix examples float32 (batch, classes); a split without
-    labels gives `(x,)`. On CUDA they lie on the GPU. `loader[i]` is batch `i` of epoch `loader.epoch`, which
-    `EpochSetter` keeps in step with `fit`. Nothing is drawn from a global generator; so `fit` must be told
-    `shuffle=False`, without which Keras orders the batches by Python's.
+    split; with `teachers` their logits, `"teacher"`: {name: (batch, classes)}; with `teacher_sizes` the same views at
+    those sizes, `"teacher_image"`: {name: images}. `y` is int64 (batch,), or where views mix examples float32 (batch,
+    classes); a split without labels gives `(x,)`. On CUDA they lie on the GPU.
+
+    `loader[i]` is batch `i` of epoch `loader.epoch`, which `EpochSetter` keeps in step with `fit`. Nothing is drawn
+    from a global generator; so `fit` must be told `shuffle=False`, without which Keras orders the batches by Python's.
 
     Args:
         split: the examples.
@@ -140,8 +144,8 @@ class Loader(keras.utils.PyDataset):
         order_seed: shuffles by (seed, epoch); None keeps the split's order.
         drop_last: leave an incomplete last batch out.
         class_weight: float (classes,), the weight of each class's examples; mixed ones weigh what their labels do.
-        teacher: the teacher's logits by epoch and positions in the split; None where it is asked live.
-        teacher_size: pixels per side that the teacher is shown; None where that is `size`, or it is not asked.
+        teachers: by a teacher's name, its logits by epoch and positions in the split; of those not asked live.
+        teacher_sizes: by a teacher's name, pixels per side that it is shown; of those that are asked.
     """
 
     def __init__(
@@ -154,14 +158,14 @@ class Loader(keras.utils.PyDataset):
         order_seed: int | None = None,
         drop_last: bool = False,
         class_weight: np.ndarray | None = None,
-        teacher: TeacherOutputs | None = None,
-        teacher_size: int | None = None,
+        teachers: Mapping[str, TeacherOutputs] = NOTHING,
+        teacher_sizes: Mapping[str, int] = NOTHING,
     ):
         super().__init__()
-        self.teacher_size = None if teacher_size == size else teacher_size
+        self.teachers, self.teacher_sizes = teachers, {n: its for n, its in teacher_sizes.items() if its != size}
         self.split, self.batch_size, self.size = split, batch_size, size
         self.settings, self.order_seed = settings, order_seed
-        self.drop_last, self.class_weight, self.teacher = drop_last, class_weight, teacher
+        self.drop_last, self.class_weight = drop_last, class_weight
         self.epoch = 0
         self.read_ahead = isinstance(split.store.images, np.memmap) and split.store.images.nbytes >= _AHEAD_FROM
         self._order: tuple[int, np.ndarray] | None = None
@@ -186,11 +190,12 @@ class Loader(keras.utils.PyDataset):
         chosen, move = self._chosen(batch), partial(view_functions.to_device, device=current_device())
         stored = self._stored(batch)
         image, y = _shown(stored, self.size)
-        x = {"image": image, "index": move(torch.from_numpy(chosen.copy()))}
-        if self.teacher_size is not None:
-            x["teacher_image"] = _shown(stored, self.teacher_size)[0]
-        if self.teacher is not None:
-            x["teacher"] = move(torch.from_numpy(self.teacher(self.epoch, chosen)))
+        x: dict[str, Any] = {"image": image, "index": move(torch.from_numpy(chosen.copy()))}
+        if self.teacher_sizes:
+            x["teacher_image"] = {name: _shown(stored, size)[0] for name, size in self.teacher_sizes.items()}
+        if self.teachers:
+            said = {name: outputs(self.epoch, chosen) for name, outputs in self.teachers.items()}
+            x["teacher"] = {name: move(torch.from_numpy(logits)) for name, logits in said.items()}
         if not self.split.labelled:
             return (x,)
         if self.class_weight is None:

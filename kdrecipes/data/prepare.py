@@ -15,7 +15,7 @@ from kdrecipes.data.loader import Split
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.errors import KDRecipesError, RunError
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.tables import DatasetTable, Recipe, StudentTable, TeacherTable
 
 Progress = Callable[[str, int, int, int], None]
 SPLITS = ("train", "validation", "test")
@@ -28,7 +28,8 @@ class Data:
     Attributes:
         train, validation, test: disjoint splits.
         classes: the class names.
-        student_size, teacher_size: pixels per side that the networks see.
+        student_size: pixels per side that the student sees.
+        teacher_sizes: the same of each teacher, by its name.
         fingerprint: sha256 (hex) of the stored pixels, labels and what belongs to which split.
         converted, skipped: images that were not RGB; names of those that could not be read.
     """
@@ -38,14 +39,14 @@ class Data:
     test: Split
     classes: list[str]
     student_size: int
-    teacher_size: int
+    teacher_sizes: Mapping[str, int]
     fingerprint: str
     converted: int
     skipped: list[str]
 
-    def size(self, role: str) -> int:
-        """Pixels per side that the "student" or the "teacher" sees."""
-        return self.teacher_size if role == "teacher" else self.student_size
+    def size(self, network: TeacherTable | StudentTable) -> int:
+        """Pixels per side that a network of the recipe sees."""
+        return self.teacher_sizes[network.name] if isinstance(network, TeacherTable) else self.student_size
 
 
 def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
@@ -59,8 +60,8 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         RunError: a split that is not there, splits that overlap, a split too small, unreadable images.
         EnvironmentProblem: data that are nowhere to be had, a full disk.
     """
-    table = recipe.data["dataset"]
-    written = {key: table[key] for key in SPLITS if isinstance(table[key], str)}
+    table = recipe.dataset
+    written = splits_of(table)
     bases: dict[str, str] = {}  # base split: the first key that names it
     for key, text in written.items():
         bases.setdefault(parse_split(text)[0], key)
@@ -73,72 +74,69 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     }
     refuse_without_labels(recipe, parts)
     if "validation" not in parts:
-        parts["train"], parts["validation"] = _hold_out(parts["train"], table["validation"])
+        parts["train"], parts["validation"] = _hold_out(parts["train"], float(table.validation))
     _refuse_overlap(table, parts)
     _refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
-    trained = {"train": recipe.data["train"], "teacher.train": recipe.data.get("teacher", {}).get("train")}
-    for key, settings in trained.items():
-        if settings and len(train) < settings["batch_size"]:
-            raise RunError(
-                f"dataset.train holds {len(train)} images, fewer than one batch of {key}.batch_size = "
-                f"{settings['batch_size']}, and the last incomplete batch is dropped. Lower {key}.batch_size."
-            )
+    _refuse_less_than_a_batch(recipe, train)
     content = hashlib.sha256()
     for part in (train, validation, test):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())
     used = stores.values()
-    default = table.get("image_size") or train.store.images.shape[1]
+    default = table.image_size or train.store.images.shape[1]
     return Data(
         train,
         validation,
         test,
         train.store.classes,
-        recipe.data["student"].get("image_size", default),
-        recipe.data.get("teacher", {}).get("image_size", default),
+        recipe.student.image_size or default,
+        {name: teacher.image_size or default for name, teacher in recipe.teachers.items()},
         content.hexdigest(),
         sum(store.converted for store in used),
         [name for store in used for name in store.skipped],
     )
 
 
+def splits_of(table: DatasetTable) -> dict[str, str]:
+    """The splits that are written as such, by key; a share of train is none."""
+    written = {key: getattr(table, key) for key in SPLITS}
+    return {key: text for key, text in written.items() if isinstance(text, str)}
+
+
 def build_source(recipe: Recipe, name: str, key: str) -> Any:
     """The source of the base split `name`, which the recipe's `dataset.<key>` asks for."""
-    component, _ = recipe.registry.components["dataset", recipe.data["dataset"]["name"]]
+    component, _ = recipe.registry.components["dataset", recipe.dataset.name]
     with _named(recipe, key):
-        return component.build(split=name, **recipe.options(recipe.data["dataset"], "dataset"))
+        return component.build(split=name, **recipe.options(recipe.dataset))
 
 
 def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Progress | None) -> Store:
-    table = recipe.data["dataset"]
-    provider = recipe.registry.provider("dataset", table["name"])
-    label = f"{table['name']} {name}"
+    table, provider = recipe.dataset, recipe.provider(recipe.dataset)
+    label = f"{table.name} {name}"
     with _named(recipe, key):
         return open_store(
             source,
-            [table["name"], provider.distribution, provider.version, recipe.options(table, "dataset"), name],
+            [table.name, provider.distribution, provider.version, recipe.options(table), name],
             name=label,
             image_size=_largest_size(recipe),
-            store_size=table.get("store_size"),
-            resize=table["resize"],
-            corrupt_limit=table["corrupt_limit"],
+            store_size=table.store_size,
+            resize=table.resize,
+            corrupt_limit=table.corrupt_limit,
             progress=(lambda *step: progress(label, *step)) if progress else None,
         )
 
 
 def _largest_size(recipe: Recipe) -> int | None:
     """The largest size that a network is to see, where the recipe says so."""
-    roles = [recipe.data[role] for role in ("student", "teacher") if role in recipe.data]
-    default = recipe.data["dataset"].get("image_size")
-    sizes = [size for role in roles if (size := role.get("image_size", default))]
-    return max(sizes) if len(sizes) == len(roles) else None
+    networks: list[StudentTable | TeacherTable] = [recipe.student, *recipe.teachers.values()]
+    sizes = [size for network in networks if (size := network.image_size or recipe.dataset.image_size)]
+    return max(sizes) if len(sizes) == len(networks) else None
 
 
 @contextmanager
 def _named(recipe: Recipe, key: str) -> Iterator[None]:
     """Let an error of the dataset name the recipe's key, and one that is not meant for people the component."""
-    table = recipe.data["dataset"]
-    place = f"dataset.{key} = {table[key]!r}"
+    place = f"dataset.{key} = {getattr(recipe.dataset, key)!r}"
     try:
         yield
     except KDRecipesError as error:
@@ -146,31 +144,41 @@ def _named(recipe: Recipe, key: str) -> Iterator[None]:
             error.args = (f"{place}: {error}",)
         raise
     except Exception as error:
-        provider = recipe.registry.provider("dataset", table["name"])
+        provider = recipe.provider(recipe.dataset)
         text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-        raise RunError(f"{place}: the dataset {table['name']!r} ({provider}) failed: {text}") from error
+        raise RunError(f"{place}: the dataset {recipe.dataset.name!r} ({provider}) failed: {text}") from error
 
 
 def refuse_without_labels(recipe: Recipe, parts: Mapping[str, Any]) -> None:
     """Images without labels can be taught on, and nothing else; `parts` are the recipe's splits by key."""
     for key in ("validation", "test"):
         if key in parts and not parts[key].labelled:
-            raise RunError(f"dataset.{key} = {recipe.data['dataset'][key]!r} has no labels to measure by.")
+            raise RunError(f"dataset.{key} = {getattr(recipe.dataset, key)!r} has no labels to measure by.")
     if parts["train"].labelled:
         return
-    data, wrong = recipe.data, []
+    wrong = []
     if "validation" not in parts:
         wrong.append("dataset.validation names a split that has labels")
-    if data["loss"]["label_weight"] != 0:
+    if recipe.loss.label_weight != 0:
         wrong.append("loss.label_weight = 0")
-    if data["compare"]["baseline"]:
+    if recipe.compare.baseline:
         wrong.append("compare.baseline = false")
-    if "train" in data.get("teacher", {}):
+    if any(teacher.train for teacher in recipe.teachers.values()):
         wrong.append("no [teacher.train]")
-    if "class_weight" in data["train"]:
+    if recipe.train.class_weight:
         wrong.append("no train.class_weight")
     if wrong:
-        raise RunError(f"dataset.train = {data['dataset']['train']!r} has no labels. That needs {', '.join(wrong)}.")
+        raise RunError(f"dataset.train = {recipe.dataset.train!r} has no labels. That needs {', '.join(wrong)}.")
+
+
+def _refuse_less_than_a_batch(recipe: Recipe, train: Split) -> None:
+    tables = {"train": recipe.train} | {f"{t.place}.train": t.train for t in recipe.teachers.values() if t.train}
+    for key, table in tables.items():
+        if len(train) < table.batch_size:
+            raise RunError(
+                f"dataset.train holds {len(train)} images, fewer than one batch of {key}.batch_size = "
+                f"{table.batch_size}, and the last incomplete batch is dropped. Lower {key}.batch_size."
+            )
 
 
 def _cut(store: Store, key: str, text: str, labelled: bool) -> Split:
@@ -189,14 +197,14 @@ def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
     return Split(train.store, train.positions[~apart]), Split(train.store, train.positions[apart])
 
 
-def _refuse_overlap(table: Any, parts: dict[str, Split]) -> None:
+def _refuse_overlap(table: DatasetTable, parts: dict[str, Split]) -> None:
     for first, second in combinations(SPLITS, 2):
         a, b = parts[first], parts[second]
         shared = overlap(a.positions, b.positions) if a.store is b.store else 0
         if shared:
             raise RunError(
-                f"dataset.{first} = {table[first]!r} and dataset.{second} = {table[second]!r} share {shared} images; "
-                "splits must not overlap."
+                f"dataset.{first} = {getattr(table, first)!r} and dataset.{second} = {getattr(table, second)!r} share "
+                f"{shared} images; splits must not overlap."
             )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from kdrecipes.hashing import uniform
+from kdrecipes.recipe.tables import ErasingTable, Range, ViewsTable
 
 # One stream of numbers for each thing drawn; a new augmentation takes a new stream and leaves the others alone.
 _FLIP, _CROP_Y, _CROP_X, _PARTNER, _SHARE, _ANGLE, _ERASE, _ERASE_Y, _ERASE_X, _BOX, _ERASE_BOX = *range(1, 10), 16, 64
@@ -21,11 +20,11 @@ Parameters = dict[str, np.ndarray]
 Taps = tuple[torch.Tensor, torch.Tensor]  # int64 and float32 (batch, size, taps): which rows, and how much of each
 
 
-def draw(views: Mapping[str, Any], seed: int, epoch: int, index: np.ndarray, stored_size: int) -> Parameters:
+def draw(views: ViewsTable, seed: int, epoch: int, index: np.ndarray, stored_size: int) -> Parameters:
     """The parameters of each example's view.
 
     Args:
-        views: the recipe's `[dataset.views]`, resolved; empty for none.
+        views: the recipe's `[dataset.views]`.
         seed: the recipe's seed.
         epoch: counted from 0.
         index: int64 (batch,), each example's index in its base split.
@@ -42,24 +41,22 @@ def draw(views: Mapping[str, Any], seed: int, epoch: int, index: np.ndarray, sto
     full = np.full(n, side, np.int64)
     zero = np.zeros(n, np.int64)
     parameters = {"flip": np.zeros(n, bool), "top": zero, "left": zero, "height": full, "width": full}
-    if views.get("flip"):
+    if views.flip:
         parameters["flip"] = uniform(index, seed, epoch, _FLIP) < 0.5
-    if padding := views.get("crop_padding", 0):
+    if padding := views.crop_padding:
         choices = 2 * padding + 1
         for key, stream in (("top", _CROP_Y), ("left", _CROP_X)):
             parameters[key] = (uniform(index, seed, epoch, stream) * choices).astype(np.int64) - padding
-    if box := views.get("random_resized_crop"):
-        parameters |= _draw_boxes(box["scale"], box["ratio"], seed, epoch, index, side)
-    if degrees := views.get("rotation"):
+    if box := views.random_resized_crop:
+        parameters |= _draw_boxes(box.scale, box.ratio, seed, epoch, index, side)
+    if degrees := views.rotation:
         parameters["angle"] = degrees * (2 * uniform(index, seed, epoch, _ANGLE) - 1)
-    if erasing := views.get("random_erasing"):
+    if erasing := views.random_erasing:
         parameters |= _draw_erased(erasing, seed, epoch, index)
     return parameters
 
 
-def _draw_boxes(
-    scale: list[float], ratio: list[float], seed: int, epoch: int, index: np.ndarray, side: int
-) -> Parameters:
+def _draw_boxes(scale: Range, ratio: Range, seed: int, epoch: int, index: np.ndarray, side: int) -> Parameters:
     """Random boxes of the given area and aspect ratio (Szegedy et al. 2015, arXiv:1409.4842, section 6).
 
     Each example tries ten boxes and takes the first that fits; where none does, the central square.
@@ -79,7 +76,7 @@ def _draw_boxes(
 
 
 def _draw_sides(
-    whole: float, scale: list[float], ratio: list[float], seed: int, epoch: int, index: np.ndarray, stream: int
+    whole: float, scale: Range, ratio: Range, seed: int, epoch: int, index: np.ndarray, stream: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Width and height of boxes: their area even in `scale`, as shares of the whole, the log of aspects in `ratio`."""
     area = whole * (scale[0] + (scale[1] - scale[0]) * uniform(index, seed, epoch, stream))
@@ -88,13 +85,13 @@ def _draw_sides(
     return np.sqrt(area * aspect), np.sqrt(area / aspect)
 
 
-def _draw_erased(erasing: Mapping[str, Any], seed: int, epoch: int, index: np.ndarray) -> Parameters:
+def _draw_erased(erasing: ErasingTable, seed: int, epoch: int, index: np.ndarray) -> Parameters:
     """Boxes to black out, with the given probability (Zhong et al., arXiv:1708.04896, algorithm 1, ten tries)."""
     n = len(index)
     height, width = np.zeros(n), np.zeros(n)
-    wanted = uniform(index, seed, epoch, _ERASE) < erasing["probability"]
+    wanted = uniform(index, seed, epoch, _ERASE) < erasing.probability
     for attempt in range(_BOX_TRIES):
-        w, h = _draw_sides(1.0, erasing["scale"], erasing["ratio"], seed, epoch, index, _ERASE_BOX + 2 * attempt)
+        w, h = _draw_sides(1.0, erasing.scale, erasing.ratio, seed, epoch, index, _ERASE_BOX + 2 * attempt)
         fits = wanted & (w < 1) & (h < 1)
         height[fits], width[fits] = h[fits], w[fits]
         wanted &= ~fits

@@ -13,6 +13,7 @@ from kdrecipes.components.registry import Registry, load_registry
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.recipe.checker import Checker
 from kdrecipes.recipe.extends import Places, origins, read_merged, rebase
+from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.overrides import override
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.resolve import fingerprint, resolve
@@ -64,7 +65,16 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
     _rebase_paths(data, places, folder, registry)
     written = origins(data, places, overridden)
     resolved = resolve(data, registry)
-    return Recipe(resolved, text, str(path), folder, tuple(overrides), fingerprint(resolved), registry, written)
+    return make_recipe(
+        resolved,
+        registry,
+        text=text,
+        source=str(path),
+        folder=folder,
+        overrides=tuple(overrides),
+        fingerprint=fingerprint(resolved),
+        origins=written,
+    )
 
 
 def _rebase_paths(data: dict[str, Any], places: Places, folder: Path, registry: Registry) -> None:

@@ -18,23 +18,22 @@ def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     data: dict[str, Any] = copy.deepcopy(dict(recipe))
     data.pop("$schema", None)
     root, train = structure_schema(), data["train"]
-    _fill(train, definition("train"), root)  # before the teacher inherits from it
+    fill(train, definition("train"), root)  # before the teacher inherits from it
     teacher_train = data.get("teacher", {}).get("train")
     if teacher_train is not None:
         data["teacher"]["train"] = _inherit(train, teacher_train)
-    _fill(data, root, root)
+    fill(data, root, root)
     for _, table, kind, value in component_tables(data):
         component = registry.components[kind, value["name"]][0]
-        _fill(value, {"properties": run_keys(table)}, root)
-        _fill(value, recipe_options(component), component.options)
+        fill(value, {"properties": run_keys(table)}, root)
+        fill(value, recipe_options(component), component.options)
     for table in (train, data.get("teacher", {}).get("train")):
         for key, group in (("optimizer", "optimizers"), ("schedule", "schedules")):
             if table is not None:
-                _fill(table[key], definition(group)[table[key]["name"]], root)
-    data.setdefault("loss", {"label_weight": 1.0, "label_smoothing": 0.0})
-    compare = data.setdefault("compare", {})
-    compare.setdefault("baseline", True)
-    compare.setdefault("seeds", [data["seed"]])
+                fill(table[key], definition(group)[table[key]["name"]], root)
+    for table in ("loss", "compare"):
+        fill(data.setdefault(table, {}), definition(table), root)
+    data["compare"].setdefault("seeds", [data["seed"]])
     return data
 
 
@@ -53,7 +52,7 @@ def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+def fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     """Add the defaults of `schema` to `value` in place and return it in its resolved form."""
     schema = followed(schema, root)
     if isinstance(value, dict):
@@ -62,9 +61,9 @@ def _fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any
             if key not in value and default is not None:
                 value[key] = copy.deepcopy(default)
             if key in value:
-                value[key] = _fill(value[key], part, root)
+                value[key] = fill(value[key], part, root)
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
-        value[:] = [_fill(item, schema["items"], root) for item in value]
+        value[:] = [fill(item, schema["items"], root) for item in value]
     elif isinstance(value, int | float) and not isinstance(value, bool):
         kinds = [schema.get("type"), *(part.get("type") for part in schema.get("anyOf", ()))]
         if "number" in kinds:

@@ -1,17 +1,168 @@
-"""`Recipe`: a valid recipe, frozen."""
+"""`Recipe`: a valid recipe, frozen, each table a dataclass. The schema alone knows defaults: a key is None where it is
+absent and has none."""
 
 from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from kdrecipes.components.contract import recipe_options
-from kdrecipes.components.registry import Registry
+from kdrecipes.components.registry import Provider, Registry
 from kdrecipes.recipe.positions import Path as KeyPath
+
+Json = Mapping[str, Any]
+Range = tuple[float, float]  # least, greatest
+
+
+@dataclass(frozen=True)
+class ComponentTable:
+    """A table that names a component.
+
+    Attributes:
+        place: where it stands, as a person writes it: "teacher", "loss.terms[0]".
+        kind: the component's.
+        name: the component's.
+        options: its options as the recipe has them, defaults filled in; see `Recipe.options`.
+    """
+
+    place: str
+    kind: str
+    name: str
+    options: Json
+
+
+@dataclass(frozen=True)
+class BoxTable:
+    """`random_resized_crop`: ranges of the share of the area, and of width ÷ height."""
+
+    scale: Range
+    ratio: Range
+
+
+@dataclass(frozen=True)
+class ErasingTable:
+    """`random_erasing`: the share of images, and ranges of the share of the area and of width ÷ height."""
+
+    probability: float
+    scale: Range
+    ratio: Range
+
+
+@dataclass(frozen=True)
+class ViewsTable:
+    """`[dataset.views]`; `data` is its JSON form, for fingerprints."""
+
+    flip: bool
+    crop_padding: int
+    data: Json
+    random_resized_crop: BoxTable | None = None
+    rotation: float | None = None
+    random_erasing: ErasingTable | None = None
+    mixup: float | None = None
+
+
+@dataclass(frozen=True)
+class DatasetTable(ComponentTable):
+    """`[dataset]`; `validation` is a split or the share held out of train."""
+
+    train: str
+    validation: str | float
+    test: str
+    resize: Literal["squash", "crop"]
+    corrupt_limit: float
+    image_size: int | None = None
+    store_size: int | None = None
+    views: ViewsTable | None = None
+
+
+@dataclass(frozen=True)
+class OptimizerTable:
+    """An optimiser of the closed list; `options` are the arguments that Keras takes beside these."""
+
+    name: str
+    learning_rate: float
+    options: Json
+    weight_decay: float | None = None
+    weight_decay_on: Literal["all", "kernels"] | None = None
+
+
+@dataclass(frozen=True)
+class ScheduleTable:
+    """A schedule of the closed list: `warmup` is a share of all steps, `start` and `end` are shares of the peak."""
+
+    name: str
+    warmup: float | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainTable:
+    """`[train]`, or `[teacher.train]` with what it takes over from it; `data` is its JSON form, for fingerprints."""
+
+    epochs: int
+    batch_size: int
+    optimizer: OptimizerTable
+    schedule: ScheduleTable
+    precision: str
+    fast: bool
+    compile: bool | Literal["auto"]
+    data: Json
+    clip_norm: float | None = None
+    accumulate: int | None = None
+    head_learning_rate_factor: float | None = None
+    ema: float | None = None
+    recalibrate_batch_norm: int | None = None
+    class_weight: Literal["balanced"] | None = None
+
+
+@dataclass(frozen=True)
+class TeacherTable(ComponentTable):
+    """`[teacher]`; `train` is None where its weights are used as they are."""
+
+    precision: str
+    cache: Literal["auto", "off"]
+    cache_limit_gb: float
+    preflight: Literal["stop", "warn"]
+    image_size: int | None = None
+    train: TrainTable | None = None
+
+
+@dataclass(frozen=True)
+class StudentTable(ComponentTable):
+    """`[student]`."""
+
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
+class TermTable(ComponentTable):
+    """One distillation term: `[loss]` itself where it names one, or an entry of `[[loss.terms]]`."""
+
+    weight: float
+    student_layers: tuple[str, ...] | None = None
+    teacher_layers: tuple[str, ...] | None = None
+    projector: Literal["linear"] | None = None
+
+
+@dataclass(frozen=True)
+class LossTable:
+    """`[loss]`: the weight and smoothing of labels, and the terms."""
+
+    label_weight: float
+    label_smoothing: float
+    terms: tuple[TermTable, ...] = ()
+
+
+@dataclass(frozen=True)
+class CompareTable:
+    """`[compare]`."""
+
+    baseline: bool
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -19,46 +170,76 @@ class Recipe:
     """A valid recipe.
 
     Attributes:
-        data: the resolved form, every default filled in. Treat it as read-only.
+        data: the resolved form as JSON, every default filled in: for lock, fingerprint and report. Read-only.
         text: the file, verbatim.
         source: where it was read from, as given.
         folder: paths in the recipe are relative to it.
         overrides: the `--set` texts, in order.
         fingerprint: sha256 (hex) of the resolved form without `name`, `description` and callbacks.
         registry: the components it was validated against.
+        name: which is also its run folder's.
+        seed: of the teacher's fine-tuning and of the views.
+        requires: plugin distributions.
+        dataset, student, loss, train, compare, callbacks: its tables.
+        teacher: None where only the labels-only student is trained.
         origins: where each key that is written came from, `base.toml:7` or `--set train.epochs=1`; what is not in it
             is a default.
     """
 
-    data: Mapping[str, Any]
+    data: Json
     text: str
     source: str
     folder: Path
     overrides: tuple[str, ...]
     fingerprint: str
     registry: Registry = field(repr=False)
+    name: str
+    seed: int
+    requires: tuple[str, ...]
+    dataset: DatasetTable
+    teacher: TeacherTable | None
+    student: StudentTable
+    loss: LossTable
+    train: TrainTable
+    compare: CompareTable
+    callbacks: tuple[ComponentTable, ...]
     origins: Mapping[KeyPath, str] = field(default_factory=dict, repr=False)
 
-    @property
-    def name(self) -> str:
-        """The recipe's name, which is also its run folder's."""
-        return self.data["name"]
-
-    def options(self, table: Mapping[str, Any], kind: str, **passed: Any) -> dict[str, Any]:
+    def options(self, table: ComponentTable, **passed: Any) -> dict[str, Any]:
         """The keyword arguments for the component that `table` names.
 
         Options of `"format": "path"` become absolute; of `passed` those are added that the component declares.
         """
-        component = self.registry.components[kind, table["name"]][0]
-        declared = component.options.get("properties", {})
-        options = {key: table[key] for key in recipe_options(component)["properties"] if key in table}
+        declared = self.registry.components[table.kind, table.name][0].options.get("properties", {})
+        options = dict(table.options)
         for key, value in options.items():
             if isinstance(value, str) and is_path(declared[key], value):
                 options[key] = str(self.folder / os.path.expanduser(value))  # an unknown ~user stays as it is
         return options | {key: value for key, value in passed.items() if key in declared}
 
+    def provider(self, table: ComponentTable) -> Provider:
+        """Who provides the component that `table` names."""
+        return self.registry.provider(table.kind, table.name)
 
-def is_path(schema: Mapping[str, Any], value: str) -> bool:
+    def components(self) -> Iterator[ComponentTable]:
+        """Every table that names a component."""
+        yield self.dataset
+        yield from self.teachers.values()
+        yield self.student
+        yield from self.loss.terms
+        yield from self.callbacks
+
+    @property
+    def teachers(self) -> dict[str, TeacherTable]:
+        """The teachers by name, under which all that they say is kept."""
+        return {} if self.teacher is None else {self.teacher.name: self.teacher}
+
+    def training_of(self, network: TeacherTable | StudentTable) -> TrainTable:
+        """How a network is trained; for a teacher that is not, `[train]` says the rest, such as whether it is fast."""
+        return (isinstance(network, TeacherTable) and network.train) or self.train
+
+
+def is_path(schema: Json, value: str) -> bool:
     """Whether an option's value is a path: `"format": "path"`, or an `anyOf` of words and paths and not a word."""
     branches = schema.get("anyOf", [schema])
     if any(value in b.get("enum", ()) or ("pattern" in b and re.search(b["pattern"], value)) for b in branches):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.runs.build import build_callbacks, build_distiller, build_model
+from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.predict import predict
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.teacher import Teacher, view_settings
-from kdrecipes.runs.teacher_outputs import CachedOutputs
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.fit import fit
 from kdrecipes.training.state import StateFolder
+
+TEACHER = "teacher"  # where predictions.npz keeps the one teacher's logits
 
 
 @dataclass(frozen=True)
@@ -40,42 +43,41 @@ class Arm:
 
 def arms_of(recipe: Recipe) -> list[Arm]:
     """The students to train, in order: for each seed the baseline, then the distilled one."""
-    kinds = ["baseline"] if recipe.data["compare"]["baseline"] else []
-    if "teacher" in recipe.data:
-        kinds.append("kd")
-    return [Arm(kind, seed) for seed in recipe.data["compare"]["seeds"] for kind in kinds]
+    kinds = [*(["baseline"] if recipe.compare.baseline else []), *(["kd"] if recipe.teachers else [])]
+    return [Arm(kind, seed) for seed in recipe.compare.seeds for kind in kinds]
 
 
 def train_arm(
     recipe: Recipe,
     arm: Arm,
     data: Data,
-    teacher: Teacher | None,
-    outputs: CachedOutputs | None,
-    jit_compile: bool,
+    teachers: Mapping[str, Teacher],
+    jit: Decision,
     folder: RunFolder,
     progress: Progress,
 ) -> None:
     """Train one arm from the seed's own initial weights and save its student."""
     backend.seed_everything(arm.seed)
-    student = build_model(recipe, "student", data)
-    distiller = build_distiller(recipe, data, student, teacher.model if teacher and arm.arm == "kd" else None)
+    student = build_model(recipe, recipe.student, data)
+    heard = teachers if arm.arm == "kd" else {}
+    distiller = build_distiller(recipe, data, student, {name: teacher.model for name, teacher in heard.items()})
+    outputs = {name: teacher.outputs for name, teacher in heard.items() if teacher.outputs is not None}
     state = StateFolder(folder.path / "state")
     rows = fit(
         distiller,
         data,
-        recipe.data["train"],
+        recipe.train,
         size=data.student_size,
         label=arm.label,
         order_seed=arm.seed,
         settings=view_settings(recipe),
         state=state,
-        teacher=outputs if arm.arm == "kd" else None,
-        teacher_size=data.teacher_size if distiller.asks_teacher(outputs is not None) else None,
-        jit_compile=jit_compile,
+        teachers=outputs,
+        teacher_sizes={name: data.teacher_sizes[name] for name in distiller.teachers.asked(outputs)},
+        jit_compile=jit.use,
         callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
-        watch=progress.watch(arm.label, recipe.data["train"]["epochs"]),
+        watch=progress.watch(arm.label, recipe.train.epochs),
     )
     path = folder.path / "students" / f"{arm.label}{students.ending_of(student)}"
     with disk_errors(folder.path), tempfile.TemporaryDirectory(dir=folder.path, prefix=".student-") as temporary:
@@ -93,11 +95,15 @@ def train_arm(
     state.clear()
 
 
-def evaluate_once(recipe: Recipe, data: Data, teacher: Teacher | None, folder: RunFolder) -> dict[str, np.ndarray]:
+def evaluate_once(
+    recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], folder: RunFolder
+) -> dict[str, np.ndarray]:
     """Test logits of the teacher and of every saved student, as the file gives them back; kept in predictions.npz."""
-    logits = {} if teacher is None else {"teacher": predict(teacher.model, data.test, data.teacher_size)}
+    logits = {}
+    for name, teacher in teachers.items():
+        logits[TEACHER] = predict(teacher.model, data.test, data.teacher_sizes[name])
     for arm in arms_of(recipe):
-        saved = students.load(folder.student(arm.label), lambda: build_model(recipe, "student", data))
+        saved = students.load(folder.student(arm.label), lambda: build_model(recipe, recipe.student, data))
         logits[arm.label] = predict(saved, data.test, data.student_size)
         if not np.isfinite(logits[arm.label]).all():
             raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")

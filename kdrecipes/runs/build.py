@@ -11,140 +11,138 @@ from kdrecipes.backend import fresh_names, keras
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, TeacherTable, TermTable
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.inference import Inference
 from kdrecipes.training.projector import Projected
 from kdrecipes.training.torch_modules import as_keras
 
 
-def _build(recipe: Recipe, kind: str, table: Mapping[str, Any], where: str, **passed: Any) -> Any:
+def _build(recipe: Recipe, table: ComponentTable, **passed: Any) -> Any:
     """Call a component's builder; whatever a stranger's code raises names the place in the recipe and the provider."""
-    component, provider = recipe.registry.components[kind, table["name"]]
+    component, provider = recipe.registry.components[table.kind, table.name]
+    where = table.place
     try:
-        return component.build(**recipe.options(table, kind, **passed))
+        return component.build(**recipe.options(table, **passed))
     except KDRecipesError as error:
         error.args = (f"{where}: {error}",)
         raise
     except (Exception, SystemExit) as error:
-        raise RunError(f"{where}: {table['name']!r} ({provider}) could not be built: {one_line(error)}") from error
+        raise RunError(f"{where}: {table.name!r} ({provider}) could not be built: {one_line(error)}") from error
 
 
-def build_model(recipe: Recipe, role: str, data: Data) -> keras.Model:
+def build_model(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) -> keras.Model:
     """Build the model of `[teacher]` or `[student]`.
 
     Raises:
         RunError: when it can't be built, or its output is not (batch, classes).
     """
-    table = recipe.data[role]
+    role, size = table.place, data.size(table)
     fresh_names()
-    model = _build(recipe, "model", table, role, classes=len(data.classes), image_size=data.size(role))
+    model = _build(recipe, table, classes=len(data.classes), image_size=size)
     if isinstance(model, torch.nn.Module) and not isinstance(model, keras.layers.Layer):
         try:
-            model = as_keras(model, len(data.classes), data.size(role))
+            model = as_keras(model, len(data.classes), size)
         except Exception as error:  # a stranger's module may raise anything
-            raise RunError(f"{role}: {table['name']!r} built a torch module that fails: {one_line(error)}") from error
+            raise RunError(f"{role}: {table.name!r} built a torch module that fails: {one_line(error)}") from error
     if not isinstance(model, keras.Model):
         raise RunError(
-            f"{role}: {table['name']!r} built a {type(model).__name__}; a model component builds a keras.Model or a "
+            f"{role}: {table.name!r} built a {type(model).__name__}; a model component builds a keras.Model or a "
             "torch.nn.Module."
         )
     shape = getattr(model, "output_shape", None)
     if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
         raise RunError(
-            f"{role}: {table['name']!r} has no one output of shape (batch, {len(data.classes)}), but {shape}; a "
+            f"{role}: {table.name!r} has no one output of shape (batch, {len(data.classes)}), but {shape}; a "
             "network of a run gives logits and nothing else."
         )
     width = shape[1]
     if width != len(data.classes):
         raise RunError(
-            f"{role}: {table['name']!r} has {width} outputs and the dataset {len(data.classes)} classes. Nothing was "
+            f"{role}: {table.name!r} has {width} outputs and the dataset {len(data.classes)} classes. Nothing was "
             "trained. A model component makes its head as wide as the `classes` it is passed."
         )
-    return accelerate(model) if _fast(recipe, role) else model
+    return accelerate(model) if recipe.training_of(table).fast else model
 
 
-def _fast(recipe: Recipe, role: str) -> bool:
-    return recipe.data[role].get("train", recipe.data["train"])["fast"]
-
-
-def inference(recipe: Recipe, teacher: keras.Model, *, whole: bool = False) -> Inference:
-    """The teacher as the recipe asks it, with the weights that it has now; `whole`: its layers will be read."""
-    return Inference(
-        teacher, precision=recipe.data["teacher"]["precision"], freeze=_fast(recipe, "teacher") and not whole
-    )
+def inference(recipe: Recipe, table: TeacherTable, teacher: keras.Model, *, whole: bool = False) -> Inference:
+    """A teacher as the recipe asks it, with the weights that it has now; `whole`: its layers will be read."""
+    return Inference(teacher, precision=table.precision, freeze=recipe.training_of(table).fast and not whole)
 
 
 def mixes(recipe: Recipe) -> bool:
     """Whether the views mix examples, and with them labels."""
-    return bool(recipe.data["dataset"].get("views", {}).get("mixup"))
+    return recipe.dataset.views is not None and bool(recipe.dataset.views.mixup)
 
 
 def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
     """The distillation terms of `[loss]` and their weights."""
-    loss = recipe.data["loss"]
-    if "terms" in loss:
-        tables = [(f"loss.terms[{i}]", table) for i, table in enumerate(loss["terms"])]
-    else:
-        tables = [("loss", loss)] if "name" in loss else []
-    terms = []
-    for where, table in tables:
-        term = _build(recipe, "loss", table, where, classes=len(data.classes), examples=len(data.train))
-        for key in ("student_layers", "teacher_layers"):
-            if key in table:
-                setattr(term, key, tuple(table[key]))
-        mine, theirs = (getattr(term, key, ()) for key in ("student_layers", "teacher_layers"))
-        if "projector" in table:
-            if len(mine) != len(theirs) or not mine:
-                raise RunError(
-                    f"{where}.projector: pairs layers, and there are {len(mine)} of the student and {len(theirs)} "
-                    "of the teacher."
-                )
-            term = Projected(term)
-        if mixes(recipe) and not getattr(term, "mixed_labels", True):
+    terms = [_build_term(recipe, data, table) for table in recipe.loss.terms]
+    return terms, [table.weight for table in recipe.loss.terms]
+
+
+def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
+    """One term, told the layers that the recipe gives it, behind a projector where the recipe wants one."""
+    term = _build(recipe, table, classes=len(data.classes), examples=len(data.train))
+    for key, layers in (("student_layers", table.student_layers), ("teacher_layers", table.teacher_layers)):
+        if layers is not None:
+            setattr(term, key, layers)
+    mine, theirs = (getattr(term, key, ()) for key in ("student_layers", "teacher_layers"))
+    if table.projector is not None:
+        if len(mine) != len(theirs) or not mine:
             raise RunError(
-                f"{where}: {table['name']!r} can't take the labels of mixed examples. Take dataset.views.mixup out, or "
-                "choose another loss."
+                f"{table.place}.projector: pairs layers, and there are {len(mine)} of the student and {len(theirs)} "
+                "of the teacher."
             )
-        terms.append(term)
-    return terms, [table["weight"] for _, table in tables]
+        term = Projected(term)
+    if mixes(recipe) and not getattr(term, "mixed_labels", True):
+        raise RunError(
+            f"{table.place}: {table.name!r} can't take the labels of mixed examples. Take dataset.views.mixup out, or "
+            "choose another loss."
+        )
+    return term
 
 
-def build_distiller(
-    recipe: Recipe, data: Data, student: keras.Model, teacher: keras.Model | None, *, role: str = "student"
-) -> Distiller:
-    """The distiller of one fit: of the distilled arm where there is a teacher, else on labels only.
+def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: Mapping[str, keras.Model]) -> Distiller:
+    """The distiller of one arm: of the distilled one where there are teachers, else on labels only.
 
     Args:
         recipe, data: of the run.
         student: the model that is trained.
-        teacher: the model that teaches it; None for the baseline and for the teacher's own fine-tuning.
-        role: "student", or "teacher" when the teacher itself is fine-tuned, which takes nothing from `[loss]`.
+        teachers: the models that teach it, by name; none for the baseline.
 
     Raises:
         RunError: when terms and networks do not fit together.
     """
-    loss = recipe.data["loss"]
-    train = recipe.data["train"] if role == "student" else recipe.data["teacher"]["train"]
-    terms, weights = build_terms(recipe, data) if teacher is not None else ([], [])
+    terms, weights = build_terms(recipe, data) if teachers else ([], [])
+    whole = any(getattr(term, "teacher_layers", ()) for term in terms)
     try:
         return Distiller(
             student=student,
-            teacher=teacher and inference(recipe, teacher, whole=any(getattr(t, "teacher_layers", ()) for t in terms)),
+            teacher={n: inference(recipe, recipe.teachers[n], model, whole=whole) for n, model in teachers.items()},
             loss=terms,
             weight=weights,
-            label_weight=loss["label_weight"] if terms else 1.0,
-            label_smoothing=loss["label_smoothing"] if role == "student" else 0.0,
-            precision=train["precision"],
+            label_weight=recipe.loss.label_weight if terms else 1.0,
+            label_smoothing=recipe.loss.label_smoothing,
+            precision=recipe.train.precision,
         )
     except ValueError as error:
-        where = "teacher" if str(error).startswith("The teacher") else "loss" if terms else role
+        where = "teacher" if str(error).startswith("The teacher") else "loss" if terms else "student"
         raise RunError(f"{where}: {error}") from error
+
+
+def build_tuner(recipe: Recipe, table: TeacherTable, model: keras.Model) -> Distiller:
+    """What fine-tunes a teacher: on labels, as a student would be, and with nothing from `[loss]`.
+
+    Raises:
+        RunError: when it ends in a softmax.
+    """
+    try:
+        return Distiller(student=model, precision=recipe.training_of(table).precision)
+    except ValueError as error:
+        raise RunError(f"{table.place}: {error}") from error
 
 
 def build_callbacks(recipe: Recipe, **passed: Any) -> list[Any]:
     """The recipe's `[[callbacks]]`, built afresh for one arm."""
-    return [
-        _build(recipe, "callback", table, f"callbacks[{i}]", **passed)
-        for i, table in enumerate(recipe.data.get("callbacks", []))
-    ]
+    return [_build(recipe, table, **passed) for table in recipe.callbacks]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from kdrecipes.backend import seed_everything
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
-from kdrecipes.recipe.tables import Recipe
-from kdrecipes.runs.build import build_distiller, build_model, mixes
-from kdrecipes.runs.rehearsal import rehearse
+from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
+from kdrecipes.runs.build import build_distiller, build_model, build_tuner
+from kdrecipes.runs.decisions import EAGER, Decision
+from kdrecipes.runs.rehearsal import black_batch, rehearse
 
 LEAST_COMPILE_SECONDS = 30.0  # no network tried compiled in less: a fit that is done sooner need not try
+COMPILED = Decision(True, "")
 
 
-def choose_compile(recipe: Recipe, data: Data, device: str, arms: int) -> dict[str, dict[str, Any]]:
-    """Whether the teacher's and the students' steps go through `torch.compile`: `{"use": true or false, "why": …}`.
+def choose_compile(recipe: Recipe, data: Data, device: str, arms: int) -> dict[str, Decision]:
+    """Whether the teacher's and the students' steps go through `torch.compile`.
 
     Args:
         recipe, data: of the run.
@@ -26,32 +25,40 @@ def choose_compile(recipe: Recipe, data: Data, device: str, arms: int) -> dict[s
     Returns:
         By role, "teacher" and "student".
     """
-
-    def rehearsed(role: str, train: Mapping[str, Any], jit_compile: bool) -> tuple[float, float]:
-        distiller = build_distiller(recipe, data, build_model(recipe, role, data), None, role=role)
-        return rehearse(distiller, data, train, role=role, mixed=mixes(recipe), jit_compile=jit_compile)
-
-    def choose(role: str, train: Mapping[str, Any], fits: int) -> dict[str, Any]:
-        setting = train["compile"]
-        if setting != "auto":
-            return {"use": setting, "why": f"compile = {str(setting).lower()}"}
-        if device == "cpu":
-            return {"use": False, "why": "compiled steps are slower on a CPU, and compiling takes minutes"}
-        steps = train["epochs"] * (len(data.train) // train["batch_size"])
-        plain = rehearsed(role, train, False)[1]
-        if steps * plain < LEAST_COMPILE_SECONDS:
-            return {"use": False, "why": f"all steps of a fit take {steps * plain:.0f} s, less than compiling"}
-        try:
-            first, compiled = rehearsed(role, train, True)
-        except RunError as error:
-            return {"use": False, "why": str(error)}
-        gain = steps * (plain - compiled) - first
-        facts = f"{plain * 1e3:.1f} ms a step, {compiled * 1e3:.1f} ms compiled, {first:.0f} s to compile, {fits} times"
-        return {"use": gain > 0, "why": facts}
-
     seed_everything(0)
-    own = recipe.data.get("teacher", {}).get("train")
+    teacher = next((table for table in recipe.teachers.values() if table.train), None)
     return {
-        "teacher": choose("teacher", own, 1) if own else {"use": False, "why": "the teacher is not trained"},
-        "student": choose("student", recipe.data["train"], arms),
+        "teacher": _choose(recipe, teacher, data, device, 1)
+        if teacher
+        else Decision(False, "the teacher is not trained"),
+        "student": _choose(recipe, recipe.student, data, device, arms),
     }
+
+
+def _choose(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, device: str, fits: int) -> Decision:
+    train = recipe.training_of(table)
+    if train.compile != "auto":
+        return Decision(train.compile, f"compile = {str(train.compile).lower()}")
+    if device == "cpu":
+        return Decision(False, "compiled steps are slower on a CPU, and compiling takes minutes")
+    steps = train.epochs * (len(data.train) // train.batch_size)
+    plain = _seconds(recipe, table, data, EAGER)[1]
+    if steps * plain < LEAST_COMPILE_SECONDS:
+        return Decision(False, f"all steps of a fit take {steps * plain:.0f} s, less than compiling")
+    try:
+        first, compiled = _seconds(recipe, table, data, COMPILED)
+    except RunError as error:
+        return Decision(False, str(error))
+    gain = steps * (plain - compiled) - first
+    facts = f"{plain * 1e3:.1f} ms a step, {compiled * 1e3:.1f} ms compiled, {first:.0f} s to compile, {fits} times"
+    return Decision(gain > 0, facts)
+
+
+def _seconds(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, jit: Decision) -> tuple[float, float]:
+    """Of the first and of the second step of a fit on labels alone."""
+    model, train = build_model(recipe, table, data), recipe.training_of(table)
+    if isinstance(table, TeacherTable):
+        distiller = build_tuner(recipe, table, model)
+    else:
+        distiller = build_distiller(recipe, data, model, {})
+    return rehearse(distiller, train, black_batch(recipe, data, distiller, train, data.size(table)), jit)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.backend import keras
-from kdrecipes.data.prepare import SPLITS, Data, build_source, refuse_without_labels
+from kdrecipes.data.prepare import SPLITS, Data, build_source, refuse_without_labels, splits_of
 from kdrecipes.data.splits import parse_split
 from kdrecipes.errors import KDRecipesError, RunError
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable, TrainTable
 from kdrecipes.runs.arms import Arm, arms_of
 from kdrecipes.runs.build import build_terms
+from kdrecipes.runs.decisions import EAGER
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.teach import choose_outputs
 
@@ -54,54 +54,58 @@ def dry_run(recipe: Recipe, *, classes: int | None = None, device: str = "auto")
     refuse_precision(recipe, device)
     data = _data(recipe, classes)
     with keras.device(device):
-        terms = build_terms(recipe, data)[0] if "teacher" in recipe.data else []
+        terms = build_terms(recipe, data)[0] if recipe.teachers else []
         relational = any(getattr(term, "relational", False) for term in terms)
-        tried = recipe if relational else replace(recipe, data=_with_small_batches(recipe))
-        cached = "teacher" in recipe.data and choose_outputs(recipe, data)["use"] == "cached"
+        tried = recipe if relational else _with_small_batches(recipe)
+        cached = [n for n, table in recipe.teachers.items() if choose_outputs(recipe, table, data).use == "cached"]
         kinds = dict.fromkeys(arm.arm for arm in arms_of(recipe))
-        eager = {role: {"use": False} for role in ("teacher", "student")}
-        plan_fits(tried, data, [Arm(kind, 0) for kind in kinds], cached, eager)
+        plan_fits(tried, data, [Arm(kind, 0) for kind in kinds], cached, {"teacher": EAGER, "student": EAGER})
     return len(data.classes)
 
 
-def _with_small_batches(recipe: Recipe) -> dict[str, Any]:
-    data = copy.deepcopy(dict(recipe.data))
-    for train in (data["train"], data.get("teacher", {}).get("train")):
-        if train is not None:
-            train["batch_size"] = min(BATCH, train["batch_size"])
-    return data
+def _with_small_batches(recipe: Recipe) -> Recipe:
+    def small(train: TrainTable) -> TrainTable:
+        return replace(train, batch_size=min(BATCH, train.batch_size))
+
+    teacher = recipe.teacher
+    if teacher is not None and teacher.train is not None:
+        teacher = replace(teacher, train=small(teacher.train))
+    return replace(recipe, train=small(recipe.train), teacher=teacher)
 
 
 def _data(recipe: Recipe, classes: int | None) -> Data:
     """Data of the right sizes without an image in them."""
-    table = recipe.data["dataset"]
+    table = recipe.dataset
     # What a dataset's builder may know without its data; see docs/plugins.md.
-    count = getattr(recipe.registry.components["dataset", table["name"]][0].build, "count_classes", None)
-    known = classes or (count(**recipe.options(table, "dataset")) if count else None)
-    size = table.get("image_size") or table.get("store_size")
-    sizes = [recipe.data.get(role, {}).get("image_size", size) for role in ("student", "teacher")]
+    count = getattr(recipe.registry.components["dataset", table.name][0].build, "count_classes", None)
+    known = classes or (count(**recipe.options(table)) if count else None)
+    networks: list[StudentTable | TeacherTable] = [recipe.student, *recipe.teachers.values()]
+    size = table.image_size or table.store_size or 0
     parts = {key: _Images() for key in SPLITS}
-    if known is None or None in sizes:
+    if known is None or not all(network.image_size or size for network in networks):
         sources = _sources(recipe)
         parts = {key: _Images(len(source), getattr(source, "labelled", True)) for key, source in sources.items()}
         refuse_without_labels(recipe, parts)
         known = known or len(sources["train"].classes)
-        if None in sizes:
-            height, width = sources["train"][0]["image"].shape[:2]
-            if height != width:
-                raise RunError(f"dataset: the first image is {width}×{height}, not square. Set dataset.image_size.")
-            sizes = [one or height for one in sizes]
+        size = size or _side(sources["train"])
     names = [str(label) for label in range(known)]
     train: Any = parts["train"]
-    return Data(train, train, train, names, sizes[0], sizes[1], fingerprint="", converted=0, skipped=[])
+    teachers = {name: one.image_size or size for name, one in recipe.teachers.items()}
+    return Data(train, train, train, names, recipe.student.image_size or size, teachers, "", converted=0, skipped=[])
+
+
+def _side(source: Any) -> int:
+    """Pixels per side of a source's images, as the first one says."""
+    height, width = source[0]["image"].shape[:2]
+    if height != width:
+        raise RunError(f"dataset: the first image is {width}×{height}, not square. Set dataset.image_size.")
+    return height
 
 
 def _sources(recipe: Recipe) -> dict[str, Any]:
     """The dataset's sources of the splits that the recipe names, by key."""
-    table = recipe.data["dataset"]
     try:
-        written = {key: parse_split(table[key])[0] for key in SPLITS if isinstance(table[key], str)}
-        return {key: build_source(recipe, name, key) for key, name in written.items()}
+        return {key: build_source(recipe, parse_split(text)[0], key) for key, text in splits_of(recipe.dataset).items()}
     except KDRecipesError as error:
         error.args = (f"{error}\nWith --classes N, and dataset.image_size, a dry run does without the data.",)
         raise

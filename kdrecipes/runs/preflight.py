@@ -9,7 +9,7 @@ import numpy as np
 from kdrecipes.data.loader import Split
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.tables import TeacherTable
 from kdrecipes.report.figures import accuracy, mean_recall
 from kdrecipes.runs.predict import predict
 from kdrecipes.runs.teacher import Teacher
@@ -17,22 +17,24 @@ from kdrecipes.runs.teacher import Teacher
 _RANGE_IMAGES = 500
 
 
-def preflight(teacher: Teacher, data: Data) -> list[str]:
-    """What is wrong with a teacher, judged on the validation split; an empty list when nothing is.
+def preflight(teacher: Teacher, data: Data, size: int) -> list[str]:
+    """What is wrong with a teacher that sees images of `size` pixels per side; an empty list when nothing is.
+
+    It is judged on the validation split.
 
     Checks that its logits are finite and no probabilities, that it does not take pixels of another range, and that its
     validation accuracy is above chance (1 / classes) by two standard errors. That it has a logit for each class was
     checked when it was built.
     """
     classes, n = len(data.classes), len(data.validation)
-    logits = predict(teacher.model, data.validation, data.teacher_size)
+    logits = predict(teacher.model, data.validation, size)
     if not np.isfinite(logits).all():
         return [f"{int((~np.isfinite(logits)).any(1).sum())} of {n} validation images give logits that are not finite"]
     problems = []
     if (logits >= 0).all() and np.allclose(logits.sum(1), 1, atol=1e-3):
         problems.append("its outputs are probabilities, not logits; build it without its softmax")
     reached = accuracy(logits, data.validation.labels)
-    if other := _better_range(teacher, data, logits):
+    if other := _better_range(teacher, data, size, logits):
         problems.append(other)
     chance = 1 / classes
     least = chance + 2 * math.sqrt(chance * (1 - chance) / n)
@@ -44,7 +46,7 @@ def preflight(teacher: Teacher, data: Data) -> list[str]:
     return problems
 
 
-def _better_range(teacher: Teacher, data: Data, logits: np.ndarray) -> str:
+def _better_range(teacher: Teacher, data: Data, size: int, logits: np.ndarray) -> str:
     """What is wrong where a teacher does much better on pixels of another range than on 0–255; else an empty text.
 
     Judged on 500 validation images by the mean recall of classes, to which a network that always says the same class,
@@ -60,7 +62,7 @@ def _better_range(teacher: Teacher, data: Data, logits: np.ndarray) -> str:
         ("from 0 to 1", "Rescaling(1 / 255)", 1 / 255, 0.0),
         ("from −1 to 1", "Rescaling(1 / 127.5, -1)", 1 / 127.5, -1.0),
     ):
-        other = predict(teacher.model, part, data.teacher_size, scale=scale, offset=offset)
+        other = predict(teacher.model, part, size, scale=scale, offset=offset)
         tried.append((mean_recall(other, part.labels), text, layer))
     best, text, layer = max(tried)
     if best <= reached + margin:
@@ -71,16 +73,16 @@ def _better_range(teacher: Teacher, data: Data, logits: np.ndarray) -> str:
     )
 
 
-def check_teacher(recipe: Recipe, teacher: Teacher, data: Data) -> None:
-    """Run the preflight and act as `teacher.preflight` says.
+def check_teacher(table: TeacherTable, teacher: Teacher, data: Data) -> None:
+    """Run a teacher's preflight and act as `teacher.preflight` says.
 
     Raises:
         RunError: when a check fails and the recipe says "stop".
     """
-    problems = preflight(teacher, data)
-    if problems and recipe.data["teacher"]["preflight"] == "stop":
+    problems = preflight(teacher, data, data.size(table))
+    if problems and table.preflight == "stop":
         raise RunError(
-            f"The teacher {recipe.data['teacher']['name']!r} did not pass its preflight: {'; '.join(problems)}. "
-            'No student was trained. teacher.preflight = "warn" goes on regardless.'
+            f"The teacher {table.name!r} did not pass its preflight: {'; '.join(problems)}. "
+            f'No student was trained. {table.place}.preflight = "warn" goes on regardless.'
         )
     teacher.warnings += [f"teacher preflight: {problem}" for problem in problems]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.hashing import path_sha256
-from kdrecipes.recipe.structure import component_tables, parse_requirement
+from kdrecipes.recipe.structure import parse_requirement
 from kdrecipes.recipe.tables import Recipe
 
 
@@ -26,7 +26,7 @@ def command() -> str:
 
 def versions(recipe: Recipe) -> dict[str, str]:
     """Versions of Python, of the packages that decide a result, and of the plugins the recipe uses."""
-    names = ["kdrecipes", "keras", "torch", "numpy", *recipe.data["requires"]]
+    names = ["kdrecipes", "keras", "torch", "numpy", *recipe.requires]
     found = {"python": platform.python_version()}
     for name in names:
         distribution = parse_requirement(name).name
@@ -50,14 +50,14 @@ def origin(recipe: Recipe, dataset: str, device: str) -> dict[str, Any]:
 
     files: dict[str, str] = {}
     components: dict[str, str] = {}
-    for _, _, kind, table in component_tables(dict(recipe.data)):
-        provider = recipe.registry.provider(kind, table["name"])
-        components[f"{kind} {table['name']}"] = str(provider)
+    for table in recipe.components():
+        provider = recipe.provider(table)
+        components[f"{table.kind} {table.name}"] = str(provider)
         if Path(provider.distribution).is_file():
             files[provider.distribution] = provider.version
-        for value in recipe.options(table, kind).values():
+        for value in recipe.options(table).values():
             # A dataset's folder is told apart by the fingerprint of what is stored of it.
-            if isinstance(value, str) and (Path(value).is_file() or (kind == "model" and Path(value).is_dir())):
+            if isinstance(value, str) and (Path(value).is_file() or (table.kind == "model" and Path(value).is_dir())):
                 files[value] = path_sha256(Path(value))
     return {
         "dataset_sha256": dataset,

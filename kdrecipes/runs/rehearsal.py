@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import torch
 from kdrecipes.backend import keras, seed_everything, synchronize
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, RunError, one_line
-from kdrecipes.recipe.tables import Recipe
-from kdrecipes.runs.build import build_distiller, build_model, mixes
+from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
+from kdrecipes.runs.arms import Arm
+from kdrecipes.runs.build import build_distiller, build_model, build_tuner, mixes
+from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.progress import OUTPUTS, PlannedFit
 from kdrecipes.runs.teach import logits_of
 from kdrecipes.runs.teacher import view_settings
@@ -26,66 +28,88 @@ from kdrecipes.training.fit import prepare_steps
 
 
 def plan_fits(
-    recipe: Recipe, data: Data, arms: Sequence[Any], cached: bool, jit: Mapping[str, Any]
+    recipe: Recipe,
+    data: Data,
+    arms: Sequence[Arm],
+    cached: Collection[str],
+    jit: Mapping[str, Decision],
 ) -> list[PlannedFit]:
     """Rehearse every kind of fit on black images, so that what cannot work fails before hours go into the teacher.
 
     Args:
         recipe, data: of the run.
-        arms: in order; each has an `arm` and a `label`.
-        cached: whether the teacher's outputs are computed once, before the arms.
+        arms: in order.
+        cached: names of the teachers whose outputs are computed once, before the arms.
         jit: from `choose_compile`.
 
     Returns:
         The fits in order, each with the measured seconds of one step.
     """
     seed_everything(0)
-    train = recipe.data["train"]
-    teacher = build_model(recipe, "teacher", data) if "teacher" in recipe.data else None
-    mixed, plan = mixes(recipe), []
-
-    def add(label: str, settings: Mapping[str, Any], seconds: float) -> None:
-        plan.append(PlannedFit(label, settings["epochs"] * (len(data.train) // settings["batch_size"]), seconds))
-
-    if teacher is not None and (own := recipe.data["teacher"].get("train")):
-        distiller = build_distiller(recipe, data, teacher, None, role="teacher")
-        options = {"role": "teacher", "mixed": mixed, "jit_compile": jit["teacher"]["use"]}
-        add("teacher", own, rehearse(distiller, data, own, **options)[1])
-    if teacher is not None and cached:
-        views, batch = count_views(data.train, view_settings(recipe), train["epochs"]), train["batch_size"]
-        seconds = rehearse_inference(logits_of(recipe, teacher), batch, data.teacher_size)
-        plan.append(PlannedFit(OUTPUTS, views // batch, seconds))
+    teachers = {name: build_model(recipe, table, data) for name, table in recipe.teachers.items()}
+    plan = []
+    for name, model in teachers.items():
+        table = recipe.teachers[name]
+        if table.train:
+            tuner = build_tuner(recipe, table, model)
+            batch = black_batch(recipe, data, tuner, table.train, data.size(table))
+            plan.append(_planned("teacher", data, table.train, rehearse(tuner, table.train, batch, jit["teacher"])[1]))
+        if name in cached:
+            views = count_views(data.train, view_settings(recipe), recipe.train.epochs)
+            asked = logits_of(recipe, table, model)
+            seconds = rehearse_inference(asked, recipe.train.batch_size, data.size(table))
+            plan.append(PlannedFit(OUTPUTS, views // recipe.train.batch_size, seconds))
     steps: dict[str, float] = {}
     for arm in arms:
         if arm.arm not in steps:
-            student, taught = build_model(recipe, "student", data), arm.arm == "kd"
-            distiller = build_distiller(recipe, data, student, teacher if taught else None)
-            options = {"mixed": mixed, "cached": cached and taught, "jit_compile": jit["student"]["use"]}
-            steps[arm.arm] = rehearse(distiller, data, train, **options)[1]
+            student, taught = build_model(recipe, recipe.student, data), arm.arm == "kd"
+            distiller = build_distiller(recipe, data, student, teachers if taught else {})
+            batch = black_batch(recipe, data, distiller, recipe.train, data.student_size, cached if taught else ())
+            steps[arm.arm] = rehearse(distiller, recipe.train, batch, jit["student"])[1]
             if len(steps) == 1:
-                _refuse_unsaveable(student, lambda: build_model(recipe, "student", data))
-        add(arm.label, train, steps[arm.arm])
+                _refuse_unsaveable(student, lambda: build_model(recipe, recipe.student, data))
+        plan.append(_planned(arm.label, data, recipe.train, steps[arm.arm]))
     return plan
 
 
-def rehearse(
-    distiller: Distiller,
-    data: Data,
-    train: Mapping[str, Any],
-    *,
-    role: str = "student",
-    mixed: bool,
-    cached: bool = False,
-    jit_compile: bool = False,
-) -> tuple[float, float]:
-    """Two steps of a throw-away distiller on one batch of black images.
+def _planned(label: str, data: Data, train: TrainTable, seconds: float) -> PlannedFit:
+    return PlannedFit(label, train.epochs * (len(data.train) // train.batch_size), seconds)
+
+
+def black_batch(
+    recipe: Recipe, data: Data, distiller: Distiller, train: TrainTable, size: int, cached: Collection[str] = ()
+) -> tuple[Any, ...]:
+    """A batch of black images as the loader would give it.
 
     Args:
-        distiller, data, train: as for `fit`.
-        role: who learns, "student" or "teacher".
-        mixed: whether the views mix examples, and with them labels.
-        cached: whether the batches will bring the teacher's logits.
-        jit_compile: whether the network's step goes through `torch.compile`.
+        recipe, data: of the run.
+        distiller, train: of the fit.
+        size: pixels per side that the network sees.
+        cached: names of the teachers whose logits the batches will bring.
+    """
+    n, classes = train.batch_size, len(data.classes)
+    x: dict[str, Any] = {"image": keras.ops.zeros((n, size, size, 3))}
+    sizes = {name: data.teacher_sizes[name] for name in distiller.teachers.asked(cached)}
+    if own := {name: keras.ops.zeros((n, its, its, 3)) for name, its in sizes.items() if its != size}:
+        x["teacher_image"] = own
+    if cached:
+        x["teacher"] = {name: keras.ops.zeros((n, classes), "float16") for name in cached}
+    labels: Any = np.zeros(n, np.int64)
+    if mixes(recipe):
+        labels = np.eye(classes, dtype=np.float32)[labels]
+    batch: tuple[Any, ...] = (x, labels) if data.train.labelled or distiller.label_weight else (x,)
+    return (*batch, np.ones(n, np.float32)) if train.class_weight else batch
+
+
+def rehearse(
+    distiller: Distiller, train: TrainTable, batch: tuple[Any, ...], jit: Decision = EAGER
+) -> tuple[float, float]:
+    """Two steps of a throw-away distiller on one batch.
+
+    Args:
+        distiller, train: as for `fit`.
+        batch: from `black_batch`.
+        jit: whether the network's step goes through `torch.compile`.
 
     Returns:
         Seconds of the first step, which holds the compilation, and of the second.
@@ -93,21 +117,9 @@ def rehearse(
     Raises:
         RunError: what a first step would have raised, such as features whose shapes do not fit.
     """
-    n, size = train["batch_size"], data.size(role)
-    x = {"image": keras.ops.zeros((n, size, size, 3))}
-    if distiller.asks_teacher(cached) and data.teacher_size != size:
-        x["teacher_image"] = keras.ops.zeros((n, data.teacher_size, data.teacher_size, 3))
-    if cached:
-        x["teacher"] = keras.ops.zeros((n, len(data.classes)), "float16")
-    labels = np.zeros(n, np.int64)
-    if mixed:
-        labels = np.eye(len(data.classes), dtype=np.float32)[labels]
-    batch: tuple = (x, labels) if data.train.labelled or distiller.label_weight else (x,)
-    if train.get("class_weight"):
-        batch = (*batch, np.ones(n, np.float32))
     times = []
     try:
-        prepare_steps(distiller, train, 10, jit_compile)
+        prepare_steps(distiller, train, 10, jit.use)
         for _ in range(2):
             started = time.monotonic()
             distiller.train_step(batch)
@@ -144,10 +156,11 @@ def refuse_precision(recipe: Recipe, device: str) -> None:
     Raises:
         RunError: naming the key.
     """
-    teacher = recipe.data.get("teacher", {})
-    tables = {"train": recipe.data["train"], "teacher": teacher, "teacher.train": teacher.get("train", {})}
-    for key, table in tables.items():
-        if table.get("precision") == "float16" and not device.startswith("cuda"):
+    tables: dict[str, TrainTable | TeacherTable] = {"train": recipe.train}
+    for table in recipe.teachers.values():
+        tables |= {table.place: table} | ({f"{table.place}.train": table.train} if table.train else {})
+    for key, one in tables.items():
+        if one.precision == "float16" and not device.startswith("cuda"):
             raise RunError(f'{key}.precision = "float16" needs a CUDA GPU; this run is on {device}. Use "bfloat16".')
 
 

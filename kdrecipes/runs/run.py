@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.backend import keras
-from kdrecipes.data.prepare import Data, prepare
+from kdrecipes.data.prepare import prepare
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.build import build_report, write_report
 from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
 from kdrecipes.runs.compile_choice import choose_compile
-from kdrecipes.runs.folder import RunFolder, check_origin, decide, open_run
+from kdrecipes.runs.decisions import decide, decide_all
+from kdrecipes.runs.folder import RunFolder, check_origin, open_run
 from kdrecipes.runs.preflight import check_teacher
-from kdrecipes.runs.progress import OUTPUTS, Progress
+from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import command, environment, origin
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
-from kdrecipes.runs.teach import choose_outputs, teacher_outputs
-from kdrecipes.runs.teacher import Teacher, prepare_teacher
-from kdrecipes.runs.teacher_outputs import CachedOutputs
+from kdrecipes.runs.teach import choose_outputs, teach
+from kdrecipes.runs.teacher import prepare_teacher
 
 
 def run(
@@ -69,48 +69,31 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     refuse_precision(recipe, device)
     data = prepare(recipe, progress.preparing)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
-    choice = decide(folder, "teacher_outputs", lambda: choose_outputs(recipe, data)) if "teacher" in recipe.data else {}
-    jit = decide(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms_of(recipe))))
-    progress.plan = plan_fits(recipe, data, arms_of(recipe), choice.get("use") == "cached", jit)
-    teacher = outputs = None
-    if "teacher" in recipe.data:
-        epochs = recipe.data["teacher"].get("train", {}).get("epochs", 0)
-        watch = progress.watch("teacher", epochs)
-        teacher = prepare_teacher(recipe, data, watch, progress.note, jit_compile=jit["teacher"]["use"])
-        folder.keep_rows("teacher", recipe.data["seed"], teacher.rows)
-        check_teacher(recipe, teacher, data)
+    arms = arms_of(recipe)
+    hearing = {
+        name: decide(folder, "teacher_outputs", partial(choose_outputs, recipe, table, data))
+        for name, table in recipe.teachers.items()
+    }
+    jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
+    cached = [name for name, decision in hearing.items() if decision.use == "cached"]
+    progress.plan = plan_fits(recipe, data, arms, cached, jit)
+    teachers = {}
+    for name, table in recipe.teachers.items():
+        watch = progress.watch("teacher", table.train.epochs if table.train else 0)
+        teacher = teachers[name] = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit["teacher"])
+        folder.keep_rows("teacher", recipe.seed, teacher.rows)
+        check_teacher(table, teacher, data)
         warnings += teacher.warnings
-        outputs = teach(recipe, data, teacher, choice, device, folder, progress)
-    for arm in arms_of(recipe):
+        teach(recipe, table, data, teacher, hearing[name], device, folder, progress)
+    for arm in arms:
         if arm.label not in folder.status.get("arms", {}) or not folder.student(arm.label).is_file():
-            train_arm(recipe, arm, data, teacher, outputs, jit["student"]["use"], folder, progress)
-    logits = evaluate_once(recipe, data, teacher, folder)
+            train_arm(recipe, arm, data, teachers, jit["student"], folder, progress)
+    logits = evaluate_once(recipe, data, teachers, folder)
     facts = environment(recipe, device)
-    arms = folder.status["arms"]
-    report = build_report(recipe, data, teacher, folder.rows, arms, logits, warnings, facts, command())
+    trained = folder.status["arms"]
+    one = next(iter(teachers.values()), None)
+    report = build_report(recipe, data, one, folder.rows, trained, logits, warnings, facts, command())
     write_report(report, folder.path, recipe, data.classes, folder.rows, logits)
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")
     return report
-
-
-def teach(
-    recipe: Recipe,
-    data: Data,
-    teacher: Teacher,
-    choice: Mapping[str, str],
-    device: str,
-    folder: RunFolder,
-    progress: Progress,
-) -> CachedOutputs | None:
-    """The teacher's logits on all that the students will be shown; None where they ask it at every step.
-
-    The seconds that the run spends on computing them are kept in its status, over interruptions.
-    """
-    if choice["use"] == "live":
-        progress.note(f"{OUTPUTS}: live, since {choice['why']}")
-        return None
-    outputs = teacher_outputs(recipe, data, teacher, device, progress)
-    teacher.outputs_seconds = round(folder.status.get("outputs_seconds", 0.0) + outputs.seconds, 3)
-    folder.set_status("running", outputs_seconds=teacher.outputs_seconds)
-    return outputs

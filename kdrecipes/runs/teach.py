@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import inference
+from kdrecipes.runs.decisions import Decision
+from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.progress import OUTPUTS, Progress
 from kdrecipes.runs.teacher import Teacher, component_facts, view_settings
 from kdrecipes.runs.teacher_outputs import (
@@ -19,46 +21,47 @@ from kdrecipes.training.inference import at_input_size
 from kdrecipes.wording import readable_bytes, readable_seconds
 
 
-def choose_outputs(recipe: Recipe, data: Data) -> dict[str, str]:
-    """How the students get the teacher's logits: `{"use": "cached" or "live", "why": …}`.
+def choose_outputs(recipe: Recipe, table: TeacherTable, data: Data) -> Decision:
+    """How the students get a teacher's logits: "cached" or "live".
 
     Live where the recipe says so, or where the cache would be larger than `teacher.cache_limit_gb`.
     """
-    table = recipe.data["teacher"]
-    if table["cache"] == "off":
-        return {"use": "live", "why": 'teacher.cache = "off"'}
-    settings, epochs = view_settings(recipe), recipe.data["train"]["epochs"]
+    if table.cache == "off":
+        return Decision("live", f'{table.place}.cache = "off"')
+    settings, epochs = view_settings(recipe), recipe.train.epochs
     needed = estimated_bytes(data.train, settings, epochs, len(data.classes))
     size = f"{count_views(data.train, settings, epochs):,} views take {readable_bytes(needed)}"
-    limit = f"teacher.cache_limit_gb = {table['cache_limit_gb']:g}"
-    if needed > table["cache_limit_gb"] * 1e9:
-        return {"use": "live", "why": f"{size}, more than {limit}"}
-    return {"use": "cached", "why": f"{size}, within {limit}"}
+    limit = f"{table.place}.cache_limit_gb = {table.cache_limit_gb:g}"
+    if needed > table.cache_limit_gb * 1e9:
+        return Decision("live", f"{size}, more than {limit}")
+    return Decision("cached", f"{size}, within {limit}")
 
 
-def logits_of(recipe: Recipe, model: keras.Model) -> LogitsOf:
-    """The teacher as the students hear it: in inference mode, images resized where its input has another size."""
-    ask = inference(recipe, model)
+def logits_of(recipe: Recipe, table: TeacherTable, model: keras.Model) -> LogitsOf:
+    """A teacher as the students hear it: in inference mode, images resized where its input has another size."""
+    ask = inference(recipe, table, model)
     return lambda image: ask(at_input_size(image, model))
 
 
-def teacher_outputs(recipe: Recipe, data: Data, teacher: Teacher, device: str, progress: Progress) -> CachedOutputs:
-    """The teacher's logits on every view that the students will be shown; what no earlier run left is computed.
+def teacher_outputs(
+    recipe: Recipe, table: TeacherTable, data: Data, teacher: Teacher, device: str, progress: Progress
+) -> CachedOutputs:
+    """A teacher's logits on every view that the students will be shown; what no earlier run left is computed.
 
     Raises:
         RunError: when a logit is not finite.
         EnvironmentProblem: when the disk has no room for them.
     """
-    run_keys = {key: recipe.data["teacher"].get(key) for key in ("image_size", "precision")}
+    run_keys = {"image_size": table.image_size, "precision": table.precision}
     outputs = open_outputs(
-        logits_of(recipe, teacher.model),
+        logits_of(recipe, table, teacher.model),
         data.train,
-        data.teacher_size,
+        data.size(table),
         view_settings(recipe),
-        recipe.data["train"]["epochs"],
+        recipe.train.epochs,
         len(data.classes),
-        [teacher.fingerprint, *component_facts(recipe), run_keys, device.partition(":")[0]],
-        name=recipe.data["teacher"]["name"],
+        [teacher.fingerprint, *component_facts(recipe, table), run_keys, device.partition(":")[0]],
+        name=table.name,
         progress=progress.teaching,
         note=progress.note,
     )
@@ -69,3 +72,25 @@ def teacher_outputs(recipe: Recipe, data: Data, teacher: Teacher, device: str, p
         kept = f", {earlier:,} of them from an earlier run" if earlier else ""
         progress.note(f"{OUTPUTS}: {size}{kept}, {readable_seconds(outputs.seconds)}")
     return outputs
+
+
+def teach(
+    recipe: Recipe,
+    table: TeacherTable,
+    data: Data,
+    teacher: Teacher,
+    decision: Decision,
+    device: str,
+    folder: RunFolder,
+    progress: Progress,
+) -> None:
+    """Give a teacher its logits on all that the students will be shown, where they do not ask it at every step.
+
+    The seconds that the run spends on computing them are kept in its status, over interruptions.
+    """
+    if decision.use == "live":
+        progress.note(f"{OUTPUTS}: live, since {decision.why}")
+        return
+    teacher.outputs = teacher_outputs(recipe, table, data, teacher, device, progress)
+    teacher.outputs_seconds = round(folder.status.get("outputs_seconds", 0.0) + teacher.outputs.seconds, 3)
+    folder.set_status("running", outputs_seconds=teacher.outputs_seconds)

@@ -16,9 +16,11 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import locked
 from kdrecipes.disk.home import home
 from kdrecipes.hashing import digest, path_sha256
-from kdrecipes.recipe.tables import Recipe
-from kdrecipes.runs.build import build_distiller, build_model
+from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
+from kdrecipes.runs.build import build_model, build_tuner
+from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.teacher_outputs import (
+    CachedOutputs,
     split_content,
 )
 from kdrecipes.training import state as state_files
@@ -39,7 +41,8 @@ class Teacher:
         rows: the fine-tuning's epochs; empty where the weights were used as they are.
         reused: whether an earlier run fine-tuned it.
         warnings: failed checks that `preflight = "warn"` let pass.
-        outputs_seconds: spent computing its outputs for the students; None where they ask it live.
+        outputs: its logits on all that the students will be shown; None where they ask it at every step.
+        outputs_seconds: spent computing these; None where there are none.
     """
 
     model: keras.Model
@@ -47,6 +50,7 @@ class Teacher:
     rows: list[Row] = field(default_factory=list)
     reused: bool = False
     warnings: list[str] = field(default_factory=list)
+    outputs: CachedOutputs | None = None
     outputs_seconds: float | None = None
 
     @property
@@ -57,31 +61,31 @@ class Teacher:
 
 def prepare_teacher(
     recipe: Recipe,
+    table: TeacherTable,
     data: Data,
     watch: Callable[[int, int], Any] | None = None,
     note: Callable[[str], None] = print,
     *,
-    jit_compile: bool = False,
+    jit: Decision = EAGER,
 ) -> Teacher:
-    """Build the recipe's teacher; fine-tune it, or take an earlier run's weights of the same fingerprint.
+    """Build a teacher of the recipe; fine-tune it, or take an earlier run's weights of the same fingerprint.
 
     Args:
-        recipe: with a `[teacher]` table.
+        recipe: of the run.
+        table: the teacher's.
         data: the prepared splits.
         watch: as for `training.fit`.
         note: takes one line for the user.
-        jit_compile: whether its training steps go through `torch.compile`.
+        jit: whether its training steps go through `torch.compile`.
 
     Raises:
         RunError: when the teacher can't be built or its loss is not finite.
     """
-    seed = recipe.data["seed"]
-    seed_everything(seed)
-    model = build_model(recipe, "teacher", data)
-    train = recipe.data["teacher"].get("train")
+    seed_everything(recipe.seed)
+    model, train = build_model(recipe, table, data), table.train
     if train is None:
         return Teacher(model, weights_fingerprint(model))
-    folder = home() / "teachers" / f"{recipe.data['teacher']['name']}-{_fingerprint(recipe, data)[:20]}"
+    folder = home() / "teachers" / f"{table.name}-{_fingerprint(recipe, table, train, data)[:20]}"
 
     def waiting() -> None:
         note(f"another run is fine-tuning this teacher in {folder}; waiting for it")
@@ -93,15 +97,15 @@ def prepare_teacher(
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
         state = state_files.StateFolder(folder / "state")
         rows = fit(
-            build_distiller(recipe, data, model, None, role="teacher"),
+            build_tuner(recipe, table, model),
             data,
             train,
-            size=data.teacher_size,
+            size=data.size(table),
             label="teacher",
-            order_seed=seed,
+            order_seed=recipe.seed,
             settings=view_settings(recipe),
             state=state,
-            jit_compile=jit_compile,
+            jit_compile=jit.use,
             watch=watch,
         )
         arrays = [keras.ops.convert_to_numpy(v.value) for v in variables_of(model)]
@@ -112,7 +116,7 @@ def prepare_teacher(
 
 def view_settings(recipe: Recipe) -> ViewSettings:
     """The views, seeded by the recipe's own seed."""
-    return ViewSettings(recipe.data["dataset"].get("views", {}), recipe.data["seed"])
+    return ViewSettings(recipe.dataset.views, recipe.seed)
 
 
 def weights_fingerprint(model: keras.Model) -> str:
@@ -123,25 +127,24 @@ def weights_fingerprint(model: keras.Model) -> str:
     return content.hexdigest()
 
 
-def _fingerprint(recipe: Recipe, data: Data) -> str:
+def _fingerprint(recipe: Recipe, table: TeacherTable, train: TrainTable, data: Data) -> str:
     """What the fine-tuned weights depend on."""
+    views = recipe.dataset.views
     return digest(
         TEACHER_VERSION,
-        *component_facts(recipe),
-        recipe.data["teacher"]["train"],
-        recipe.data["seed"],
-        recipe.data["dataset"].get("views", {}),
+        *component_facts(recipe, table),
+        train.data,
+        recipe.seed,
+        views.data if views else {},
         len(data.classes),
-        data.teacher_size,
+        data.size(table),
         split_content(data.train),
         split_content(data.validation),
     )
 
 
-def component_facts(recipe: Recipe) -> list[Any]:
-    """What the teacher is built from: name, provider, version, options, sha256 of the files and folders they name."""
-    table = recipe.data["teacher"]
-    _, provider = recipe.registry.components["model", table["name"]]
-    options = recipe.options(table, "model")
+def component_facts(recipe: Recipe, table: TeacherTable) -> list[Any]:
+    """What a teacher is built from: name, provider, version, options, sha256 of the files and folders they name."""
+    provider, options = recipe.provider(table), recipe.options(table)
     files = {k: path_sha256(Path(v)) for k, v in options.items() if isinstance(v, str) and Path(v).exists()}
-    return [table["name"], provider.distribution, provider.version, options, files]
+    return [table.name, provider.distribution, provider.version, options, files]

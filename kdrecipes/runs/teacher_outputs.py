@@ -174,7 +174,7 @@ def split_content(split: Split) -> list[str]:
 
 def _active(settings: ViewSettings) -> dict[str, Any]:
     """The views that do something."""
-    return {key: value for key, value in settings.views.items() if value}
+    return {key: value for key, value in (settings.views.data if settings.views else {}).items() if value}
 
 
 def _passes(settings: ViewSettings, epochs: int) -> int:

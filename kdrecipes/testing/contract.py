@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -22,6 +23,7 @@ from kdrecipes.components.registry import HEAVY, Provider, Registry
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import one_line
 from kdrecipes.recipe.checker import Checker
+from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.resolve import resolve
 from kdrecipes.recipe.tables import Recipe
 
@@ -97,7 +99,7 @@ def data_of(classes: int, image_size: int = 8, examples: int = 1) -> Data:
     """Data of so many classes, size and training examples, without a picture: what builders are told of them."""
     split: Any = range(examples)
     names = [f"class {i}" for i in range(classes)]
-    return Data(split, split, split, names, image_size, image_size, "", 0, [])
+    return Data(split, split, split, names, image_size, defaultdict(lambda: image_size), "", 0, [])
 
 
 def _check_defaults(component: Component) -> None:
@@ -157,7 +159,7 @@ def _recipe(component: Component, options: Mapping[str, Any]) -> Recipe:
         name = next((problem.path.removeprefix(p) for p in prefixes if problem.path.startswith(p)), problem.path)
         tail = f"; did you mean {problem.suggestion}?" if problem.suggestion else ""
         raise broken(component, f"option {name!r} {problem.rule}", (problem.received or "nothing") + tail)
-    return Recipe(resolve(data, registry), "", "check", Path.cwd(), (), "", registry)
+    return make_recipe(resolve(data, registry), registry, source="check", folder=Path.cwd())
 
 
 def _plugin_module(component: Component) -> str:

@@ -24,7 +24,7 @@ SHARED = 0.05  # of a split's images may be the first one's too: collections hol
 def check(component: Component, split: tuple[str, ...], options: Mapping[str, Any]) -> None:
     """See `kdrecipes.testing.check_dataset`."""
     recipe = check_contract(component, "dataset", options)
-    passed = recipe.options(recipe.data["dataset"], "dataset")
+    passed = recipe.options(recipe.dataset)
 
     def build(name: str) -> Any:
         with trying(component, f"build(split={name!r})"):

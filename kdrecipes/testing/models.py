@@ -43,7 +43,8 @@ def check(
 def _built(component: Component, recipe: Recipe, size: int, classes: int, seed: int = 0) -> keras.Model:
     seed_everything(seed)
     with trying(component, f"build(classes={classes}, image_size={size})"):
-        return build_model(recipe, "teacher", data_of(classes, size))
+        (teacher,) = recipe.teachers.values()
+        return build_model(recipe, teacher, data_of(classes, size))
 
 
 def _pixels(size: int) -> torch.Tensor:

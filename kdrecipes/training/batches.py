@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,12 +20,26 @@ def images_of(x: Any) -> Any:
     return image if image.is_floating_point() else image.float()
 
 
-def teacher_images_of(x: Any, image: torch.Tensor) -> torch.Tensor:
-    """The images that the teacher is shown: its own where the batch has them, under `"teacher_image"`."""
-    if not isinstance(x, dict) or "teacher_image" not in x:
+def teacher_images_of(x: Any, image: torch.Tensor, name: str) -> torch.Tensor:
+    """The images that a teacher is shown: its own where the batch has them, under `"teacher_image"` and its name."""
+    own = by_teacher(x, "teacher_image", name).get(name)
+    if own is None:
         return image
-    own = keras.ops.convert_to_tensor(x["teacher_image"])
+    own = keras.ops.convert_to_tensor(own)
     return own if own.is_floating_point() else own.float()
+
+
+def teacher_logits_of(x: Any, name: str) -> dict[str, torch.Tensor]:
+    """Logits (batch, classes) that the batch brings along under `"teacher"`, by the teacher's name."""
+    return {key: keras.ops.convert_to_tensor(logits) for key, logits in by_teacher(x, "teacher", name).items()}
+
+
+def by_teacher(x: Any, key: str, name: str) -> Mapping[str, Any]:
+    """What a batch has for teachers under a key, by their names; what stands there alone is for `name`."""
+    found = x.get(key) if isinstance(x, dict) else None
+    if found is None:
+        return {}
+    return found if isinstance(found, Mapping) else {name: found}
 
 
 def index_of(x: Any) -> torch.Tensor | None:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from keras.src.utils.tracking import DotNotTrackScope
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.compiled import compiled
-from kdrecipes.training.batches import (
-    images_of,
-    index_of,
-    labels_of,
-    mean_over_examples,
-    teacher_images_of,
-    weights_of,
-)
-from kdrecipes.training.features import find_layer, tapped
-from kdrecipes.training.inference import Inference, at_input_size, autocast, refuse_softmax, wide
+from kdrecipes.training.batches import images_of, index_of, labels_of, mean_over_examples, weights_of
+from kdrecipes.training.inference import Inference, refuse_softmax, wide
+from kdrecipes.training.learner import Learner, cross_entropy, names_of
 from kdrecipes.training.metrics import RunningMean
+from kdrecipes.training.teachers import ONLY, Teachers
 
-Term = Callable[[Any, "Outputs", "Outputs"], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
+Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
+Network: TypeAlias = "keras.Model | torch.nn.Module | Inference"
 
 
 class Distiller(keras.Model):
@@ -42,7 +35,8 @@ class Distiller(keras.Model):
     Args:
         student: a `keras.Model` from images (batch, height, width, channels) to logits (batch, classes).
         teacher: the same for the teacher, or a `torch.nn.Module`; where its fixed input size differs from the images',
-            they are resized for it (antialiased bilinear). None is allowed when no term reads it.
+            they are resized for it (antialiased bilinear). None is allowed when no term reads it. `{name: teacher}`
+            gives it the name under which batches bring its logits and images along.
         loss: one distillation term or a list of them. A term is a callable `term(labels, student, teacher)` that
             returns (batch,) values, or a scalar where it is no mean over examples; `labels` is int64 (batch,) or
             float (batch, classes), `student` and `teacher` are `Outputs`. See `KD`.
@@ -69,7 +63,7 @@ class Distiller(keras.Model):
         self,
         *,
         student: keras.Model,
-        teacher: keras.Model | torch.nn.Module | Inference | None = None,
+        teacher: Network | Mapping[str, Network] | None = None,
         loss: Term | Sequence[Term] = (),
         weight: float | Sequence[float] = 1.0,
         label_weight: float = 1.0,
@@ -89,26 +83,25 @@ class Distiller(keras.Model):
         if not terms and label_weight == 0:
             raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
         refuse_softmax(student, "student")
-        self.student = student
-        if teacher is not None and not isinstance(teacher, Inference):
-            teacher = Inference(teacher)
-        teacher_taps = _layers_of(terms, "teacher_layers", teacher and teacher.model)
-        if teacher is not None:
-            refuse_softmax(teacher.model, "teacher")
-        # Keras tracks and saves the layers and torch modules it finds in a layer's attributes, lists and dicts; the
-        # teacher stays out inside an object that Keras does not look into, and so do the taps.
-        self._teacher: Inference | None = teacher
-        self._teacher_taps = MappingProxyType(teacher_taps)
-        self._student_taps = MappingProxyType(_layers_of(terms, "student_layers", student))
-        self.terms = terms  # terms that are layers are tracked: their variables train with the student
+        named = teacher if isinstance(teacher, Mapping) else {} if teacher is None else {ONLY: teacher}
+        self.teachers = Teachers(named, terms)
+        self.learner = Learner(student, terms, label_smoothing, precision)
         self.term_weights = [float(w) for w in weights]
-        self.label_weight, self.label_smoothing = float(label_weight), float(label_smoothing)
+        self.label_weight = float(label_weight)
         self._label_tracker = RunningMean(name="label_loss")
-        self._term_trackers = [RunningMean(name=term_name) for term_name in _names(terms)]
+        self._term_trackers = [RunningMean(name=term_name) for term_name in names_of(terms)]
         self._parts: _Parts | None = None
-        self.precision = precision
-        self._compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
-        self._build_terms()
+        self.learner.build_terms(self.teachers)
+
+    @property
+    def student(self) -> keras.Model:
+        """The network that learns: an ordinary model, and what is saved."""
+        return self.learner.student
+
+    @property
+    def terms(self) -> Sequence[Any]:
+        """The distillation terms; those that are layers train with the student."""
+        return self.learner.terms
 
     def compile(self, optimizer: Any = "adamw", loss: Any = None, loss_weights: Any = None, **options: Any) -> None:
         """As `keras.Model.compile`, without `loss` and `loss_weights`: the distiller has its own.
@@ -125,10 +118,10 @@ class Distiller(keras.Model):
                 f"is the cross-entropy. Received: compile(loss={loss!r}, loss_weights={loss_weights!r})"
             )
         jit_compile = options.pop("jit_compile", False)
-        if jit_compile and self._student_taps:
-            raise ValueError(f"A student whose layers a term reads ({list(self._student_taps)}) can't be compiled.")
+        if jit_compile and self.learner.taps:
+            raise ValueError(f"A student whose layers a term reads ({list(self.learner.taps)}) can't be compiled.")
         super().compile(optimizer=optimizer, jit_compile=False, **options)
-        self._compiled = compiled(self.student) if jit_compile else None
+        self.learner.compiled = compiled(self.student) if jit_compile else None
         with DotNotTrackScope():  # as Keras does: what is compiled is no part of the model
             self._loss_tracker = RunningMean(name="loss")
         self._parts = None
@@ -149,48 +142,48 @@ class Distiller(keras.Model):
         """The student's logits. `inputs` is a tensor of images or a dict that holds them under `"image"`."""
         return self.student(images_of(inputs), training=training)
 
-    def asks_teacher(self, cached: bool) -> bool:
-        """Whether a step runs the teacher: for logits, unless they come with the batch (`cached`), or for layers."""
-        return self._teacher is not None and bool(self.terms) and (not cached or bool(self._teacher_taps))
-
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: one forward pass of each network, one update of the student and of terms with weights."""
         parts = self._gathered()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         sample_weight = weights_of(sample_weight)
         image, index = images_of(x), index_of(x)
-        with tapped(self._student_taps) as features, autocast(self.precision, image):
-            logits = self.student(image, training=True) if self._compiled is None else self._compiled(image)
-        student = Outputs(wide(logits), features, index)
-        n = student.logits.shape[0]
-        labels = labels_of(y, student.logits)
-        total = torch.zeros((), device=student.logits.device)
-        if labels is not None:
-            value = mean_over_examples(self._cross_entropy(labels, student.logits, self.label_smoothing), sample_weight)
-            self._label_tracker.update_state(value.detach(), sample_weight=n)
-            total = total + self.label_weight * value
+        logits, own, values = self.learner.call(
+            image, lambda wide_logits: labels_of(y, wide_logits), lambda: self.teachers(x, image, index), index
+        )
+        n, total = logits.shape[0], torch.zeros((), device=logits.device)
+        if own is not None:
+            total = total + self.label_weight * self._tracked(self._label_tracker, own, sample_weight, n)
         elif self.label_weight:
             raise ValueError("The data have no labels. Set label_weight=0, or give labels.")
-        if self.terms:
-            taught = self._teach(x, image, index)
-            for term, weight, tracker in zip(self.terms, self.term_weights, self._term_trackers, strict=True):
-                value = mean_over_examples(term(labels, student, taught), sample_weight)
-                tracker.update_state(value.detach(), sample_weight=n)
-                total = total + weight * value
+        for value, weight, tracker in zip(values, self.term_weights, self._term_trackers, strict=True):
+            total = total + weight * self._tracked(tracker, value, sample_weight, n)
         for extra in parts.losses():
             total = total + self._aggregate_additional_loss(extra)
         self._loss_tracker.update_state(total.detach(), sample_weight=n)
-        values = [variable.value for variable in parts.variables]
+        self._update(total, parts.variables)
+        with torch.no_grad():
+            results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
+        if own is not None:
+            return results
+        measured = {"loss", *(tracker.name for tracker in self._term_trackers)}
+        return {name: value for name, value in results.items() if name in measured}
+
+    @staticmethod
+    def _tracked(tracker: RunningMean, values: torch.Tensor, weights: torch.Tensor | None, n: int) -> torch.Tensor:
+        """The mean of a part of the loss over the batch's examples, which its metric is told."""
+        mean = mean_over_examples(values, weights)
+        tracker.update_state(mean.detach(), sample_weight=n)
+        return mean
+
+    def _update(self, total: torch.Tensor, variables: list[Any]) -> None:
+        """One step of the optimiser down the gradient of the whole loss."""
+        values = [variable.value for variable in variables]
         for value in values:  # Keras' zero_grad misses variables that share a path with another
             value.grad = None
         self.optimizer.scale_loss(total).backward()
         with torch.no_grad():
-            self.optimizer.apply([value.grad for value in values], parts.variables)
-            results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
-        if labels is not None:
-            return results
-        measured = {"loss", *(tracker.name for tracker in self._term_trackers)}
-        return {name: value for name, value in results.items() if name in measured}
+            self.optimizer.apply([value.grad for value in values], variables)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The student on labels: `loss` is the cross-entropy, without smoothing or terms."""
@@ -200,7 +193,7 @@ class Distiller(keras.Model):
         labels = labels_of(y, logits)
         if labels is None:
             raise ValueError("evaluate needs labels.")
-        values = self._cross_entropy(labels, wide(logits))
+        values = cross_entropy(labels, wide(logits))
         self._loss_tracker.update_state(mean_over_examples(values, sample_weight), sample_weight=values.shape[0])
         results = self.compute_metrics(x, y, logits, sample_weight=sample_weight)
         training_only = {"label_loss", *(tracker.name for tracker in self._term_trackers)}
@@ -240,48 +233,6 @@ class Distiller(keras.Model):
         """
         raise TypeError("A Distiller is not saved; save `distiller.student`, which is an ordinary Keras model.")
 
-    @staticmethod
-    def _cross_entropy(labels: torch.Tensor, logits: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        """(batch,) cross-entropy, in nats; `labels` are int64 (batch,) or float (batch, classes)."""
-        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
-
-    def _teach(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> Outputs:
-        """The teacher's outputs: its own, or where logits came with the batch those, and of its layers what is read."""
-        given = wide(keras.ops.convert_to_tensor(x["teacher"])) if isinstance(x, dict) and "teacher" in x else None
-        if given is not None and not self._teacher_taps:
-            return Outputs(given, {}, index)
-        if self._teacher is None:
-            return _NO_TEACHER
-        image = at_input_size(teacher_images_of(x, image), self._teacher.model)
-        with torch.no_grad():
-            if given is not None:
-                return Outputs(given, self._teacher.features(image, self._teacher_taps), index)
-            with tapped(self._teacher_taps) as features:
-                logits = self._teacher(image)
-        return Outputs(wide(logits), features, index)
-
-    def _build_terms(self) -> None:
-        """Build terms that are layers, by one call on a batch of black images, before the optimiser is built."""
-        layers = [term for term in self.terms if isinstance(term, keras.layers.Layer)]
-        for term in layers:
-            term._allow_non_tensor_positional_args = True  # `Outputs` are none
-        unbuilt = [term for term in layers if not term.built]
-        if not unbuilt:
-            return
-        shape = getattr(self.student, "input_shape", (None, None))[1:]
-        if None in shape:
-            raise ValueError("The student takes images of any size: call the terms that are layers once yourself.")
-        with torch.no_grad():
-            image = keras.ops.zeros((2, *shape))
-            with tapped(self._student_taps) as features:
-                student = Outputs(wide(self.student(image, training=False)), features)
-            # A batch may bring the teacher's logits along; where there is no teacher they are as wide as the student's.
-            logits = torch.zeros_like(student.logits)
-            taught = self._teach({"teacher": logits} if self._teacher is None else image, image, None)
-            labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
-            for term in unbuilt:
-                term(labels, student, taught)
-
 
 @dataclass
 class _Parts:
@@ -295,18 +246,6 @@ class _Parts:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
         added = [loss for layer in self.layers for loss in layer._losses]
         return added + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
-
-
-class _NoTeacher(Outputs):
-    """Stands where a term is given a teacher's outputs and there is none."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("logits", "features", "index"):
-            raise ValueError(f"A term reads the teacher's {name}, but there is no teacher, nor logits in the batch.")
-        return super().__getattribute__(name)
-
-
-_NO_TEACHER = _NoTeacher(torch.empty(0))
 
 
 class _Progress(keras.callbacks.Callback):
@@ -330,23 +269,3 @@ class _Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.steps = self.seen
-
-
-def _layers_of(terms: Sequence[Any], attribute: str, model: Any) -> dict[str, Any]:
-    names = dict.fromkeys(name for term in terms for name in getattr(term, attribute, ()))
-    if names and model is None:
-        raise ValueError(f"A term reads {attribute} {list(names)}, but there is no teacher.")
-    return {name: find_layer(model, name) for name in names}
-
-
-def _names(terms: Sequence[Any]) -> list[str]:
-    """A name for each term's metric: its `name`, else its class's in lower case; repeated ones are numbered."""
-    names: list[str] = []
-    for term in terms:
-        own = getattr(term, "name", None) or getattr(term, "__name__", None) or type(term).__name__
-        base = name = str(own).lower()
-        count = 2
-        while name in names or name in ("loss", "label_loss"):
-            name, count = f"{base}_{count}", count + 1
-        names.append(name)
-    return names

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.data.loader import Loader
+from kdrecipes.recipe.tables import TrainTable
 from kdrecipes.training.batch_norm import reestimate_batch_norm
 
 
@@ -52,18 +53,18 @@ class Finisher(keras.callbacks.Callback):
     Args:
         student: the network that learns.
         loader: the training batches.
-        train: the resolved `[train]` or `[teacher.train]`: `ema`, `recalibrate_batch_norm`, `epochs`.
+        train: `[train]` or `[teacher.train]`: `ema`, `recalibrate_batch_norm`, `epochs`.
     """
 
-    def __init__(self, student: keras.Model, loader: Loader, train: Mapping[str, Any]):
+    def __init__(self, student: keras.Model, loader: Loader, train: TrainTable):
         super().__init__()
         self.student, self.loader, self.train = student, loader, train
-        self.averages = Averages(student.trainable_variables, train["ema"]) if "ema" in train else None
+        self.averages = Averages(student.trainable_variables, train.ema) if train.ema else None
         self.variables = self.averages.variables if self.averages else []
         self._last = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._last = epoch + 1 == self.train["epochs"]
+        self._last = epoch + 1 == self.train.epochs
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.averages:
@@ -74,4 +75,4 @@ class Finisher(keras.callbacks.Callback):
             return
         if self.averages:
             self.averages.put()
-        reestimate_batch_norm(self.student, self.loader, self.train.get("recalibrate_batch_norm", 0))
+        reestimate_batch_norm(self.student, self.loader, self.train.recalibrate_batch_norm or 0)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.backend import keras
-from kdrecipes.data.loader import EpochSetter, Loader, TeacherOutputs, ViewSettings
+from kdrecipes.data.loader import NOTHING, EpochSetter, Loader, TeacherOutputs, ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.fast import accelerate_optimizer
+from kdrecipes.recipe.tables import TrainTable
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.ema import Finisher
-from kdrecipes.training.keeper import Keeper, Row, assign
+from kdrecipes.training.keeper import Keeper, Row
 from kdrecipes.training.metrics import Accuracy
 from kdrecipes.training.optimizer import build_optimizer, head_of, scale_updates
 from kdrecipes.training.state import StateFolder
@@ -23,7 +24,7 @@ EVALUATION_BATCH = 256
 
 
 def prepare_steps(
-    distiller: Distiller, train: Mapping[str, Any], steps: int, jit_compile: bool, examples: int = 0
+    distiller: Distiller, train: TrainTable, steps: int, jit_compile: bool, examples: int = 0
 ) -> keras.optimizers.Optimizer:
     """Compile a distiller for a fit of `steps` steps on so many examples, as the recipe says.
 
@@ -33,10 +34,10 @@ def prepare_steps(
     optimizer = build_optimizer(train, steps, examples=examples, model=distiller)
     distiller.compile(optimizer=optimizer, metrics=[Accuracy()], jit_compile=jit_compile)
     optimizer.build(distiller.trainable_variables)
-    if train["fast"]:
+    if train.fast:
         accelerate_optimizer(optimizer)
-    if train.get("head_learning_rate_factor", 1) != 1:
-        scale_updates(optimizer, head_of(distiller.student), train["head_learning_rate_factor"])
+    if (factor := train.head_learning_rate_factor or 1) != 1:
+        scale_updates(optimizer, head_of(distiller.student), factor)
     return optimizer
 
 
@@ -50,15 +51,15 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 def fit(
     distiller: Distiller,
     data: Data,
-    train: Mapping[str, Any],
+    train: TrainTable,
     *,
     size: int,
     label: str,
     order_seed: int,
     settings: ViewSettings,
     state: StateFolder,
-    teacher: TeacherOutputs | None = None,
-    teacher_size: int | None = None,
+    teachers: Mapping[str, TeacherOutputs] = NOTHING,
+    teacher_sizes: Mapping[str, int] = NOTHING,
     jit_compile: bool = False,
     callbacks: Sequence[Any] = (),
     on_epoch: Callable[[list[Row]], None] = lambda rows: None,
@@ -69,14 +70,15 @@ def fit(
     Args:
         distiller: student, teacher and terms, freshly built.
         data: the splits.
-        train: the resolved `[train]` or `[teacher.train]`.
+        train: `[train]` or `[teacher.train]`.
         size: pixels per side that the network sees.
         label: names this fit in its state and messages, e.g. "kd-0".
         order_seed: seeds the order of examples.
         settings: the views.
         state: where the state is kept after every epoch.
-        teacher: the teacher's logits, by epoch and positions; None where it is asked live, or does not teach.
-        teacher_size: pixels per side that a teacher sees who is asked live, or whose layers are read; None: none is.
+        teachers: by a teacher's name, its logits by epoch and positions; of those that are not asked live.
+        teacher_sizes: by a teacher's name, pixels per side that it sees; of those that are asked live, or whose layers
+            are read.
         jit_compile: whether the network's step goes through `torch.compile`.
         callbacks: more Keras callbacks.
         on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
@@ -88,38 +90,31 @@ def fit(
     Raises:
         RunError: when the loss is not finite.
     """
-    weights = balanced_weights(data.train.labels, len(data.classes)) if train.get("class_weight") else None
     loader = Loader(
         data.train,
-        train["batch_size"],
+        train.batch_size,
         size,
         settings=settings,
         order_seed=order_seed,
         drop_last=True,
-        class_weight=weights,
-        teacher=teacher,
-        teacher_size=teacher_size,
+        class_weight=balanced_weights(data.train.labels, len(data.classes)) if train.class_weight else None,
+        teachers=teachers,
+        teacher_sizes=teacher_sizes,
     )
-    validation = Loader(data.validation, EVALUATION_BATCH, size)
-    optimizer = prepare_steps(distiller, train, train["epochs"] * len(loader), jit_compile, len(data.train))
+    optimizer = prepare_steps(distiller, train, train.epochs * len(loader), jit_compile, len(data.train))
     finisher = Finisher(distiller.student, loader, train)
-    variables = [*variables_of(distiller), *optimizer.variables, *finisher.variables]
-    rows: list[Row] = []
-    if (found := state.load()) and found[1]["label"] == label:
-        assign(variables, found[0])
-        rows = found[1]["rows"]
-        on_epoch(rows)
-    if len(rows) < train["epochs"]:
-        keeper = Keeper(variables, state, label, rows, on_epoch)
-        watcher = [watch(len(rows), len(loader))] if watch else []
+    keeper = Keeper([*variables_of(distiller), *optimizer.variables, *finisher.variables], state, label, on_epoch)
+    done = keeper.resume()
+    if done < train.epochs:
+        watcher = [watch(done, len(loader))] if watch else []
         # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
         distiller.fit(
             loader,
-            epochs=train["epochs"],
-            initial_epoch=len(rows),
-            validation_data=validation,
+            epochs=train.epochs,
+            initial_epoch=done,
+            validation_data=Loader(data.validation, EVALUATION_BATCH, size),
             verbose=0,
             shuffle=False,
             callbacks=[EpochSetter(loader), *callbacks, finisher, keeper, *watcher],
         )
-    return rows
+    return keeper.rows

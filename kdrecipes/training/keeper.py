@@ -17,19 +17,31 @@ Row = dict[str, Any]
 
 
 class Keeper(keras.callbacks.Callback):
-    """After each epoch: checks the loss, adds the row, saves the state."""
+    """Keeps one fit's state and the rows of its epochs.
 
-    def __init__(
-        self,
-        variables: list[Any],
-        state: StateFolder,
-        label: str,
-        rows: list[Row],
-        on_epoch: Callable[[list[Row]], None],
-    ):
+    Args:
+        variables: all that the fit's continuation depends on.
+        state: where they are kept.
+        label: names the fit in its state and messages.
+        on_epoch: called with all rows so far after each epoch, and once when resuming.
+
+    Attributes:
+        rows: one for each epoch that is done.
+    """
+
+    def __init__(self, variables: list[Any], state: StateFolder, label: str, on_epoch: Callable[[list[Row]], None]):
         super().__init__()
-        self.variables, self.state, self.label, self.rows, self.on_epoch = variables, state, label, rows, on_epoch
+        self.variables, self.state, self.label, self.on_epoch = variables, state, label, on_epoch
+        self.rows: list[Row] = []
         self.steps, self.started = 0, 0.0
+
+    def resume(self) -> int:
+        """Take over what the state holds of this fit; returns how many epochs are done."""
+        if (found := self.state.load()) and found[1]["label"] == self.label:
+            assign(self.variables, found[0])
+            self.rows = found[1]["rows"]
+            self.on_epoch(self.rows)
+        return len(self.rows)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.steps, self.started = 0, time.monotonic()

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from kdrecipes.backend import keras
+from kdrecipes.recipe.tables import TrainTable
 from kdrecipes.training.schedule import learning_rate
 
 
 def build_optimizer(
-    train: Mapping[str, Any], steps: int, *, examples: int = 0, model: keras.Model | None = None
+    train: TrainTable, steps: int, *, examples: int = 0, model: keras.Model | None = None
 ) -> keras.optimizers.Optimizer:
     """The optimiser of a fit, not yet built.
 
     Args:
-        train: the resolved `[train]` or `[teacher.train]`.
+        train: `[train]` or `[teacher.train]`.
         steps: batches that the fit will see.
         examples: of the train split, which BiT-HyperRule goes by.
         model: the network that learns; needed where decay is for kernels alone.
     """
-    options = dict(train["optimizer"])
-    options["learning_rate"] = learning_rate(options["learning_rate"], train["schedule"], steps, examples)
-    kinds = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
-    kind = kinds[options.pop("name")]
-    decayed = options.pop("weight_decay_on", "all")
-    if not options.get("weight_decay", 1):
-        options["weight_decay"] = None if kind is not keras.optimizers.AdamW else 0.0
-    if train.get("accumulate", 1) > 1:
-        options["gradient_accumulation_steps"] = train["accumulate"]
-    optimizer = kind(global_clipnorm=train.get("clip_norm"), **options)
-    if decayed == "kernels" and model is not None:
+    table = train.optimizer
+    kind = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[table.name]
+    options = dict(table.options)
+    if table.weight_decay is not None:
+        options["weight_decay"] = table.weight_decay or (0.0 if kind is keras.optimizers.AdamW else None)
+    if train.accumulate and train.accumulate > 1:
+        options["gradient_accumulation_steps"] = train.accumulate
+    rate = learning_rate(table.learning_rate, train.schedule, steps, examples)
+    optimizer = kind(learning_rate=rate, global_clipnorm=train.clip_norm, **options)
+    if table.weight_decay_on == "kernels" and model is not None:
         optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if not is_kernel(v)])
-    return keras.optimizers.LossScaleOptimizer(optimizer) if train.get("precision") == "float16" else optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer) if train.precision == "float16" else optimizer
 
 
 def is_kernel(variable: keras.Variable) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from kdrecipes.backend import keras
+from kdrecipes.recipe.tables import ScheduleTable
 
 # BiT-HyperRule (arXiv:1912.11370, section 3.3; its published code): up to so many examples, the ends of the warm-up and
 # of the three stretches between decays, as shares of all steps.
@@ -17,14 +17,14 @@ _HYPERRULE = (
 )
 
 
-def learning_rate(peak: float, schedule: Mapping[str, Any], steps: int, examples: int) -> Any:
+def learning_rate(peak: float, schedule: ScheduleTable, steps: int, examples: int) -> Any:
     """The learning rate by step: a number, or a Keras schedule."""
-    if schedule["name"] == "bit_hyperrule":
+    if schedule.name == "bit_hyperrule":
         return HyperRule(peak, steps, examples)
-    if schedule["name"] not in ("warmup_cosine", "one_cycle"):
+    if schedule.warmup is None:
         return peak
-    start, end = peak * schedule.get("start", 0.0), schedule.get("end", 0.0)
-    warmup = round(schedule["warmup"] * steps)
+    start, end = peak * (schedule.start or 0.0), schedule.end or 0.0
+    warmup = round(schedule.warmup * steps)
     decay = max(1, steps - warmup)
     if not warmup:
         return keras.optimizers.schedules.CosineDecay(peak, decay, alpha=end)

@@ -80,7 +80,7 @@ def test_an_installed_plugin_is_used(install):
     assert str(load_registry().provider("model", "vit")) == "kdrecipes-vit 1.0"
     recipe = load_recipe(DIGITS, ['student={name="vit"}'])
     assert recipe.data["student"] == {"name": "vit", "depth": 3}
-    assert recipe.options(recipe.data["student"], "model", classes=2, image_size=8) == {
+    assert recipe.options(recipe.student, classes=2, image_size=8) == {
         "depth": 3,
         "classes": 2,
         "image_size": 8,

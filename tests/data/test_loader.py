@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import settings_of
 
 from kdrecipes.backend import keras
 from kdrecipes.data import loader as loaders
@@ -19,7 +20,7 @@ from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings, show
 from kdrecipes.data.store import Store
 from kdrecipes.training.fit import balanced_weights
 
-VIEWS = ViewSettings({"flip": True, "crop_padding": 2}, seed=3)
+VIEWS = settings_of({"flip": True, "crop_padding": 2}, seed=3)
 
 
 def made_store(count: int = 23, side: int = 6) -> Store:
@@ -175,7 +176,7 @@ def test_evaluation_is_never_augmented(settings):
 
 # --- mixing -----------------------------------------------------------------------------------------------------------
 
-MIX = ViewSettings({"flip": True, "crop_padding": 2, "mixup": 0.8}, seed=3)
+MIX = settings_of({"flip": True, "crop_padding": 2, "mixup": 0.8}, seed=3)
 
 
 def test_a_mixed_image_is_its_own_and_its_partners_view_in_their_shares():
@@ -201,7 +202,7 @@ def test_a_mixed_image_is_its_own_and_its_partners_view_in_their_shares():
     st.lists(st.integers(0, 22), min_size=1, max_size=12), st.integers(0, 50), st.integers(0, 99), st.floats(0.01, 9)
 )
 def test_a_mix_is_the_same_in_any_company_and_its_label_whole(chosen, epoch, seed, alpha):
-    settings = ViewSettings({"flip": True, "crop_padding": 1, "mixup": alpha}, seed)
+    settings = settings_of({"flip": True, "crop_padding": 1, "mixup": alpha}, seed)
     images, labels = show(WHOLE, np.array(chosen), 6, settings, epoch)
     assert images.shape == (len(chosen), 6, 6, 3) and labels.shape == (len(chosen), 4)
     assert ((labels >= 0).all() and (labels.sum(1) - 1).abs().max() < 1e-6) and images.max() <= 255 + 1e-3
@@ -418,27 +419,27 @@ def test_every_part_of_a_batch_is_where_keras_computes(monkeypatch, settings):
         9,
         settings=settings,
         class_weight=np.ones(4),
-        teacher=lambda e, at: np.zeros((len(at), 4), np.float16),
+        teachers={"big": lambda e, at: np.zeros((len(at), 4), np.float16)},
     )
     with keras.device("meta"):
         x, y, weight = loader[0]
-    assert {tensor.device.type for tensor in (*x.values(), y, weight)} == {"meta"}
+    assert {tensor.device.type for tensor in keras.tree.flatten((x, y, weight))} == {"meta"}
     assert x["image"].shape == (5, 9, 9, 3) and y.shape == ((5, 4) if settings is MIX else (5,))
-    assert x["teacher"].dtype == torch.float16
+    assert x["teacher"]["big"].dtype == torch.float16
     assert loader[0][0]["image"].device.type == "cpu"
 
 
 # --- another size for the teacher -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [None, VIEWS, ViewSettings({"mixup": 0.4, "flip": True}, seed=1)])
+@pytest.mark.parametrize("settings", [None, VIEWS, settings_of({"mixup": 0.4, "flip": True}, seed=1)])
 def test_the_teacher_sees_the_same_view_at_its_own_size(settings):
     """The same boxes, mirrors and partners, resized from the stored pixels."""
-    both = Loader(WHOLE, 8, 6, settings=settings, order_seed=0, teacher_size=12)[1]
+    both = Loader(WHOLE, 8, 6, settings=settings, order_seed=0, teacher_sizes={"big": 12})[1]
     x, y = Loader(WHOLE, 8, 12, settings=settings, order_seed=0)[1]
-    assert torch.equal(both[0]["teacher_image"], x["image"]) and torch.equal(both[1], y)
+    assert torch.equal(both[0]["teacher_image"]["big"], x["image"]) and torch.equal(both[1], y)
     assert torch.equal(both[0]["image"], Loader(WHOLE, 8, 6, settings=settings, order_seed=0)[1][0]["image"])
 
 
 def test_a_teacher_of_the_same_size_gets_no_images_of_its_own():
-    assert Loader(WHOLE, 8, 6, teacher_size=6)[0][0].keys() == {"image", "index"}
+    assert Loader(WHOLE, 8, 6, teacher_sizes={"big": 6})[0][0].keys() == {"image", "index"}

@@ -34,6 +34,7 @@ import numpy as np
 from kdrecipes.backend import keras
 from kdrecipes.data import store as stores
 from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings
+from kdrecipes.recipe.make import views_table
 from kdrecipes.training.distiller import Distiller
 
 folder, size, batch, views, into_memory = sys.argv[1:]
@@ -52,7 +53,8 @@ class Watch(keras.callbacks.Callback):
 pixels = keras.Input((int(size), int(size), 3))
 student = keras.Model(pixels, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(pixels)))
 split = Split(store, np.arange(len(store)))
-loader = Loader(split, int(batch), int(size), settings=ViewSettings(json.loads(views), 0), order_seed=0, drop_last=True)
+views = views_table({"flip": False, "crop_padding": 0, **json.loads(views)})
+loader = Loader(split, int(batch), int(size), settings=ViewSettings(views, 0), order_seed=0, drop_last=True)
 watch, distiller = Watch(), Distiller(student=student)
 distiller.compile(optimizer="sgd")
 distiller.fit(loader, steps_per_epoch=12, verbose=0, shuffle=False, callbacks=[EpochSetter(loader), watch])

@@ -79,7 +79,7 @@ def test_slices_are_cut(prepared):
     assert data.train.positions.tolist() == list(range(1293))
     assert data.validation.positions.tolist() == list(range(1293, 1437))
     assert data.test.positions.tolist() == list(range(300, 360))
-    assert data.student_size == data.teacher_size == 12 and data.train.store.images.shape[1] == 8
+    assert data.student_size == 12 and data.train.store.images.shape[1] == 8
 
 
 def test_what_is_held_out_does_not_depend_on_the_slice(prepared):
@@ -295,7 +295,7 @@ def test_a_damaged_file_is_named_and_can_be_allowed_for(tmp_path, prepared):
 def test_each_role_has_its_size():
     def sizes(*overrides):
         data = prepare(load_recipe("digits", overrides))
-        return data.size("student"), data.size("teacher"), data.train.store.images.shape[1]
+        return data.student_size, data.teacher_sizes["cnn"], data.train.store.images.shape[1]
 
     assert sizes() == (8, 8, 8)
     assert sizes("teacher.image_size=16") == (8, 16, 8)

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import views_of
 from scipy import stats
 
 from kdrecipes.data import views as view_functions
-from kdrecipes.data.views import Parameters, apply, draw, draw_mix, resize, to_device
+from kdrecipes.data.views import Parameters, apply, draw_mix, resize, to_device
 
 BOX = {"scale": [0.2, 0.8], "ratio": [0.75, 4 / 3]}
 ERASING = {"probability": 0.7, "scale": [0.1, 0.4], "ratio": [0.5, 2.0]}
@@ -32,6 +33,10 @@ views = st.sampled_from(VIEWS)
 indices = st.lists(st.integers(0, 2**40), min_size=1, max_size=12)
 seeds = st.integers(0, 2**32 - 1)
 epochs = st.integers(0, 1000)
+
+
+def draw(written, *arguments) -> Parameters:
+    return view_functions.draw(views_of(written), *arguments)
 
 
 def pictures(count: int, side: int = 9) -> np.ndarray:
@@ -74,9 +79,11 @@ def test_pixels_are_bitwise_the_same_whatever_the_batch(views, seed, epoch, inde
 CODE = """
 import hashlib, numpy as np
 from kdrecipes.data.views import apply, draw
+from kdrecipes.recipe.make import views_table
 images = np.random.default_rng(9).integers(0, 256, (40, 9, 9, 3), np.uint8)
 for views in VIEWS:
-    parameters = draw(views, 5, 3, np.arange(100, 140), 9)
+    table = views_table({"flip": False, "crop_padding": 0, **views})
+    parameters = draw(table, 5, 3, np.arange(100, 140), 9)
     print(hashlib.sha256(apply(images, parameters, 9).numpy().tobytes()).hexdigest(),
           hashlib.sha256(b"".join(parameters[key].tobytes() for key in sorted(parameters))).hexdigest())
 """

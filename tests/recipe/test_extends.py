@@ -124,9 +124,9 @@ def test_a_packaged_recipe_is_named_without_an_ending(child):
 
 def test_a_childs_paths_are_its_own(child):
     recipe = child('[dataset]\npath = "images"')
-    assert recipe.options(recipe.data["dataset"], "dataset")["path"] == str(Path("mine/images").resolve())
+    assert recipe.options(recipe.dataset)["path"] == str(Path("mine/images").resolve())
     recipe = child("")
-    assert Path(recipe.options(recipe.data["dataset"], "dataset")["path"]).resolve() == Path("bases/images").resolve()
+    assert Path(recipe.options(recipe.dataset)["path"]).resolve() == Path("bases/images").resolve()
     assert child("", 'dataset.path="x"').data["dataset"]["path"] == "x", "--set is relative to the recipe that is run"
 
 
@@ -137,7 +137,7 @@ def test_a_path_stays_a_path(child):
     Path("bases/deep/t.toml").write_text(base.replace('path = "images"', 'path = "images"'))
     recipe = child("", extends="deep/t.toml", file="bases/child.toml")
     assert recipe.data["teacher"]["weights"] == "./imagenet" and recipe.data["dataset"]["path"] == "./deep/images"
-    assert recipe.options(recipe.data["teacher"], "model")["weights"].endswith("/bases/imagenet")
+    assert recipe.options(recipe.teacher)["weights"].endswith("/bases/imagenet")
 
 
 def test_a_link_to_a_folder_leads_where_it_leads(child):

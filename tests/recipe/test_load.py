@@ -331,7 +331,7 @@ def test_path_options_are_relative_to_the_recipe(tmp_path):
     folder.mkdir(parents=True)
     shutil.copy(FOLDER / "valid" / "weights_of_a_file.toml", folder / "r.toml")
     recipe = load_recipe(folder / "r.toml")
-    options = recipe.options(recipe.data["student"], "model", classes=3, image_size=32, nonsense=1)
+    options = recipe.options(recipe.student, classes=3, image_size=32, nonsense=1)
     assert Path(options.pop("weights")).resolve() == tmp_path / "a" / "weights" / "mine.weights.h5"
     assert options == {"dropout": 0.2, "classes": 3, "image_size": 32}, "only what the component declares is passed"
     assert recipe.data["student"]["weights"] == "../weights/mine.weights.h5", "fingerprinted as written"
@@ -354,7 +354,7 @@ def test_what_a_path_option_becomes(load, tmp_path, monkeypatch, written, expect
     text = MINIMAL.replace('"cnn"', '"efficientnet_b0"') + f'student.weights = "{written}"\n'
     recipe = load(text)
     expected = expected.replace("HOME", "/home/somebody").replace("FOLDER", str(tmp_path))
-    assert recipe.options(recipe.data["student"], "model")["weights"] == expected
+    assert recipe.options(recipe.student)["weights"] == expected
 
 
 def test_packaged_names(monkeypatch, tmp_path):

@@ -666,9 +666,9 @@ def test_teacher_and_student_have_sizes_of_their_own(tmp_path, monkeypatch, cach
     seen = {}
     build = arms.build_model
 
-    def watching(recipe, role, data):
-        model = build(recipe, role, data)
-        seen.setdefault(role, set()).add(model.input_shape[1])
+    def watching(recipe, table, data):
+        model = build(recipe, table, data)
+        seen.setdefault(table.place, set()).add(model.input_shape[1])
         return model
 
     monkeypatch.setattr(arms, "build_model", watching)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from samples import settings_of
 
 from kdrecipes.backend import seed_everything
 from kdrecipes.components.models import cnn
@@ -25,10 +26,10 @@ from kdrecipes.runs.teacher_outputs import estimated_bytes, open_outputs
 from kdrecipes.training.inference import Inference
 
 N, SIDE, SIZE, CLASSES = 22, 6, 8, 4
-SHIFTED = ViewSettings({"flip": True, "crop_padding": 2}, seed=3)
-BOXES = ViewSettings({"flip": True, "random_resized_crop": {"scale": [0.3, 1.0], "ratio": [0.75, 1.333]}}, seed=3)
-MIXED = ViewSettings({"flip": True, "mixup": 0.4}, seed=3)
-PLAIN = ViewSettings({"flip": False, "crop_padding": 0}, seed=3)
+SHIFTED = settings_of({"flip": True, "crop_padding": 2}, seed=3)
+BOXES = settings_of({"flip": True, "random_resized_crop": {"scale": [0.3, 1.0], "ratio": [0.75, 1.333]}}, seed=3)
+MIXED = settings_of({"flip": True, "mixup": 0.4}, seed=3)
+PLAIN = settings_of({"flip": False, "crop_padding": 0}, seed=3)
 
 
 def made_split(seed: int = 0) -> Split:
@@ -90,16 +91,16 @@ def test_outputs_are_the_live_teachers_at_another_batch_size(settings):
     seed_everything(0)
     live = Inference(cnn.build(CLASSES, SIZE, width=4, depth=2))
     outputs = opened(live, settings=settings, epochs=3)
-    loader = Loader(SPLIT, 5, SIZE, settings=settings, order_seed=7, teacher=outputs)
+    loader = Loader(SPLIT, 5, SIZE, settings=settings, order_seed=7, teachers={"t": outputs})
     seen = []
     for loader.epoch in range(3):
         for batch in range(len(loader)):
             x, _ = loader[batch]
             with torch.no_grad():
                 expected = live(x["image"]).numpy()
-            assert x["teacher"].dtype == torch.float16 and x["teacher"].shape == expected.shape
+            assert x["teacher"]["t"].dtype == torch.float16 and x["teacher"]["t"].shape == expected.shape
             allowed = np.spacing(np.abs(expected).astype(np.float16)) / 2 + 1e-4 * np.abs(expected).max()
-            assert (np.abs(x["teacher"].float().numpy() - expected) <= allowed).all()
+            assert (np.abs(x["teacher"]["t"].float().numpy() - expected) <= allowed).all()
             seen += [(loader.epoch, int(i)) for i in x["index"]]
     assert sorted(seen) == [(epoch, i) for epoch in range(3) for i in range(N)]
     epochs = everything(outputs)
@@ -126,7 +127,7 @@ def test_sizes_are_those_on_disk(small):
 
 def test_without_views_one_epoch_serves_all():
     first = opened(settings=PLAIN, epochs=2)
-    again = opened(teacher := Teacher(), settings=ViewSettings({}, seed=8), epochs=5)
+    again = opened(teacher := Teacher(), settings=ViewSettings(seed=8), epochs=5)
     assert first.computed == N and teacher.rows == 0
     assert (everything(again) == everything(first)[0]).all()
 
@@ -178,7 +179,7 @@ def test_more_epochs_extend_fewer():
         {"split": made_split(9)},
         {"split": Split(SPLIT.store, SPLIT.positions[::-1].copy())},
         {"settings": replace(SHIFTED, seed=4)},
-        {"settings": replace(SHIFTED, views={"flip": True, "crop_padding": 1})},
+        {"settings": settings_of({"flip": True, "crop_padding": 1}, seed=3)},
         {"settings": BOXES},
     ],
     ids=["weights", "content", "positions", "seed", "views", "kind of view"],

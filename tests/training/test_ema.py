@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from samples import train_of
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.training.batch_norm import reestimate_batch_norm
@@ -83,7 +84,7 @@ def test_the_last_epochs_validation_sees_the_final_weights():
         def on_test_begin(self, logs=None):
             seen.append(model.get_layer("logits").kernel.numpy().copy())
 
-    finisher = Finisher(model, Batches([images]), {"ema": 0.9, "recalibrate_batch_norm": 5, "epochs": 2})
+    finisher = Finisher(model, Batches([images]), train_of({"ema": 0.9, "recalibrate_batch_norm": 5, "epochs": 2}))
     kernel = model.get_layer("logits").kernel
     averages = finisher.averages._values[[v is kernel for v in model.trainable_variables].index(True)]
     before = []

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from samples import train_of
 
 import kdrecipes
 from kdrecipes.backend import keras
@@ -31,10 +32,10 @@ def test_warmup_cosine_rises_from_zero_and_falls_to_zero():
         "optimizer": {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.01},
         "schedule": {"name": "warmup_cosine", "warmup": 0.2},
     }
-    found = rates(build_optimizer(train, 100), [0, 10, 20, 60, 100])
+    found = rates(build_optimizer(train_of(train), 100), [0, 10, 20, 60, 100])
     np.testing.assert_allclose(found, [0, 0.05, 0.1, 0.05, 0], atol=1e-7)
     none = {**train, "schedule": {"name": "warmup_cosine", "warmup": 0.0}}
-    np.testing.assert_allclose(rates(build_optimizer(none, 100), [0, 50, 100]), [0.1, 0.05, 0], atol=1e-7)
+    np.testing.assert_allclose(rates(build_optimizer(train_of(none), 100), [0, 50, 100]), [0.1, 0.05, 0], atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_warmup_cosine_rises_from_zero_and_falls_to_zero():
     ],
 )
 def test_optimisers_step_as_torch_does(options, torch_kind, torch_options):
-    optimizer = build_optimizer({"optimizer": options, "schedule": CONSTANT}, 10)
+    optimizer = build_optimizer(train_of({"optimizer": options, "schedule": CONSTANT}), 10)
     mine = keras.Variable(np.array([1.0, -2.0], np.float32))
     theirs = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     other = torch_kind([theirs], lr=0.1, **torch_options)
@@ -67,7 +68,7 @@ def test_clip_norm_bounds_the_global_norm():
         "schedule": CONSTANT,
         "clip_norm": 1.0,
     }
-    optimizer = build_optimizer(train, 10)
+    optimizer = build_optimizer(train_of(train), 10)
     a, b = keras.Variable(np.zeros(1, np.float32)), keras.Variable(np.zeros(1, np.float32))
     optimizer.apply([torch.tensor([3.0]), torch.tensor([4.0])], [a, b])
     np.testing.assert_allclose([a.numpy()[0], b.numpy()[0]], [-0.6, -0.8], rtol=1e-5)
@@ -99,7 +100,7 @@ def home(tmp_path, monkeypatch):
 
 def tiny(*more):
     recipe = kdrecipes.load_recipe("digits", [*TINY, *more])
-    return recipe, prepare(recipe)
+    return recipe, recipe.teacher, prepare(recipe)
 
 
 def test_fine_tuned_teacher_is_kept_and_reused(home):
@@ -145,9 +146,9 @@ class Says:
 
 @pytest.fixture
 def judged(monkeypatch):
-    _, data = tiny()
+    *_, data = tiny()
     monkeypatch.setattr(checks, "predict", lambda model, split, size, **_: model.logits[: len(split)])
-    return lambda logits: preflight(Teacher(Says(logits), ""), data), data.validation.labels
+    return lambda logits: preflight(Teacher(Says(logits), ""), data, 8), data.validation.labels
 
 
 def test_preflight_passes_a_good_teacher(judged):
@@ -157,7 +158,7 @@ def test_preflight_passes_a_good_teacher(judged):
 
 def test_saying_always_the_same_is_no_better_than_a_teacher_of_skewed_data(monkeypatch):
     """Nine of ten images are of one class. On pixels of another range the teacher says that class of every image."""
-    _, data = tiny()
+    *_, data = tiny()
     part = data.validation
     labels = np.where(np.arange(len(part.store)) % 10, 0, 1 + np.arange(len(part.store)) // 10 % 9)
     data = replace(data, validation=replace(part, store=replace(part.store, labels=labels)))
@@ -169,7 +170,7 @@ def test_saying_always_the_same_is_no_better_than_a_teacher_of_skewed_data(monke
 
     monkeypatch.setattr(checks, "predict", says)
     assert accuracy(says(None, part, 8, scale=0.1), data.validation.labels) > 0.8
-    assert preflight(Teacher(Says(None), ""), data) == []
+    assert preflight(Teacher(Says(None), ""), data, 8) == []
 
 
 def test_preflight_finds_logits_that_are_not_finite(judged):

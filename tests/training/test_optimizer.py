@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from samples import train_of
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate_optimizer
@@ -16,7 +17,7 @@ SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}
 
 def rates(schedule, steps, examples, at):
     train = {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "schedule": schedule}
-    built = build_optimizer(train, steps, examples=examples)
+    built = build_optimizer(train_of(train), steps, examples=examples)
     variable = keras.Variable(np.zeros(1, np.float32))
     built.build([variable])
     found = []
@@ -60,7 +61,7 @@ def test_decay_is_for_kernels_alone_where_asked(options, fast):
     for variable in model.trainable_variables:
         variable.assign(np.ones(variable.shape))
     train = {"optimizer": options | {"weight_decay_on": "kernels"}, "schedule": CONSTANT}
-    optimizer = build_optimizer(train, 10, model=model)
+    optimizer = build_optimizer(train_of(train), 10, model=model)
     optimizer.build(model.trainable_variables)
     if fast:
         accelerate_optimizer(optimizer)
@@ -78,7 +79,7 @@ def test_accumulated_steps_are_one_step_on_their_mean(options, fast):
     def after(rows, accumulate):
         variable = keras.Variable(start)
         train = {"optimizer": options, "schedule": CONSTANT, "accumulate": accumulate}
-        optimizer = build_optimizer(train, 10)
+        optimizer = build_optimizer(train_of(train), 10)
         optimizer.build([variable])
         if fast:
             accelerate_optimizer(optimizer)
@@ -98,7 +99,9 @@ def test_accumulated_steps_are_one_step_on_their_mean(options, fast):
 def test_a_factor_on_updates_is_a_learning_rate_of_its_own(options):
     def after(factor, rate):
         body, head = (keras.Variable(np.array([1.0, -2.0], np.float32)) for _ in range(2))
-        optimizer = build_optimizer({"optimizer": options | {"learning_rate": rate}, "schedule": CONSTANT}, 10)
+        optimizer = build_optimizer(
+            train_of({"optimizer": options | {"learning_rate": rate}, "schedule": CONSTANT}), 10
+        )
         optimizer.build([body, head])
         accelerate_optimizer(optimizer)
         if factor != 1:

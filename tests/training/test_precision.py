@@ -96,7 +96,7 @@ def test_loss_scaling_changes_no_step():
     scaled = weights(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01)))
     for mine, theirs in zip(scaled, weights(keras.optimizers.SGD(0.01)), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
-    train = dict(small().data["train"]) | {"precision": "float16"}
+    train = small("train.precision='float16'").train
     assert isinstance(build_optimizer(train, 10), keras.optimizers.LossScaleOptimizer)
 
 
@@ -207,16 +207,16 @@ def test_a_run_compiles_where_the_recipe_says_so(tmp_path, eager_compiler):
     ],
 )
 def test_auto_compiles_only_where_it_pays(device, plain, compiled, first, use, why, monkeypatch):
-    def rehearse(distiller, data, train, *, role="student", mixed=False, cached=False, jit_compile=False):
+    def rehearse(distiller, train, batch, jit):
         assert device != "cpu"
-        if jit_compile and isinstance(compiled, Exception):
+        if jit.use and isinstance(compiled, Exception):
             raise compiled
-        return (first, compiled) if jit_compile else (plain, plain)
+        return (first, compiled) if jit.use else (plain, plain)
 
     monkeypatch.setattr(compile_choice, "rehearse", rehearse)
     recipe = small("teacher.train.compile=false")
     found = compile_choice.choose_compile(recipe, prepare(recipe), device, 2)["student"]
-    assert found["use"] is use and why in found["why"]
+    assert found.use is use and why in found.why
 
 
 def test_the_teacher_live_is_frozen_unless_its_layers_are_read():
@@ -224,8 +224,8 @@ def test_the_teacher_live_is_frozen_unless_its_layers_are_read():
     from kdrecipes.runs.build import inference
 
     teacher = student()
-    assert inference(recipe, teacher)._logits.__module__ == "kdrecipes.fast.frozen"
-    whole = inference(recipe, teacher, whole=True)
+    assert inference(recipe, recipe.teacher, teacher)._logits.__module__ == "kdrecipes.fast.frozen"
+    whole = inference(recipe, recipe.teacher, teacher, whole=True)
     with tapped({"logits": teacher.get_layer("logits")}) as features:
         logits = whole(IMAGES)
     assert torch.equal(features["logits"], logits)

@@ -1,0 +1,112 @@
+"""From a recipe's resolved form to its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from kdrecipes.components.contract import recipe_options
+from kdrecipes.components.registry import Registry
+from kdrecipes.recipe.positions import Path as KeyPath
+from kdrecipes.recipe.tables import (
+    BoxTable,
+    CompareTable,
+    ComponentTable,
+    DatasetTable,
+    ErasingTable,
+    Json,
+    LossTable,
+    OptimizerTable,
+    Recipe,
+    ScheduleTable,
+    StudentTable,
+    TeacherTable,
+    TermTable,
+    TrainTable,
+    ViewsTable,
+)
+
+
+def make_recipe(
+    data: Json,
+    registry: Registry,
+    *,
+    text: str = "",
+    source: str = "",
+    folder: Path = Path(),
+    overrides: tuple[str, ...] = (),
+    fingerprint: str = "",
+    origins: Mapping[KeyPath, str] | None = None,
+) -> Recipe:
+    """A recipe from its resolved form; the arguments are `Recipe`'s attributes."""
+
+    def component(table: type[Any], place: str, kind: str, found: Json, **more: Any) -> Any:
+        own = recipe_options(registry.components[kind, found["name"]][0])["properties"]
+        return _filled(table, found, place=place, kind=kind, options={k: found[k] for k in own if k in found}, **more)
+
+    loss, teacher = data["loss"], data.get("teacher")
+    terms = [(f"loss.terms[{i}]", term) for i, term in enumerate(loss.get("terms", ()))]
+    if "name" in loss:
+        terms = [("loss", loss)]
+    own = None if teacher is None or "train" not in teacher else train_table(teacher["train"])
+    views = data["dataset"].get("views")
+    return Recipe(
+        data=data,
+        text=text,
+        source=source,
+        folder=folder,
+        overrides=overrides,
+        fingerprint=fingerprint,
+        registry=registry,
+        name=data["name"],
+        seed=data["seed"],
+        requires=tuple(data["requires"]),
+        dataset=component(
+            DatasetTable, "dataset", "dataset", data["dataset"], views=None if views is None else views_table(views)
+        ),
+        teacher=None if teacher is None else component(TeacherTable, "teacher", "model", teacher, train=own),
+        student=component(StudentTable, "student", "model", data["student"]),
+        loss=LossTable(
+            loss["label_weight"],
+            loss["label_smoothing"],
+            tuple(component(TermTable, place, "loss", term) for place, term in terms),
+        ),
+        train=train_table(data["train"]),
+        compare=CompareTable(data["compare"]["baseline"], tuple(data["compare"]["seeds"])),
+        callbacks=tuple(
+            component(ComponentTable, f"callbacks[{i}]", "callback", table)
+            for i, table in enumerate(data.get("callbacks", ()))
+        ),
+        origins=origins or {},
+    )
+
+
+def train_table(data: Json) -> TrainTable:
+    """`[train]` or `[teacher.train]` from its resolved form."""
+    optimizer = data["optimizer"]
+    own = {one.name for one in fields(OptimizerTable)}
+    rest = {key: value for key, value in optimizer.items() if key not in own}
+    return _filled(
+        TrainTable,
+        data,
+        optimizer=_filled(OptimizerTable, optimizer, options=rest),
+        schedule=_filled(ScheduleTable, data["schedule"]),
+        data=data,
+    )
+
+
+def views_table(data: Json) -> ViewsTable:
+    """`[dataset.views]` from its resolved form."""
+    inner = {"random_resized_crop": BoxTable, "random_erasing": ErasingTable}
+    return _filled(
+        ViewsTable, data, data=data, **{key: _filled(table, data[key]) for key, table in inner.items() if key in data}
+    )
+
+
+def _filled(table: type[Any], found: Json, /, **given: Any) -> Any:
+    """A dataclass with the keys of `found` that it has; lists become tuples. `given` counts before them."""
+    names = [one.name for one in fields(table)]
+    values = {name: found[name] for name in names if name in found} | given
+    return table(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -1,0 +1,107 @@
+"""`Learner`: all that trains in a distiller, the student and terms with weights, as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from kdrecipes.backend import keras
+from kdrecipes.components.outputs import Outputs
+from kdrecipes.training.features import tapped
+from kdrecipes.training.inference import autocast, wide
+from kdrecipes.training.teachers import Taught, Teachers, heard, layers_of
+
+
+class Learner(keras.layers.Layer):
+    """The student, and terms that are layers (their variables train with it and are no part of it).
+
+    Args:
+        student: from images to logits.
+        terms: distillation terms.
+        label_smoothing: share of each label spread over all classes.
+        precision: what the student computes in: "float32", or by `torch.autocast` "bfloat16" or "float16".
+
+    Attributes:
+        compiled: the student's training pass through `torch.compile`; None where it is run as it is.
+        taps: the student's layers that terms read, by name.
+    """
+
+    def __init__(self, student: keras.Model, terms: Sequence[Any], label_smoothing: float, precision: str):
+        super().__init__(name="learner", dtype=student.dtype_policy, autocast=False)
+        self.student, self.terms = student, list(terms)
+        self.label_smoothing, self.precision = float(label_smoothing), precision
+        self.compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
+        # Keras tracks and saves the layers that it finds in attributes, lists and dicts; into this it does not look.
+        self.taps = MappingProxyType(layers_of(terms, "student_layers", student))
+        self.built = True
+
+    def call(
+        self, image: torch.Tensor, labels: Any, taught: Callable[[], Taught], index: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
+        """One forward pass in training mode.
+
+        Args:
+            image: float (batch, height, width, channels).
+            labels: from logits to labels in their dtype, int64 (batch,) or float (batch, classes); or to None.
+            taught: gives what the teachers say; asked where there are terms.
+            index: int64 (batch,); None where the data have none.
+
+        Returns:
+            Logits (batch, classes) in the student's dtype; cross-entropy with the labels, (batch,) in nats, or None;
+            the terms' values, each (batch,) or a scalar.
+        """
+        with tapped(self.taps) as features, autocast(self.precision, image):
+            logits = self.student(image, training=True) if self.compiled is None else self.compiled(image)
+        student = Outputs(wide(logits), features, index)
+        known = labels(student.logits)
+        own = None if known is None else cross_entropy(known, student.logits, self.label_smoothing)
+        teacher = heard(taught()) if self.terms else None
+        return logits, own, [term(known, student, teacher) for term in self.terms]
+
+    def build_terms(self, teachers: Teachers) -> None:
+        """Build terms that are layers, by one call on a batch of black images, before the optimiser is built.
+
+        Raises:
+            ValueError: when the student's input has no size.
+        """
+        layers = [term for term in self.terms if isinstance(term, keras.layers.Layer)]
+        for term in layers:
+            term._allow_non_tensor_positional_args = True  # `Outputs` are none
+        unbuilt = [term for term in layers if not term.built]
+        if not unbuilt:
+            return
+        shape = getattr(self.student, "input_shape", (None, None))[1:]
+        if None in shape:
+            raise ValueError("The student takes images of any size: call the terms that are layers once yourself.")
+        with torch.no_grad():
+            image = keras.ops.zeros((2, *shape))
+            with tapped(self.taps) as features:
+                student = Outputs(wide(self.student(image, training=False)), features)
+            # A batch may bring the teacher's logits along; where there is no teacher they are as wide as the student's.
+            black = image if teachers.networks else {"teacher": torch.zeros_like(student.logits)}
+            teacher = heard(teachers(black, image, None))
+            labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
+            for term in unbuilt:
+                term(labels, student, teacher)
+
+
+def cross_entropy(labels: torch.Tensor, logits: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """(batch,) cross-entropy, in nats; `labels` are int64 (batch,) or float (batch, classes)."""
+    return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+
+
+def names_of(terms: Sequence[Any]) -> list[str]:
+    """A name for each term's metric: its `name`, else its class's in lower case; repeated ones are numbered."""
+    names: list[str] = []
+    for term in terms:
+        own = getattr(term, "name", None) or getattr(term, "__name__", None) or type(term).__name__
+        base = name = str(own).lower()
+        count = 2
+        while name in names or name in ("loss", "label_loss"):
+            name, count = f"{base}_{count}", count + 1
+        names.append(name)
+    return names
