@@ -60,7 +60,7 @@ def read_chunks(reader: Reader, bounds: Sequence[tuple[int, int]]) -> Iterator[C
 def _copies(reader: Reader, bounds: Sequence[tuple[int, int]]) -> tuple[int, bytes] | None:
     """How many processes are to decode, and the reader for each; None where one is enough or all there can be."""
     examples = sum(stop - start for start, stop in bounds)
-    workers = min(len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1, MOST_WORKERS, len(bounds))
+    workers = min(_cores(), MOST_WORKERS, len(bounds))
     if reader.arrays is not None or examples < SEVERAL_FROM or workers < 2:
         return None
     try:
@@ -68,6 +68,13 @@ def _copies(reader: Reader, bounds: Sequence[tuple[int, int]]) -> tuple[int, byt
     except Exception:  # a stranger's source that holds what can't be copied is read here
         return None
     return (workers, content) if len(content) <= MOST_BYTES else None  # and so is one that holds its images
+
+
+def _cores() -> int:
+    """The processor cores that this process may use; one where forking is unsafe or not possible."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return 1
 
 
 _reader: Reader | None = None  # in a decoding process

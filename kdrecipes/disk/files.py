@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import secrets
@@ -11,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.wording import readable_bytes
@@ -27,6 +26,7 @@ _NOT_WRITABLE = (
     errno.EISDIR,
     errno.ENAMETOOLONG,
 )
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 def is_disk_error(error: OSError) -> bool:
@@ -109,6 +109,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder survive a power cut."""
+    if os.name == "nt":  # Windows opens no folder as a file
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -118,23 +120,46 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, busy: str | None = None, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive `flock`, which the kernel frees when the process dies, however it dies.
+    """Hold an exclusive lock, which the system frees when the process dies, however it dies.
+
+    It is a `flock` (`LockFileEx` on Windows) of an open file: it also keeps out other threads, and the same thread a
+    second time. The file stays when the lock is free again, since others may be waiting with it open.
 
     Args:
         path: the lock file, created where it is missing.
         busy: the message of the EnvironmentProblem raised when another process holds it; None waits instead.
         waiting: called once before waiting begins.
+
+    Raises:
+        EnvironmentProblem: `busy`; or the file can't be created, or its file system has no locks.
     """
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(file, path, wait=False):
             if busy:
-                raise EnvironmentProblem(busy) from None
+                raise EnvironmentProblem(busy)
             if waiting:
                 waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file, path, wait=True)
+        # Closing the file frees it. No unlocking: a forked process that came by here would free its parent's lock.
         yield
+
+
+def _lock(file: IO[str], path: Path, *, wait: bool) -> bool:
+    """Whether the open file is locked now; True where it waits."""
+    # Imported late: `kdrecipes validate` locks nothing. The descriptor is locked, not a `FileLock` of the path: where
+    # there is no flock that one falls back to a file that outlives a killed process, and some versions of it delete the
+    # lock file.
+    from filelock import lock_descriptor
+
+    try:
+        return lock_descriptor(file.fileno(), blocking=wait)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise EnvironmentProblem(
+                f"{path.parent} is on a file system that can't lock files: {error.strerror}. "
+                "Choose a folder on another."
+            ) from error
+        raise

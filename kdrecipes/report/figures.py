@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+# SciPy and scikit-learn take a second to import, so each function that computes with them imports what it needs.
 
 ECE_BINS = 15
 TOP5_FROM = 20
@@ -14,8 +17,9 @@ BOOTSTRAP_DRAWS = 10_000
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """float64 (examples, classes)."""
-    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    from scipy import special
+
+    return np.asarray(special.log_softmax(logits.astype(np.float64), axis=1))
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -25,8 +29,23 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def mean_recall(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean over the classes that occur of the share of their examples that are told right (balanced accuracy)."""
-    right = logits.argmax(1) == labels
-    return float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))
+    from sklearn.metrics import recall_score
+
+    return _macro(recall_score, logits, labels)
+
+
+def macro_f1(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur of 2·TP / (2·TP + FP + FN)."""
+    from sklearn.metrics import f1_score
+
+    return _macro(f1_score, logits, labels)
+
+
+def _macro(score: Callable[..., float], logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of a score of scikit-learn over the classes that occur among the labels."""
+    with warnings.catch_warnings():  # some versions doubt that many classes with few examples each are classes
+        warnings.simplefilter("ignore")
+        return float(score(labels, logits.argmax(1), labels=np.unique(labels), average="macro"))
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -40,16 +59,6 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
         if inside.any():
             total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     return float(total)
-
-
-def macro_f1(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that occur of 2·TP / (2·TP + FP + FN)."""
-    guess = logits.argmax(1)
-    scores = []
-    for c in np.unique(labels):
-        right = np.sum((guess == c) & (labels == c))
-        scores.append(2 * right / (np.sum(guess == c) + np.sum(labels == c)))
-    return float(np.mean(scores))
 
 
 def figures(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None = None) -> dict[str, float]:
@@ -88,31 +97,47 @@ def compare(
         `mean`; `ci95`: one seed, the percentile bootstrap over test images (10,000 draws, fixed seed); three or more,
         a t interval over seeds; two, None; `ci95_over`; `seeds`, how many; `mcnemar`, the exact test for each seed.
     """
-    from scipy.stats import binomtest, t
-
     right = [(a.argmax(1) == labels, b.argmax(1) == labels) for a, b in zip(firsts, seconds, strict=True)]
     differences = [float(a.mean() - b.mean()) for a, b in right]
     n = len(seeds)
     interval: list[float] | None = None
     if n == 1:
-        # A resample of images draws how many of each paired outcome (+1, 0, −1) it holds: a multinomial.
-        gain = right[0][0].astype(int) - right[0][1].astype(int)
-        shares = [(gain == outcome).mean() for outcome in (1, 0, -1)]
-        draws = np.random.default_rng(0).multinomial(len(labels), shares, BOOTSTRAP_DRAWS)
-        interval = [float(v) for v in np.percentile((draws[:, 0] - draws[:, 2]) / len(labels), [2.5, 97.5])]
+        interval = _interval_over_images(*right[0])
     elif n >= 3:
-        half = float(t.ppf(0.975, n - 1)) * float(np.std(differences, ddof=1)) / math.sqrt(n)
-        interval = [float(np.mean(differences)) - half, float(np.mean(differences)) + half]
-    tests = []
-    for seed, (a, b) in zip(seeds, right, strict=True):
-        only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
-        odd = only_first + only_second
-        p = float(binomtest(only_first, odd, 0.5).pvalue) if odd else 1.0
-        tests.append({"seed": seed, "first": only_first, "second": only_second, "p": p})
+        interval = _interval_over_seeds(differences)
     return {
         "mean": float(np.mean(differences)),
         "ci95": interval,
         "ci95_over": "seeds" if n > 1 else "test images",
         "seeds": n,
-        "mcnemar": tests,
+        "mcnemar": [{"seed": seed} | _mcnemar(a, b) for seed, (a, b) in zip(seeds, right, strict=True)],
     }
+
+
+def _interval_over_images(first: np.ndarray, second: np.ndarray) -> list[float]:
+    """The percentile bootstrap's 95% interval of the difference in accuracy; bool (examples,) each: what is right."""
+    # A resample of images draws how many of each paired outcome (+1, 0, −1) it holds: a multinomial.
+    gain = first.astype(int) - second.astype(int)
+    shares = [(gain == outcome).mean() for outcome in (1, 0, -1)]
+    draws = np.random.default_rng(0).multinomial(len(gain), shares, BOOTSTRAP_DRAWS)
+    return [float(v) for v in np.percentile((draws[:, 0] - draws[:, 2]) / len(gain), [2.5, 97.5])]
+
+
+def _interval_over_seeds(differences: Sequence[float]) -> list[float]:
+    """The 95% t interval of their mean."""
+    from scipy.stats import ttest_1samp
+
+    with warnings.catch_warnings():  # equal differences are no mistake: the interval is their mean
+        warnings.simplefilter("ignore")
+        low, high = ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    return [float(low), float(high)]
+
+
+def _mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """The exact test on the images that only one network tells right."""
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    odd = only_first + only_second
+    p = float(binomtest(only_first, odd, 0.5).pvalue) if odd else 1.0
+    return {"first": only_first, "second": only_second, "p": p}

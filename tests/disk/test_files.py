@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,24 @@ def test_home_follows_the_variable(monkeypatch):
     assert home() == Path.home() / "caches"
     monkeypatch.setenv("KDRECIPES_HOME", "")
     assert home() == Path.home() / ".cache" / "kdrecipes"
+
+
+def test_home_on_linux_is_the_same_whatever_xdg_says(monkeypatch):
+    monkeypatch.delenv("KDRECIPES_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert home() == Path.home() / ".cache" / "kdrecipes"
+
+
+def test_home_elsewhere_is_where_the_system_keeps_caches(tmp_path):
+    """In a process of its own, since platformdirs looks at the system once."""
+    code = "import sys; sys.platform = 'darwin'; from kdrecipes.disk.home import home; print(home())"
+    variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    for named, expected in (("", tmp_path / "Library" / "Caches" / "kdrecipes"), ("/named", Path("/named"))):
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=variables | {"KDRECIPES_HOME": named}, capture_output=True, text=True
+        )
+        assert run.stdout == f"{expected}\n", run.stderr
 
 
 def test_a_new_file_replaces_the_old_one_whole(tmp_path):
@@ -131,6 +150,56 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
         raise ValueError
     with locked(tmp_path / "lock", "busy"):
         pass
+
+
+def test_a_lock_keeps_out_the_same_process_and_outlives_its_use(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path):
+        with pytest.raises(EnvironmentProblem, match="somebody is in there"), locked(path, "somebody is in there"):
+            pass
+        # A second holder that failed freed nothing.
+        with pytest.raises(EnvironmentProblem, match="somebody is in there"), locked(path, "somebody is in there"):
+            pass
+    assert path.is_file()
+
+
+def test_who_waits_for_a_lock_is_told_once_and_gets_it(tmp_path):
+    path, told, order = tmp_path / "lock", threading.Event(), []
+
+    def second():
+        with locked(path, waiting=lambda: (order.append("waiting"), told.set())):
+            order.append("held")
+
+    thread = threading.Thread(target=second)
+    with locked(path):
+        thread.start()
+        assert told.wait(10)
+        order.append("free")
+    thread.join(10)
+    assert order == ["waiting", "free", "held"]
+
+
+def test_a_lock_is_a_flock_as_earlier_versions_took_it(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "lock"
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(EnvironmentProblem, match="busy"), locked(path, "busy"):
+            pass
+    with locked(path), path.open("a") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, code):
+    def refuse(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("filelock.lock_descriptor", refuse)
+    expected = f"{tmp_path} is on a file system that can't lock files: {os.strerror(code)}. Choose a folder on another."
+    with pytest.raises(EnvironmentProblem) as caught, locked(tmp_path / "lock"):
+        pass
+    assert str(caught.value) == expected
 
 
 def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from kdrecipes.report.figures import compare, expected_calibration_error, figures
+from kdrecipes.report.figures import compare, expected_calibration_error, figures, macro_f1, mean_recall
 
 GENERATOR = np.random.default_rng(5)
 LABELS = GENERATOR.integers(0, 4, 200)
@@ -80,3 +80,21 @@ def test_three_seeds_have_a_t_interval_over_seeds():
     found = compare(firsts, [base] * 3, [0, 1, 2], np.zeros(10, int))
     half = 4.302652729911275 * 0.1 / np.sqrt(3)
     assert found["mean"] == pytest.approx(0.2) and found["ci95"] == pytest.approx([0.2 - half, 0.2 + half])
+
+
+def test_equal_differences_have_an_interval_of_no_width_and_no_warning(recwarn):
+    firsts, base = [with_right(np.arange(10) < 5)] * 3, with_right(np.zeros(10, bool))
+    found = compare(firsts, [base] * 3, [0, 1, 2], np.zeros(10, int))
+    assert found["mean"] == 0.5 and found["ci95"] == [0.5, 0.5]
+    assert not recwarn.list
+
+
+def test_classes_that_never_occur_count_for_nothing(recwarn):
+    """One of three images of class 4 is told as class 7, which does not occur; that of class 1 is told right."""
+    guesses, labels = np.array([4, 4, 7, 1]), np.array([4, 4, 4, 1])
+    logits = np.eye(10, dtype=np.float32)[guesses]
+    assert mean_recall(logits, labels) == pytest.approx((2 / 3 + 1) / 2)
+    assert macro_f1(logits, labels) == pytest.approx((4 / 5 + 1) / 2)
+    many = np.arange(40)  # as many classes as images
+    assert macro_f1(np.eye(50, dtype=np.float32)[many], many) == mean_recall(np.eye(50)[many], many) == 1
+    assert not recwarn.list
