@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import SHA256_OPTION, options
 
 if TYPE_CHECKING:
     import keras
@@ -102,32 +103,23 @@ def _component(name: str, title: str, millions: float) -> Component:
         name=name,
         build=build,
         summary=f"BiT-M-{title}, a pre-activation ResNet for transfer, {millions} M parameters without the head",
-        options={
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "classes": {"type": "integer"},
-                "image_size": {"type": "integer", "minimum": 32},
-                "weights": {
-                    "anyOf": [
-                        {"enum": ["none", "imagenet21k", "imagenet"]},
-                        {"type": "string", "minLength": 1, "format": "path"},
-                    ],
-                    "default": "imagenet21k",
-                    "examples": ["imagenet21k", "imagenet", "none", "BiT-M-R50x1.npz"],
-                    "x-rule": 'must be "none", "imagenet21k", "imagenet", or an .npz, .safetensors or .weights.h5 file',
-                    "description": '"imagenet21k" or "imagenet" (downloads), "none", or a file: Google\'s .npz, '
-                    "timm's or Hugging Face's .safetensors, or a .weights.h5 file of this same model. A head of "
-                    "another width is left out; the new one begins at zero.",
-                },
-                "sha256": {
-                    "type": "string",
-                    "pattern": r"^[0-9a-f]{64}(?![\s\S])",
-                    "x-rule": "must be 64 digits of 0 to 9 and a to f, as sha256sum prints them",
-                    "description": "What the weights file must have; checked before it is read.",
-                },
+        options=options(
+            "model",
+            build,
+            image_size={"minimum": 32},
+            weights={
+                "anyOf": [
+                    {"enum": ["none", "imagenet21k", "imagenet"]},
+                    {"type": "string", "minLength": 1, "format": "path"},
+                ],
+                "examples": ["imagenet21k", "imagenet", "none", "BiT-M-R50x1.npz"],
+                "x-rule": 'must be "none", "imagenet21k", "imagenet", or an .npz, .safetensors or .weights.h5 file',
+                "description": '"imagenet21k" or "imagenet" (downloads), "none", or a file: Google\'s .npz, '
+                "timm's or Hugging Face's .safetensors, or a .weights.h5 file of this same model. A head of "
+                "another width is left out; the new one begins at zero.",
             },
-        },
+            sha256=SHA256_OPTION | {"description": "What the weights file must have; checked before it is read."},
+        ),
     )
 
 
