@@ -9,7 +9,8 @@ from typing import Any
 
 from kdrecipes.components.datasets.decoding import decode
 from kdrecipes.components.datasets.source import SPLIT_OPTION, file_facts, missing_split
-from kdrecipes.components.datasets.tfds_prepare import count_classes, last_line, prepare
+from kdrecipes.components.datasets.tfds_prepare import count_classes, last_line
+from kdrecipes.components.datasets.tfds_prepare import prepare as prepare  # fashion_mnist calls it through here
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
 from kdrecipes.errors import KDRecipesError, RunError
