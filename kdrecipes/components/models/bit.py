@@ -7,9 +7,10 @@ stem. Every convolution is standardised and has no bias.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.models.bit_sizes import SIZES, Size
 from kdrecipes.components.options import SHA256_OPTION, options
 
 if TYPE_CHECKING:
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
 
 GROUPS, EPSILON = 32, 1e-5  # Keras' group norm would take 1e-3
 STAGE_FILTERS = (64, 128, 256, 512)  # of the 3×3 convolutions; a stage gives out four times as many
-
-
-class Size(NamedTuple):
-    """Units of each stage, and the factor on all widths."""
-
-    units: tuple[int, int, int, int]
-    width: int
-
-
-SIZES = {
-    "bit_m_r50x1": Size((3, 4, 6, 3), 1),
-    "bit_m_r101x1": Size((3, 4, 23, 3), 1),
-}
 
 
 def bit(classes: int, image_size: int, size: Size, name: str = "bit") -> keras.Model:
