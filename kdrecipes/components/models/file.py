@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import SHA256_OPTION, options
-from kdrecipes.disk.download import check_sha256
 from kdrecipes.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ def build(path: str, sha256: str | None = None) -> keras.Model:
         EnvironmentProblem: the file is missing, of another kind, damaged, or of code that safe mode refuses.
     """
     from kdrecipes.backend import keras
+    from kdrecipes.disk.download import check_sha256  # with it come ssl and http, a tenth of `kdrecipes validate`
 
     file = Path(path)
     if not file.is_file():
