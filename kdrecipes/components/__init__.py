@@ -1,5 +1,6 @@
-"""Components: what a recipe can name (losses, models, datasets, callbacks), and how plugins provide and register it.
+"""Components: what a recipe can name (datasets, models, losses, callbacks), and how plugins provide and register it.
 
-It imports the disk and the ground; torch and Keras only inside builders, so that listing and validating stay quick.
-Its neighbour above is `recipe`, which names components; `data` and `training` use what builders give.
+Import `hookspecs` (what a component is), `contract` (what it must be), `registry` (which there are) and `outputs` (what
+a loss is given). Below are the disk and the ground; above, `recipe` names components, and `data` and `runs` build them.
+torch and Keras are imported inside builders only, so that listing and validating stay quick.
 """

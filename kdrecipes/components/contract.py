@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kdrecipes.components.hookspecs import KINDS, Component
@@ -27,8 +27,6 @@ RUN_KEYS: dict[str, tuple[str, ...]] = {
     ),
     "callback": ("name",),
 }
-
-
 _TABLES = {"model": ("teacher", "student"), "dataset": ("dataset",), "loss": ("loss",), "callback": ("callback",)}
 
 
@@ -56,48 +54,63 @@ def check_component(component: Any) -> list[str]:
     """Why a component can't be registered; an empty list when it can."""
     if not isinstance(component, Component):
         return [f"yielded {type(component).__name__}, not a kdrecipes.Component"]
-    label = f"{component.kind} {component.name!r}"
+    fatal = _field_problem(component) or _schema_problem(component.options)
+    problems = [fatal] if fatal else list(_option_problems(component))
+    return [f"{component.kind} {component.name!r}: {problem}" for problem in problems]
+
+
+def _field_problem(component: Component) -> str:
+    """What is wrong with the first of the component's fields that can't be used, or ""."""
     if component.kind not in KINDS:
-        return [f"{label}: kind must be one of {', '.join(KINDS)}. Received: {component.kind!r}"]
+        return f"kind must be one of {', '.join(KINDS)}. Received: {component.kind!r}"
     if not (isinstance(component.name, str) and re.fullmatch("[A-Za-z0-9._-]+", component.name)):
-        return [f"{label}: its name must consist of letters, digits, '.', '_' and '-'"]
+        return "its name must consist of letters, digits, '.', '_' and '-'"
     if not isinstance(component.summary, str):
-        return [f"{label}: its summary must be a string. Received: {component.summary!r}"]
+        return f"its summary must be a string. Received: {component.summary!r}"
     if not isinstance(component.options, dict):
-        return [f"{label}: its options must be a dict, a draft-07 schema. Received: {component.options!r}"]
+        return f"its options must be a dict, a draft-07 schema. Received: {component.options!r}"
     if not callable(component.build):
-        return [f"{label}: build must be callable. Received: {component.build!r}"]
+        return f"build must be callable. Received: {component.build!r}"
+    return ""
+
+
+def _schema_problem(options: Mapping[str, Any]) -> str:
+    """Why `options` is no schema that can be written as JSON, or ""."""
     from jsonschema import Draft7Validator
     from jsonschema.exceptions import SchemaError
 
-    problems = []
     try:
-        Draft7Validator.check_schema(component.options)
+        Draft7Validator.check_schema(options)
     except SchemaError as error:
-        return [f"{label}: its options are no draft-07 schema: {error.message}"]
+        return f"its options are no draft-07 schema: {error.message}"
     try:
-        json.dumps(component.options, allow_nan=False)
+        json.dumps(options, allow_nan=False)
     except (TypeError, ValueError) as error:
-        return [f"{label}: its options can't be written as JSON: {error}"]
-    if component.options.get("additionalProperties") is not False:
-        problems.append(f'{label}: its options need "additionalProperties": false')
-    if "patternProperties" in component.options:
-        problems.append(f'{label}: its options must stand in "properties" by name; patternProperties reach no builder')
-    if "$ref" in component.options:  # draft-07 ignores what stands beside it
-        problems.append(f'{label}: its options must stand in "properties" themselves; a $ref in their place hides them')
+        return f"its options can't be written as JSON: {error}"
+    return ""
+
+
+def _option_problems(component: Component) -> Iterator[str]:
+    """What in a valid schema the run can't use, or would have to share with a component."""
+    options, passed = component.options, PASSED_BY_RUN[component.kind]
+    if options.get("additionalProperties") is not False:
+        yield 'its options need "additionalProperties": false'
+    if "patternProperties" in options:
+        yield 'its options must stand in "properties" by name; patternProperties reach no builder'
+    if "$ref" in options:  # draft-07 ignores what stands beside it
+        yield 'its options must stand in "properties" themselves; a $ref in their place hides them'
     for key in ("anyOf", "oneOf", "allOf", "not", "if", "then", "else", "dependencies"):
-        words = json.dumps(component.options.get(key, ""))
-        if passed := [name for name in PASSED_BY_RUN[component.kind] if f'"{name}"' in words]:
-            problems.append(f"{label}: {key!r} in its options is about {passed[0]!r}, which the run passes")
-    reserved = {key for table in _TABLES[component.kind] for key in RUN_KEYS[table]}
-    for key, schema in component.options.get("properties", {}).items():
+        words = json.dumps(options.get(key, ""))
+        if named := [name for name in passed if f'"{name}"' in words]:
+            yield f"{key!r} in its options is about {named[0]!r}, which the run passes"
+    reserved = {key for table in _TABLES[component.kind] for key in RUN_KEYS[table]} - set(passed)
+    for key, schema in options.get("properties", {}).items():
         if not isinstance(schema, dict):
-            problems.append(f"{label}: its option {key!r} needs a schema. Received: {schema!r}")
-        if key in reserved and key not in PASSED_BY_RUN[component.kind]:
-            problems.append(f"{label}: its option {key!r} is one of the run's own keys")
-    return problems + [
-        f"{label}: {ref!r} in its options points to nothing in them" for ref in _bad_refs(component.options)
-    ]
+            yield f"its option {key!r} needs a schema. Received: {schema!r}"
+        if key in reserved:
+            yield f"its option {key!r} is one of the run's own keys"
+    for ref in _bad_refs(options):
+        yield f"{ref!r} in its options points to nothing in them"
 
 
 def undescribed(component: Component) -> list[str]:

@@ -19,7 +19,8 @@ from kdrecipes.components.datasets import digits
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.losses import kd
 from kdrecipes.components.models import cnn
-from kdrecipes.components.registry import HEAVY, Provider, Registry
+from kdrecipes.components.plugins import HEAVY, Provider
+from kdrecipes.components.registry import Registry
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import one_line
 from kdrecipes.recipe.checker import Checker

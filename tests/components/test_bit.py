@@ -6,7 +6,7 @@ import torch
 
 from kdrecipes.backend import seed_everything
 from kdrecipes.components.models import bit, bit_weights
-from kdrecipes.components.models.bit import SIZES, Size
+from kdrecipes.components.models.bit_sizes import SIZES, Size
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.fast import accelerate, frozen
 

@@ -12,7 +12,8 @@ from jsonschema import Draft7Validator
 
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import Component
-from kdrecipes.components.registry import Provider, Registry, load_registry
+from kdrecipes.components.plugins import Provider
+from kdrecipes.components.registry import Registry, load_registry
 from kdrecipes.recipe.editor_schema import composed_schema
 from kdrecipes.recipe.structure import structure_schema
 

@@ -1,4 +1,8 @@
-"""The built-in callbacks: what is attached to every arm's fit."""
+"""The built-in callbacks: what is attached to every arm's fit.
+
+Nothing is imported from it but through the registry: a callback is built by name, once for each arm and seed.
+Beside it are `datasets`, `models` and `losses`; `runs` builds callbacks and `training` hands them to Keras.
+"""
 
 from __future__ import annotations
 

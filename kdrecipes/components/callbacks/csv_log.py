@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 
 
 def build(folder: str, arm: str, seed: int) -> Any:
@@ -20,9 +21,5 @@ COMPONENT = Component(
     name="csv_log",
     build=build,
     summary="writes each arm's epochs to <arm>-<seed>.csv in the run folder",
-    options={
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"folder": {"type": "string"}, "arm": {"type": "string"}, "seed": {"type": "integer"}},
-    },
+    options=options("callback", build),
 )

@@ -1,4 +1,8 @@
-"""The built-in datasets, one module each: `build(split)` gives a source of images and labels."""
+"""The built-in datasets, one module each: `build(split)` gives a source of images and labels.
+
+Import `decoding` (an image file to pixels) and `source` (an array as a source, the errors that sources share).
+Beside it are `models`, `losses` and `callbacks`; the room `data` makes splits, stores and batches of a source.
+"""
 
 from __future__ import annotations
 

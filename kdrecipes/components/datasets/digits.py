@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kdrecipes.components.datasets.source import SPLIT_OPTION, ArraySource, missing_split
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 from kdrecipes.hashing import digest
 
 TEST_EXAMPLES = 360  # of 1797: a fifth
@@ -35,6 +36,6 @@ COMPONENT = Component(
     kind="dataset",
     name="digits",
     build=build,
-    options={"type": "object", "additionalProperties": False, "properties": {"split": SPLIT_OPTION}},
+    options=options("dataset", build, split=SPLIT_OPTION),
     summary="1797 handwritten digits, 8×8 grey pixels, 10 classes; comes with scikit-learn, no download",
 )

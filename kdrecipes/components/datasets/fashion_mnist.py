@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kdrecipes.components.datasets import tfds
 from kdrecipes.components.datasets.source import SPLIT_OPTION, ArraySource, file_facts, missing_split
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 from kdrecipes.disk.files import disk_errors
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
@@ -194,20 +195,17 @@ COMPONENT = Component(
     kind="dataset",
     name="fashion_mnist",
     build=build,
-    options={
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "split": SPLIT_OPTION,
-            "path": {
-                "type": "string",
-                "minLength": 1,
-                "format": "path",
-                "examples": ["~/fashion-mnist"],
-                "description": "Folder of the four IDX files; absent: the known places, then TensorFlow Datasets",
-            },
+    options=options(
+        "dataset",
+        build,
+        split=SPLIT_OPTION,
+        path={
+            "minLength": 1,
+            "format": "path",
+            "examples": ["~/fashion-mnist"],
+            "description": "Folder of the four IDX files; absent: the known places, then TensorFlow Datasets",
         },
-    },
+    ),
     summary="70000 pieces of clothing, 28×28 grey pixels, 10 classes",
 )
 

@@ -7,16 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdrecipes.components.datasets.decoding import decode
 from kdrecipes.components.datasets.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
-
-if TYPE_CHECKING:
-    pass
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -122,21 +120,17 @@ COMPONENT = Component(
     kind="dataset",
     name="folder",
     build=build,
-    options={
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["path"],
-        "properties": {
-            "split": SPLIT_OPTION,
-            "path": {
-                "type": "string",
-                "minLength": 1,
-                "format": "path",
-                "examples": ["data/flowers"],
-                "description": "Folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
-                "<split>/images beside the former have no labels",
-            },
+    options=options(
+        "dataset",
+        build,
+        split=SPLIT_OPTION,
+        path={
+            "minLength": 1,
+            "format": "path",
+            "examples": ["data/flowers"],
+            "description": "Folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
+            "<split>/images beside the former have no labels",
         },
-    },
+    ),
     summary="images in folders named by class (jpg, png, webp, bmp)",
 )

@@ -12,7 +12,7 @@ from kdrecipes.errors import RunError
 if TYPE_CHECKING:
     import numpy as np
 
-SPLIT_OPTION = {"type": "string", "default": "train", "description": "The split's bare name; the run sets it"}
+SPLIT_OPTION = {"description": "The split's bare name; the run sets it"}  # what each dataset says of `split`
 
 
 @dataclass

@@ -9,8 +9,10 @@ from typing import Any
 
 from kdrecipes.components.datasets.decoding import decode
 from kdrecipes.components.datasets.source import SPLIT_OPTION, file_facts, missing_split
-from kdrecipes.components.datasets.tfds_prepare import count_classes, last_line, prepare
+from kdrecipes.components.datasets.tfds_prepare import count_classes, last_line
+from kdrecipes.components.datasets.tfds_prepare import prepare as prepare  # fashion_mnist calls it through here
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.hashing import digest
 
@@ -117,36 +119,30 @@ COMPONENT = Component(
     kind="dataset",
     name="tfds",
     build=build,
-    options={
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["builder"],
-        "properties": {
-            "split": SPLIT_OPTION,
-            "builder": {
-                "type": "string",
-                "pattern": r"^[A-Za-z0-9_]+(/[A-Za-z0-9_.+-]+)*(?![\s\S])",
-                "x-rule": 'must be the name of a TFDS builder, such as "food101", or "name/config"',
-                "examples": ["food101", "imagenette/320px-v2"],
-                "description": 'Name of the TFDS builder, or "name/config"',
-            },
-            "version": {
-                "type": "string",
-                "pattern": r"^[0-9]+\.[0-9]+\.[0-9]+(?![\s\S])",
-                "x-rule": 'must be three numbers, such as "3.0.1"',
-                "examples": ["3.0.1"],
-                "description": 'Version of the builder, such as "3.0.1"; absent: what is prepared, else the newest',
-            },
-            "data_dir": {
-                "type": "string",
-                "minLength": 1,
-                "format": "path",
-                "examples": ["~/tensorflow_datasets"],
-                "description": "Where TFDS keeps its data sets; absent: $TFDS_DATA_DIR, else ~/tensorflow_datasets",
-            },
-            "image_key": {"type": "string", "default": "image", "description": "Feature that holds the image"},
-            "label_key": {"type": "string", "default": "label", "description": "Feature that holds the class"},
+    options=options(
+        "dataset",
+        build,
+        split=SPLIT_OPTION,
+        builder={
+            "pattern": r"^[A-Za-z0-9_]+(/[A-Za-z0-9_.+-]+)*(?![\s\S])",
+            "x-rule": 'must be the name of a TFDS builder, such as "food101", or "name/config"',
+            "examples": ["food101", "imagenette/320px-v2"],
+            "description": 'Name of the TFDS builder, or "name/config"',
         },
-    },
+        version={
+            "pattern": r"^[0-9]+\.[0-9]+\.[0-9]+(?![\s\S])",
+            "x-rule": 'must be three numbers, such as "3.0.1"',
+            "examples": ["3.0.1"],
+            "description": 'Version of the builder, such as "3.0.1"; absent: what is prepared, else the newest',
+        },
+        data_dir={
+            "minLength": 1,
+            "format": "path",
+            "examples": ["~/tensorflow_datasets"],
+            "description": "Where TFDS keeps its data sets; absent: $TFDS_DATA_DIR, else ~/tensorflow_datasets",
+        },
+        image_key={"description": "Feature that holds the image"},
+        label_key={"description": "Feature that holds the class"},
+    ),
     summary="any image classification builder of TensorFlow Datasets",
 )

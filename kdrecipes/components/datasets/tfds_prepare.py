@@ -1,8 +1,8 @@
 """How a TensorFlow Datasets (TFDS) builder becomes files that can be read by random access, without TensorFlow here.
 
 A builder that is not prepared yet is prepared in a child process. TFDS itself needs TensorFlow there, for file access
-and for encoding images; where TensorFlow is not installed, the standard library and Pillow stand in for these. Data
-prepared as TFRecord are copied once into ArrayRecord files.
+and for encoding images; where TensorFlow is not installed, the standard library and Pillow stand in for these. What
+was prepared as TFRecord is copied by `tfrecord`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ import io
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from kdrecipes.components.datasets.source import file_facts
-from kdrecipes.disk.files import disk_errors, locked
+from kdrecipes.components.datasets.tfrecord import with_random_access
+from kdrecipes.disk.files import locked
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
 from kdrecipes.hashing import digest
@@ -59,7 +55,7 @@ def prepare(builder: str, version: str | None = None, data_dir: str | None = Non
         if prepared is None:
             with locked(home() / "tfds" / ".locks" / digest(name, options)[:16]):  # of several processes one prepares
                 prepared = find() or _prepare_in_child({"name": name, "options": options}, limit)
-        return _with_random_access(prepared)
+        return with_random_access(prepared)
     except KDRecipesError:
         raise
     except Exception as error:  # whatever TFDS meets in damaged or foreign files
@@ -74,7 +70,7 @@ def count_classes(builder: str, version: str | None, label_key: str) -> int:
         EnvironmentProblem: when TFDS cannot say.
     """
     name = f"{builder}:{version}" if version else builder
-    count = _in_child({"name": name, "options": {}, "label_key": label_key}, 120)["classes"]
+    count: int | None = _in_child({"name": name, "options": {}, "label_key": label_key}, 120)["classes"]
     if count is None:
         raise RunError(f"dataset.label_key: {builder} has no ClassLabel feature {label_key!r}")
     return count
@@ -87,9 +83,6 @@ def last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     manual = [line for line in lines if line.startswith("Manual directory")]  # what to do precedes long instructions
     return f"{type(error).__name__}: {(manual or lines[-1:])[0].strip()}"
-
-
-# --- preparing, in a child process ------------------------------------------------------------------------------------
 
 
 def _prepare_in_child(request: dict[str, Any], limit: float | None) -> Path:
@@ -115,7 +108,7 @@ def _in_child(request: dict[str, Any], limit: float | None) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise EnvironmentProblem(f"TensorFlow Datasets had not prepared {name!r} after {limit:.0f} seconds") from None
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])  # TFDS prints to stdout too
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # TFDS prints to stdout too
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         answer = {"error": f"the process ended with code {done.returncode}: {last}", "kind": "other"}
@@ -229,75 +222,3 @@ def _bound_waiting() -> None:
         return send(self, request, **options)
 
     requests.Session.send = bounded  # type: ignore[method-assign]
-
-
-# --- data prepared as TFRecord ----------------------------------------------------------------------------------------
-
-
-def _with_random_access(folder: Path) -> Path:
-    """`folder`, or where it was prepared in TFRecord files, the folder of a copy in ArrayRecord files, made once."""
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(folder)
-    formats = {form.value for form in builder.info.available_file_formats()}
-    if formats & {"array_record", "parquet"}:
-        return folder
-    if "tfrecord" not in formats:
-        raise EnvironmentProblem(
-            f"{folder} is prepared as {', '.join(sorted(formats))}, which cannot be read here; "
-            "with another `data_dir` it is prepared again, as array_record"
-        )
-    splits = builder.info.splits
-    shards = {name: [Path(file) for file in splits[name].filepaths] for name in splits}
-    facts = file_facts([file for files in shards.values() for file in files], folder)
-    key = digest(str(folder.resolve()), facts)[:16]
-    target = home() / "tfds" / key / builder.info.full_name
-    if target.is_dir():
-        return target
-    with disk_errors(target), ExitStack() as stack:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = stack.enter_context(tempfile.TemporaryDirectory(dir=target.parent, prefix=".converting-"))
-        copy = Path(temporary, "copy")
-        copy.mkdir()
-        for file in folder.iterdir():
-            if file.suffix in (".json", ".txt"):
-                shutil.copyfile(file, copy / file.name)
-        info = json.loads((copy / "dataset_info.json").read_text())
-        (copy / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "array_record"}))
-        copied = tfds.builder_from_directory(copy).info.splits
-        for name, files in shards.items():
-            for old, new, count in zip(files, copied[name].filepaths, splits[name].shard_lengths, strict=True):
-                _convert(old, Path(new), count)
-        try:
-            copy.rename(target)
-        except OSError:
-            if not target.is_dir():  # else another process was faster
-                raise
-    return target
-
-
-def _convert(tfrecord: Path, array_record: Path, count: int) -> None:
-    """Copy the `count` records of a TFRecord file into a new ArrayRecord file."""
-    from array_record.python import array_record_module
-
-    writer = array_record_module.ArrayRecordWriter(str(array_record), "group_size:1")
-    received = 0
-    for record in _records(tfrecord):
-        writer.write(record)
-        received += 1
-    writer.close()
-    if received != count:
-        raise RunError(f"{tfrecord} holds {received} examples; its dataset_info.json says {count}")
-
-
-def _records(file: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file: length (8 bytes), its checksum (4), the record, its checksum (4)."""
-    with open(file, "rb") as stream:
-        while header := stream.read(12):
-            length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else -1
-            left = os.fstat(stream.fileno()).st_size - stream.tell()
-            if not 0 <= length <= left - 4:  # before reading: a damaged length may say anything
-                raise RunError(f"{file} is truncated or damaged: {left} bytes left where {length + 4} are announced")
-            record = stream.read(length)
-            stream.read(4)
-            yield record

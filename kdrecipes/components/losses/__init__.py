@@ -1,4 +1,8 @@
-"""The built-in distillation terms: one module a method."""
+"""The built-in distillation terms: one module a method.
+
+Import the classes from their modules: `kd.KD`, `dist.DIST`, `hint.Hint`; each is called with labels and two `Outputs`.
+Beside it are `models`, `datasets` and `callbacks`; `training` adds up the terms and projects features for them.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 
 if TYPE_CHECKING:
     import torch
@@ -13,32 +14,6 @@ if TYPE_CHECKING:
     from kdrecipes.components.outputs import Outputs
 
 _EPSILON = 1e-8
-
-OPTIONS = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "temperature": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 1.0,
-            "description": "Divides both networks' logits.",
-            "examples": [1.0, 4.0],
-        },
-        "beta": {
-            "type": "number",
-            "minimum": 0,
-            "default": 1.0,
-            "description": "Weight of the correlation over the classes of each image.",
-        },
-        "gamma": {
-            "type": "number",
-            "minimum": 0,
-            "default": 1.0,
-            "description": "Weight of the correlation over the images of each class in the batch.",
-        },
-    },
-}
 
 
 class DIST:
@@ -75,18 +50,24 @@ class DIST:
 def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Pearson's correlation of the rows of two matrices."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + _EPSILON)
-
-
-def build(temperature: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> DIST:
-    """The term that a recipe's `name = "dist"` asks for."""
-    return DIST(temperature, beta, gamma)
+    correlation: torch.Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + _EPSILON)
+    return correlation
 
 
 COMPONENT = Component(
     kind="loss",
     name="dist",
-    build=build,
-    options=OPTIONS,
+    build=DIST,
+    options=options(
+        "loss",
+        DIST,
+        temperature={
+            "exclusiveMinimum": 0,
+            "description": "Divides both networks' logits.",
+            "examples": [1.0, 4.0],
+        },
+        beta={"minimum": 0, "description": "Weight of the correlation over the classes of each image."},
+        gamma={"minimum": 0, "description": "Weight of the correlation over the images of each class in the batch."},
+    ),
     summary="correlation with a stronger teacher, within images and classes",
 )

@@ -6,25 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 
 if TYPE_CHECKING:
     import torch
 
     from kdrecipes.components.outputs import Outputs
-
-OPTIONS = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "temperature": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 4.0,
-            "description": "Divides both networks' logits; above 1 it shows more of the teacher's small probabilities.",
-            "examples": [1.0, 2.0, 4.0],
-        }
-    },
-}
 
 
 class KD:
@@ -58,11 +45,18 @@ class KD:
         return (log_p.exp() * (log_p - log_q)).sum(-1) * self.temperature**2
 
 
-def build(temperature: float = 4.0) -> KD:
-    """The term that a recipe's `name = "kd"` asks for."""
-    return KD(temperature)
-
-
 COMPONENT = Component(
-    kind="loss", name="kd", build=build, options=OPTIONS, summary="T² · KL(teacher ‖ student) on tempered softmaxes"
+    kind="loss",
+    name="kd",
+    build=KD,
+    options=options(
+        "loss",
+        KD,
+        temperature={
+            "exclusiveMinimum": 0,
+            "description": "Divides both networks' logits; above 1 it shows more of the teacher's small probabilities.",
+            "examples": [1.0, 2.0, 4.0],
+        },
+    ),
+    summary="T² · KL(teacher ‖ student) on tempered softmaxes",
 )

@@ -1,4 +1,9 @@
-"""The built-in models: from raw RGB pixels, float 0–255, (batch, height, width, 3), to logits (batch, classes)."""
+"""The built-in models: from raw RGB pixels, float 0–255, (batch, height, width, 3), to logits (batch, classes).
+
+Import `weights` (files of arrays into a model) for a model of your own; models are built by name, from the registry.
+Beside it are `datasets`, `losses` and `callbacks`; their own layers are in the ground, `kdrecipes.layers`; `fast`
+speeds them up.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.models.weights import load_keras_weights
+from kdrecipes.components.options import options
 from kdrecipes.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -102,28 +103,22 @@ def _component(name: str, architecture: str, summary: str) -> Component:
         name=name,
         build=build,
         summary=summary,
-        options={
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "classes": {"type": "integer"},
-                "image_size": {"type": "integer", "minimum": 32},
-                "weights": {
-                    "anyOf": [{"enum": ["none", "imagenet"]}, {"type": "string", "minLength": 1, "format": "path"}],
-                    "default": "none",
-                    "examples": ["none", "imagenet", "../weights/mine.weights.h5"],
-                    "x-rule": 'must be "none", "imagenet" or a .weights.h5 file',
-                    "description": '"none", "imagenet" (a download), or a .weights.h5 file of this same model.',
-                },
-                "dropout": {
-                    "type": "number",
-                    "minimum": 0,
-                    "exclusiveMaximum": 1,
-                    "default": 0.2,
-                    "description": "Share of features dropped before the last layer.",
-                },
+        options=options(
+            "model",
+            build,
+            image_size={"minimum": 32},
+            weights={
+                "anyOf": [{"enum": ["none", "imagenet"]}, {"type": "string", "minLength": 1, "format": "path"}],
+                "examples": ["none", "imagenet", "../weights/mine.weights.h5"],
+                "x-rule": 'must be "none", "imagenet" or a .weights.h5 file',
+                "description": '"none", "imagenet" (a download), or a .weights.h5 file of this same model.',
             },
-        },
+            dropout={
+                "minimum": 0,
+                "exclusiveMaximum": 1,
+                "description": "Share of features dropped before the last layer.",
+            },
+        ),
     )
 
 

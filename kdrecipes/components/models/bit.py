@@ -7,28 +7,17 @@ stem. Every convolution is standardised and has no bias.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.models.bit_sizes import SIZES, Size
+from kdrecipes.components.options import SHA256_OPTION, options
 
 if TYPE_CHECKING:
     import keras
 
 GROUPS, EPSILON = 32, 1e-5  # Keras' group norm would take 1e-3
 STAGE_FILTERS = (64, 128, 256, 512)  # of the 3×3 convolutions; a stage gives out four times as many
-
-
-class Size(NamedTuple):
-    """Units of each stage, and the factor on all widths."""
-
-    units: tuple[int, int, int, int]
-    width: int
-
-
-SIZES = {
-    "bit_m_r50x1": Size((3, 4, 6, 3), 1),
-    "bit_m_r101x1": Size((3, 4, 23, 3), 1),
-}
 
 
 def bit(classes: int, image_size: int, size: Size, name: str = "bit") -> keras.Model:
@@ -102,32 +91,23 @@ def _component(name: str, title: str, millions: float) -> Component:
         name=name,
         build=build,
         summary=f"BiT-M-{title}, a pre-activation ResNet for transfer, {millions} M parameters without the head",
-        options={
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "classes": {"type": "integer"},
-                "image_size": {"type": "integer", "minimum": 32},
-                "weights": {
-                    "anyOf": [
-                        {"enum": ["none", "imagenet21k", "imagenet"]},
-                        {"type": "string", "minLength": 1, "format": "path"},
-                    ],
-                    "default": "imagenet21k",
-                    "examples": ["imagenet21k", "imagenet", "none", "BiT-M-R50x1.npz"],
-                    "x-rule": 'must be "none", "imagenet21k", "imagenet", or an .npz, .safetensors or .weights.h5 file',
-                    "description": '"imagenet21k" or "imagenet" (downloads), "none", or a file: Google\'s .npz, '
-                    "timm's or Hugging Face's .safetensors, or a .weights.h5 file of this same model. A head of "
-                    "another width is left out; the new one begins at zero.",
-                },
-                "sha256": {
-                    "type": "string",
-                    "pattern": r"^[0-9a-f]{64}(?![\s\S])",
-                    "x-rule": "must be 64 digits of 0 to 9 and a to f, as sha256sum prints them",
-                    "description": "What the weights file must have; checked before it is read.",
-                },
+        options=options(
+            "model",
+            build,
+            image_size={"minimum": 32},
+            weights={
+                "anyOf": [
+                    {"enum": ["none", "imagenet21k", "imagenet"]},
+                    {"type": "string", "minLength": 1, "format": "path"},
+                ],
+                "examples": ["imagenet21k", "imagenet", "none", "BiT-M-R50x1.npz"],
+                "x-rule": 'must be "none", "imagenet21k", "imagenet", or an .npz, .safetensors or .weights.h5 file',
+                "description": '"imagenet21k" or "imagenet" (downloads), "none", or a file: Google\'s .npz, '
+                "timm's or Hugging Face's .safetensors, or a .weights.h5 file of this same model. A head of "
+                "another width is left out; the new one begins at zero.",
             },
-        },
+            sha256=SHA256_OPTION | {"description": "What the weights file must have; checked before it is read."},
+        ),
     )
 
 

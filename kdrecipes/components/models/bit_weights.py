@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from kdrecipes.components.models.bit_sizes import Size
 from kdrecipes.components.models.weights import Source, load_arrays, load_keras_weights, read_arrays
 from kdrecipes.disk.download import check_sha256, fetch
 from kdrecipes.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
     import keras
-
-    from kdrecipes.components.models.bit import Size
+    import numpy as np
 
 
 class Layout(NamedTuple):
@@ -144,11 +144,7 @@ def load_weights(model: keras.Model, size: Size, path: Path, sha256: str | None 
             f"weights = {str(path)!r}: holds no BiT network: its stem would be named "
             f"{', '.join(la.stem + la.weight for la in LAYOUTS.values())}. Its first arrays: {some}."
         )
-    head = [layout.head + layout.weight, layout.head + layout.bias]
-    wanted = model.get_layer("logits").units
-    shapes = {name: arrays[name].shape for name in head if name in arrays}
-    widths = {n for name, shape in shapes.items() for n in shape[_head_axis(layout, name) :][:1]}
-    unused = head if widths and wanted not in widths else []
+    unused = _other_head(model, layout, arrays)
     load_arrays(
         [source for source in sources[known] if source.name not in unused],
         arrays,
@@ -157,9 +153,12 @@ def load_weights(model: keras.Model, size: Size, path: Path, sha256: str | None 
     )
 
 
-def _head_axis(layout: Layout, name: str) -> int:
-    """Where a head's array has its classes."""
-    return layout.head_kernel[-1] if name.endswith(layout.weight) else 0
+def _other_head(model: keras.Model, layout: Layout, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the head's arrays where the head is of another width than the model's, else none."""
+    # where each array has its classes
+    axes = {layout.head + layout.weight: layout.head_kernel[-1], layout.head + layout.bias: 0}
+    widths = {n for name, axis in axes.items() if name in arrays for n in arrays[name].shape[axis:][:1]}
+    return list(axes) if widths and model.get_layer("logits").units not in widths else []
 
 
 def _plain(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 
 if TYPE_CHECKING:
     import keras
@@ -44,26 +45,18 @@ COMPONENT = Component(
     name="cnn",
     build=build,
     summary="plain convolutional network for small images",
-    options={
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "classes": {"type": "integer"},
-            "image_size": {"type": "integer"},
-            "width": {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": 1024,
-                "default": 32,
-                "description": "Channels of the first stage; each later stage has twice as many.",
-            },
-            "depth": {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": 6,
-                "default": 2,
-                "description": "Stages of two convolutions; each but the first halves the image.",
-            },
+    options=options(
+        "model",
+        build,
+        width={
+            "minimum": 1,
+            "maximum": 1024,
+            "description": "Channels of the first stage; each later stage has twice as many.",
         },
-    },
+        depth={
+            "minimum": 1,
+            "maximum": 6,
+            "description": "Stages of two convolutions; each but the first halves the image.",
+        },
+    ),
 )

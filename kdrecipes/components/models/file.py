@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.hookspecs import Component
-from kdrecipes.disk.download import check_sha256
+from kdrecipes.components.options import SHA256_OPTION, options
 from kdrecipes.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def build(path: str, sha256: str | None = None) -> keras.Model:
         EnvironmentProblem: the file is missing, of another kind, damaged, or of code that safe mode refuses.
     """
     from kdrecipes.backend import keras
+    from kdrecipes.disk.download import check_sha256  # with it come ssl and http, a tenth of `kdrecipes validate`
 
     file = Path(path)
     if not file.is_file():
@@ -50,24 +51,15 @@ COMPONENT = Component(
     name="keras_file",
     build=build,
     summary="a saved .keras model, opened in safe mode",
-    options={
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["path"],
-        "properties": {
-            "path": {
-                "type": "string",
-                "minLength": 1,
-                "format": "path",
-                "examples": ["../runs/digits/students/kd-0.keras"],
-                "description": "The .keras file. The model takes pixels 0–255 and gives logits.",
-            },
-            "sha256": {
-                "type": "string",
-                "pattern": r"^[0-9a-f]{64}(?![\s\S])",
-                "x-rule": "must be 64 digits of 0 to 9 and a to f, as sha256sum prints them",
-                "description": "What the file must have; checked before it is opened.",
-            },
+    options=options(
+        "model",
+        build,
+        path={
+            "minLength": 1,
+            "format": "path",
+            "examples": ["../runs/digits/students/kd-0.keras"],
+            "description": "The .keras file. The model takes pixels 0–255 and gives logits.",
         },
-    },
+        sha256=SHA256_OPTION | {"description": "What the file must have; checked before it is opened."},
+    ),
 )

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.options import options
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.wording import nearest
 
@@ -121,28 +122,23 @@ COMPONENT = Component(
     name="keras_hub",
     build=build,
     summary="KerasHub's image classifiers and backbones, by preset; needs keras-hub",
-    options={
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["preset"],
-        "properties": {
-            "classes": {"type": "integer"},
-            "image_size": {"type": "integer", "minimum": 1},
-            "preset": {
-                "anyOf": [
-                    {"type": "string", "pattern": r"^[A-Za-z0-9_]+(?![\s\S])|^[a-z]+://."},
-                    {"type": "string", "minLength": 1, "format": "path"},
-                ],
-                "x-rule": "must be a preset's name, a handle such as hf://…, or a preset folder such as ./folder",
-                "examples": ["mobilenet_v3_small_100_imagenet", "./folder"],
-                "description": "KerasHub's name of a preset, e.g. mobilenet_v3_small_100_imagenet, a handle, or a "
-                'folder that save_to_preset wrote, with a slash: "./folder".',
-            },
-            "weights": {
-                "enum": ["preset", "none"],
-                "default": "preset",
-                "description": '"preset": the published weights; "none": random ones.',
-            },
+    options=options(
+        "model",
+        build,
+        image_size={"minimum": 1},
+        preset={
+            "anyOf": [
+                {"type": "string", "pattern": r"^[A-Za-z0-9_]+(?![\s\S])|^[a-z]+://."},
+                {"type": "string", "minLength": 1, "format": "path"},
+            ],
+            "x-rule": "must be a preset's name, a handle such as hf://…, or a preset folder such as ./folder",
+            "examples": ["mobilenet_v3_small_100_imagenet", "./folder"],
+            "description": "KerasHub's name of a preset, e.g. mobilenet_v3_small_100_imagenet, a handle, or a "
+            'folder that save_to_preset wrote, with a slash: "./folder".',
         },
-    },
+        weights={
+            "enum": ["preset", "none"],
+            "description": '"preset": the published weights; "none": random ones.',
+        },
+    ),
 )
