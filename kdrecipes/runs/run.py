@@ -13,8 +13,9 @@ from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.report.build import build_report, write_report
-from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
+from kdrecipes.report.build import write_report
+from kdrecipes.report.facts import DatasetFacts, EnvironmentFacts, TeacherFacts, write_facts
+from kdrecipes.runs.arms import TEACHER, arms_of, evaluate_once, train_arm
 from kdrecipes.runs.compile_choice import choose_compile
 from kdrecipes.runs.folder import RunFolder, check_origin, decide, open_run
 from kdrecipes.runs.preflight import check_teacher
@@ -69,6 +70,7 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     refuse_precision(recipe, device)
     data = prepare(recipe, progress.preparing)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
+    write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     choice = decide(folder, "teacher_outputs", lambda: choose_outputs(recipe, data)) if "teacher" in recipe.data else {}
     jit = decide(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms_of(recipe))))
     progress.plan = plan_fits(recipe, data, arms_of(recipe), choice.get("use") == "cached", jit)
@@ -79,16 +81,17 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         teacher = prepare_teacher(recipe, data, watch, progress.note, jit_compile=jit["teacher"]["use"])
         folder.keep_rows("teacher", recipe.data["seed"], teacher.rows)
         check_teacher(recipe, teacher, data)
-        warnings += teacher.warnings
+        keep_teacher(recipe, teacher, folder)
         outputs = teach(recipe, data, teacher, choice, device, folder, progress)
+        keep_teacher(recipe, teacher, folder)
+    else:
+        folder.keep_teachers({})
     for arm in arms_of(recipe):
-        if arm.label not in folder.status.get("arms", {}) or not folder.student(arm.label).is_file():
+        if arm.label not in folder.arms or not folder.student(arm.label).is_file():
             train_arm(recipe, arm, data, teacher, outputs, jit["student"]["use"], folder, progress)
-    logits = evaluate_once(recipe, data, teacher, folder)
-    facts = environment(recipe, device)
-    arms = folder.status["arms"]
-    report = build_report(recipe, data, teacher, folder.rows, arms, logits, warnings, facts, command())
-    write_report(report, folder.path, recipe, data.classes, folder.rows, logits)
+    evaluate_once(recipe, data, teacher, folder)
+    write_facts(folder.path, "environment", EnvironmentFacts(command(), warnings, environment(recipe, device)))
+    report = write_report(folder.path)
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")
     return report
@@ -114,3 +117,31 @@ def teach(
     teacher.outputs_seconds = round(folder.status.get("outputs_seconds", 0.0) + outputs.seconds, 3)
     folder.set_status("running", outputs_seconds=teacher.outputs_seconds)
     return outputs
+
+
+def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:
+    """What the report says of the data."""
+    return DatasetFacts(
+        name=recipe.data["dataset"]["name"],
+        fingerprint=data.fingerprint,
+        classes=list(data.classes),
+        train=len(data.train),
+        validation=len(data.validation),
+        test=len(data.test),
+        converted=data.converted,
+        skipped=len(data.skipped),
+    )
+
+
+def keep_teacher(recipe: Recipe, teacher: Teacher, folder: RunFolder) -> None:
+    """Write down what the report says of the teacher: once it is checked, and again once its outputs are there."""
+    facts = TeacherFacts(
+        component=recipe.data["teacher"]["name"],
+        params=teacher.model.count_params(),
+        sha256=teacher.fingerprint,
+        reused=teacher.reused,
+        seconds={"fit": round(teacher.seconds, 3), "outputs": teacher.outputs_seconds},
+        logits=TEACHER,
+        warnings=teacher.warnings,
+    )
+    folder.keep_teachers({facts.component: facts})
