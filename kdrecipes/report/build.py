@@ -143,14 +143,16 @@ def rebuild_report(folder: Path) -> Report:
         EnvironmentProblem: when another process works in the folder, or it can't be written.
     """
     from jsonschema import ValidationError
+    from jsonschema.exceptions import best_match
 
     _refuse_unfinished(folder)
     with locked(folder / ".lock", f"Another process is running in {folder}. Wait for it."):
         try:
             return write_report(folder)
         except ValidationError as error:
+            worst = best_match([error])
             raise UsageError(
-                f"What {folder / 'facts'} holds makes no report: {error.json_path[2:]}: {error.message}. "
+                f"What {folder / 'facts'} holds makes no report: {worst.json_path[2:]}: {worst.message}. "
                 f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
             ) from error
 

@@ -235,8 +235,10 @@ def _history(run: Path) -> list[Row]:
         rows = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise _damaged(run, "history.jsonl", one_line(error)) from error
-    if not all(isinstance(row, dict) and {"arm", "seed", "epoch", "val_accuracy"} <= row.keys() for row in rows):
-        raise _damaged(run, "history.jsonl", "a line is no epoch of a run")
+    for number, row in enumerate(rows, 1):
+        whole = isinstance(row, dict) and {"arm", "seed", "epoch", "val_accuracy"} <= row.keys()
+        if not whole or not all(isinstance(value, int | float) for key, value in row.items() if key != "arm"):
+            raise _damaged(run, "history.jsonl", f"line {number} is no epoch of a run")
     return rows
 
 
