@@ -498,8 +498,10 @@ def test_damaged_run_folder_is_one_message(tmp_path, monkeypatch, name):
 def test_damaged_facts_of_an_unfinished_run_are_one_message(tmp_path, monkeypatch, name):
     interrupted(small(), tmp_path / "run", monkeypatch)
     (tmp_path / "run" / "facts" / f"{name}.json").write_text("{torn")
-    with pytest.raises(UsageError, match=rf"facts/{name}.json can't be read .*--out"):
+    with pytest.raises(UsageError, match=rf"facts/{name}.json can't be read .*--overwrite` makes the run anew"):
         kdrecipes.run(small(), tmp_path / "run")
+    report = kdrecipes.run(small("train.epochs=1"), tmp_path / "run", overwrite=True)
+    assert [arm["epochs"] for arm in report["arms"]] == [1, 1]
 
 
 def test_folder_with_nothing_but_leftovers_of_a_kill_is_used(tmp_path):
