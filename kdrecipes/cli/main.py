@@ -12,6 +12,7 @@ import typer
 
 from kdrecipes.cli.cache import app as cache
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, print_json
+from kdrecipes.cli.report import report
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError
 
 app = typer.Typer(
@@ -96,6 +97,9 @@ def run(
         from kdrecipes.report.table import summary_text
 
         typer.echo(summary_text(report))
+
+
+app.command()(report)
 
 
 @app.command()

@@ -61,6 +61,7 @@ def make_recipe(
         fingerprint=fingerprint,
         registry=registry,
         name=data["name"],
+        description=data.get("description", ""),
         seed=data["seed"],
         requires=tuple(data["requires"]),
         dataset=component(

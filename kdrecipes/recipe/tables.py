@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kdrecipes.components.registry import Provider, Registry
+from kdrecipes.components.plugins import Provider
+from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.positions import Path as KeyPath
 
 Json = Mapping[str, Any]
@@ -178,6 +179,7 @@ class Recipe:
         fingerprint: sha256 (hex) of the resolved form without `name`, `description` and callbacks.
         registry: the components it was validated against.
         name: which is also its run folder's.
+        description: empty where there is none.
         seed: of the teacher's fine-tuning and of the views.
         requires: plugin distributions.
         dataset, student, loss, train, compare, callbacks: its tables.
@@ -194,6 +196,7 @@ class Recipe:
     fingerprint: str
     registry: Registry = field(repr=False)
     name: str
+    description: str
     seed: int
     requires: tuple[str, ...]
     dataset: DatasetTable

@@ -1,111 +1,110 @@
-"""report.json and report.html: what the run found, every number from the run folder."""
+"""report.json and report.html: what the run found, every number from the files of the run folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kdrecipes.data.prepare import Data
-from kdrecipes.disk.files import new_file, write_json
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.disk.files import locked, new_file, write_json
+from kdrecipes.errors import UsageError
+from kdrecipes.report.facts import ArmFacts, Facts, Report, read_facts
 from kdrecipes.report.figures import compare, figures
+from kdrecipes.report.html import render
 
-Report = dict[str, Any]
 
-
-def build_report(
-    recipe: Recipe,
-    data: Data,
-    teacher: Any,
-    rows: list[dict[str, Any]],
-    arms: Mapping[str, Mapping[str, Any]],
-    logits: Mapping[str, np.ndarray],
-    warnings: list[str],
-    environment: Mapping[str, Any],
-    command: str,
-) -> Report:
-    """The report as a dict that fits `schemas/report.schema.json`.
+def build_report(folder: Path) -> Report:
+    """The report of a run as a dict that fits `schemas/report.schema.json`, from what its folder holds.
 
     Args:
-        recipe, data, teacher: of the run; `teacher` is None where there is none.
-        rows: the history.
-        arms: params, epochs, steps and seconds of each trained arm, by label.
-        logits: float32 (test images, classes) by "teacher" and arm label.
-        warnings: what the reader should know.
-        environment, command: where and how it ran.
+        folder: of a run whose steps have all ended.
+
+    Raises:
+        UsageError: when a file of the run is missing or damaged.
     """
-    labels = data.test.labels
-    taught = logits.get("teacher")
-    report: Report = {
+    return report_of(read_facts(folder))
+
+
+def report_of(facts: Facts) -> Report:
+    """The report as a dict that fits `schemas/report.schema.json`."""
+    warnings = [*facts.environment.warnings, *(text for one in facts.teachers.values() for text in one.warnings)]
+    return {
         "schema_version": 1,
-        "name": recipe.name,
+        "name": facts.recipe.name,
         "status": "done",
-        "command": command,
-        "recipe_sha256": recipe.fingerprint,
-        "dataset": {
-            "name": recipe.data["dataset"]["name"],
-            "fingerprint": data.fingerprint,
-            "classes": len(data.classes),
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-            "converted": data.converted,
-            "skipped": len(data.skipped),
-        },
-        "teacher": None,
-        "arms": [],
-        "comparison": None,
+        "command": facts.environment.command,
+        "recipe_sha256": facts.recipe_sha256,
+        "dataset": _dataset(facts),
+        "teacher": _teacher(facts),
+        "arms": [_arm(facts, label, arm) for label, arm in facts.arms.items()],
+        "comparison": _comparison(facts),
         "warnings": warnings,
-        "environment": dict(environment),
+        "environment": facts.environment.environment,
     }
-    if teacher is not None and taught is not None:
-        report["teacher"] = {
-            "component": recipe.data["teacher"]["name"],
-            "params": teacher.model.count_params(),
-            **figures(taught, labels),
-            "sha256": teacher.fingerprint,
+
+
+def _dataset(facts: Facts) -> dict[str, Any]:
+    return {**vars(facts.dataset), "classes": len(facts.dataset.classes)}
+
+
+def _teacher(facts: Facts) -> dict[str, Any] | None:
+    """The one teacher that a report of this version has room for."""
+    for teacher in facts.teachers.values():
+        return {
+            "component": teacher.component,
+            "params": teacher.params,
+            **figures(facts.logits[teacher.logits], facts.labels),
+            "sha256": teacher.sha256,
             "reused": teacher.reused,
-            # A live teacher's time is part of the distilled arms'.
-            "seconds": {"fit": round(teacher.seconds, 3), "outputs": teacher.outputs_seconds},
+            "seconds": teacher.seconds,  # a live teacher's outputs are part of the distilled arms'
         }
-    for label, facts in arms.items():
-        arm, _, seed = label.rpartition("-")
-        validation = [row["val_accuracy"] for row in rows if (row["arm"], row["seed"]) == (arm, int(seed))]
-        report["arms"].append(
-            {
-                "arm": arm,
-                "seed": int(seed),
-                **facts,
-                **figures(logits[label], labels, taught),
-                "validation_accuracy": validation,
-                "best_epoch": int(np.argmax(validation)) + 1,
-            }
-        )
-    report["comparison"] = _comparison(report, logits, labels)
-    return report
+    return None
 
 
-def _comparison(report: Report, logits: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, Any] | None:
-    seeds = {arm: [row["seed"] for row in report["arms"] if row["arm"] == arm] for arm in ("baseline", "kd")}
-    if not seeds["kd"]:
-        return None
-    result: dict[str, Any] = {}
-    for name, other in (("kd_minus_baseline", "baseline"), ("kd_minus_teacher", "teacher")):
-        if other == "baseline" and not seeds["baseline"]:
-            continue
-        pairs = [(logits[f"kd-{s}"], logits[f"{other}-{s}" if other == "baseline" else other]) for s in seeds["kd"]]
-        found = compare([a for a, _ in pairs], [b for _, b in pairs], seeds["kd"], labels)
-        found["mcnemar"] = [
-            {"seed": m["seed"], "only_kd_right": m["first"], f"only_{other}_right": m["second"], "p": m["p"]}
-            for m in found["mcnemar"]
-        ]
-        result[name] = found
-    return result
+def _taught(facts: Facts) -> NDArray[Any] | None:
+    """That teacher's test logits."""
+    return next((facts.logits[teacher.logits] for teacher in facts.teachers.values()), None)
+
+
+def _arm(facts: Facts, label: str, arm: ArmFacts) -> dict[str, Any]:
+    validation = [row["val_accuracy"] for row in facts.rows if (row["arm"], row["seed"]) == (arm.arm, arm.seed)]
+    return {
+        **vars(arm),
+        **figures(facts.logits[label], facts.labels, _taught(facts)),
+        "validation_accuracy": validation,
+        "best_epoch": int(np.argmax(validation)) + 1,
+    }
+
+
+def _comparison(facts: Facts) -> dict[str, Any] | None:
+    """The distilled students against those on labels only and against the teacher, seed by seed."""
+    of: dict[str, dict[int, NDArray[Any]]] = {"baseline": {}, "kd": {}, "teacher": {}}
+    for label, arm in facts.arms.items():
+        of.setdefault(arm.arm, {})[arm.seed] = facts.logits[label]
+    if (taught := _taught(facts)) is not None:
+        of["teacher"] = dict.fromkeys(of["kd"], taught)
+    result = {}
+    for other in ("baseline", "teacher"):
+        if seeds := [seed for seed in of["kd"] if seed in of[other]]:
+            pairs = [(of["kd"][seed], of[other][seed]) for seed in seeds]
+            result[f"kd_minus_{other}"] = _difference(other, pairs, seeds, facts.labels)
+    return result or None
+
+
+def _difference(
+    other: str, pairs: list[tuple[NDArray[Any], NDArray[Any]]], seeds: list[int], labels: NDArray[Any]
+) -> dict[str, Any]:
+    """Of distilled students and `other`, by their test logits: a pair for each seed."""
+    found: dict[str, Any] = compare([a for a, _ in pairs], [b for _, b in pairs], seeds, labels)
+    found["mcnemar"] = [
+        {"seed": m["seed"], "only_kd_right": m["first"], f"only_{other}_right": m["second"], "p": m["p"]}
+        for m in found["mcnemar"]
+    ]
+    return found
 
 
 def check_report(report: Report) -> None:
@@ -120,20 +119,59 @@ def check_report(report: Report) -> None:
     Draft7Validator(schema).validate(report)
 
 
-def write_report(
-    report: Report,
-    folder: Path,
-    recipe: Recipe,
-    classes: list[str],
-    rows: list[dict[str, Any]],
-    logits: Mapping[str, np.ndarray],
-) -> None:
-    """Validate the report, then write report.json and report.html."""
+def write_report(folder: Path) -> Report:
+    """Build a run's report, validate it, and write report.json and report.html into the run's folder.
+
+    Raises:
+        UsageError: when a file of the run is missing or damaged.
+        jsonschema.ValidationError: when its facts make no report that the schema promises.
+    """
+    facts = read_facts(folder)
+    report = report_of(facts)
     check_report(report)
     write_json(folder / "report.json", report)
-    from kdrecipes.report.html import render
-
-    with np.load(folder / "predictions.npz", allow_pickle=False) as stored:
-        labels = stored["labels"]
     with new_file(folder / "report.html", "w") as file:
-        file.write(render(report, recipe, classes, rows, logits, labels))
+        file.write(render(report, facts))
+    return report
+
+
+def rebuild_report(folder: Path) -> Report:
+    """Write the report of a finished run again, byte for byte the same from the same files.
+
+    Raises:
+        UsageError: when the folder holds no run, an unfinished one, one of an earlier version, or a damaged one.
+        EnvironmentProblem: when another process works in the folder, or it can't be written.
+    """
+    from jsonschema import ValidationError
+    from jsonschema.exceptions import best_match
+
+    _refuse_unfinished(folder)
+    with locked(folder / ".lock", f"Another process is running in {folder}. Wait for it."):
+        try:
+            return write_report(folder)
+        except ValidationError as error:
+            worst = best_match([error])
+            raise UsageError(
+                f"What {folder / 'facts'} holds makes no report: {worst.json_path[2:]}: {worst.message}. "
+                f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
+            ) from error
+
+
+def _refuse_unfinished(folder: Path) -> None:
+    if not (folder / "lock.json").is_file():
+        raise UsageError(f"{folder} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
+    try:
+        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        status = "its status.json can't be read"
+    if status != "done":
+        raise UsageError(
+            f"The run in {folder} is not finished ({status}), and a report is made of finished runs only. The command "
+            f"that began it continues it: `kdrecipes run RECIPE --out {folder}`."
+        )
+    if not (folder / "facts").is_dir():
+        raise UsageError(
+            f"{folder} holds a run of an earlier version: it has no folder facts, which a report is made from. Its "
+            "report.json and report.html stay as they are, and that version can show them again. "
+            f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
+        )

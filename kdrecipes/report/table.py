@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes.report.build import Report
+from kdrecipes.report.facts import Report
 from kdrecipes.report.verdict import verdict
 
 

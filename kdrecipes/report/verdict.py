@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdrecipes.report.build import Report
+from kdrecipes.report.facts import Report
 from kdrecipes.wording import points
 
 

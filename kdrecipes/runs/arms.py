@@ -15,6 +15,7 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
+from kdrecipes.report.facts import ArmFacts
 from kdrecipes.runs.build import build_callbacks, build_distiller, build_model
 from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
@@ -84,21 +85,21 @@ def train_arm(
         students.save(student, Path(temporary) / path.name)  # Keras writes in place and wants that ending
         with new_file(path) as file:
             file.write((Path(temporary) / path.name).read_bytes())
-    facts = {
-        "student": path.relative_to(folder.path).as_posix(),
-        "params": student.count_params(),
-        "epochs": len(rows),
-        "steps": sum(row["steps"] for row in rows),
-        "seconds": sum(row["seconds"] for row in rows),
-    }
-    folder.set_status("running", arms={**folder.status.get("arms", {}), arm.label: facts})
+    facts = ArmFacts(
+        arm=arm.arm,
+        seed=arm.seed,
+        student=path.relative_to(folder.path).as_posix(),
+        params=student.count_params(),
+        epochs=len(rows),
+        steps=sum(row["steps"] for row in rows),
+        seconds=sum(row["seconds"] for row in rows),
+    )
+    folder.keep_arm(arm.label, facts)
     state.clear()
 
 
-def evaluate_once(
-    recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], folder: RunFolder
-) -> dict[str, np.ndarray]:
-    """Test logits of the teacher and of every saved student, as the file gives them back; kept in predictions.npz."""
+def evaluate_once(recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], folder: RunFolder) -> None:
+    """Test logits of the teacher and of every saved student, as the file gives them back, into predictions.npz."""
     logits = {}
     for name, teacher in teachers.items():
         logits[TEACHER] = predict(teacher.model, data.test, data.teacher_sizes[name])
@@ -110,4 +111,3 @@ def evaluate_once(
     with new_file(folder.path / "predictions.npz") as file:
         stored: dict[str, Any] = {"labels": data.test.labels, **logits}
         np.savez(file, **stored)
-    return logits

@@ -8,13 +8,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
+from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
+from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arms, read_teachers, write_facts
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.training.keeper import Row
 
@@ -23,6 +25,7 @@ _ENTRIES = (
     "status.json",
     "recipe.toml",
     "recipe.json",
+    "facts",
     "history.jsonl",
     "predictions.npz",
     "students",
@@ -38,11 +41,17 @@ _ENTRIES = (
 
 @dataclass
 class RunFolder:
-    """The files of one run. `status` and `rows` mirror status.json and history.jsonl."""
+    """The files of one run.
+
+    `status` and `rows` mirror status.json and history.jsonl; `teachers`, by name, and `arms`, by label, mirror
+    facts/teachers.json and facts/arms.json.
+    """
 
     path: Path
     status: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    teachers: dict[str, TeacherFacts] = field(default_factory=dict)
+    arms: dict[str, ArmFacts] = field(default_factory=dict)
 
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: running, done, failed or preempted."""
@@ -59,9 +68,20 @@ class RunFolder:
         with new_file(self.path / "history.jsonl", "w") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
 
+    def keep_teachers(self, teachers: Mapping[str, TeacherFacts]) -> None:
+        """Write facts/teachers.json. A teacher that this very run fine-tuned before it stopped is not a reused one."""
+        mine = {name for name, earlier in self.teachers.items() if not earlier.reused}
+        self.teachers = {n: replace(one, reused=one.reused and n not in mine) for n, one in teachers.items()}
+        write_facts(self.path, "teachers", self.teachers)
+
+    def keep_arm(self, label: str, facts: ArmFacts) -> None:
+        """Put a trained arm into facts/arms.json."""
+        self.arms[label] = facts
+        write_facts(self.path, "arms", self.arms)
+
     def student(self, label: str) -> Path:
-        """Where a trained arm's student is saved, as its status says."""
-        return self.path / self.status["arms"][label]["student"]
+        """Where a trained arm's student is saved."""
+        return self.path / self.arms[label].student
 
 
 @contextmanager
@@ -83,6 +103,7 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
         folder = _read_folder(path)
         if folder.status.get("status") != "done":
             folder.set_status("running")
+            write_facts(path, "recipe", _recipe_facts(recipe))
         try:
             with _sigterm_raises():
                 yield folder
@@ -128,6 +149,18 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
             file.write(recipe.text)
 
 
+def _recipe_facts(recipe: Recipe) -> RecipeFacts:
+    """What a report says of the recipe and only the process that was given it knows."""
+    return RecipeFacts(
+        name=recipe.name,
+        description=recipe.description,
+        source=recipe.source,
+        overrides=list(recipe.overrides),
+        text=recipe.text,
+        effective=effective_toml(recipe),
+    )
+
+
 def _read_json(file: Path) -> Any:
     """A JSON object of a run, or a refusal of the folder."""
     try:
@@ -152,7 +185,7 @@ def _read_folder(path: Path) -> RunFolder:
             raise UsageError(
                 f"{history} can't be read ({one_line(error)}). Choose another folder with --out."
             ) from error
-    return RunFolder(path, status, rows)
+    return RunFolder(path, status, rows, read_teachers(path), read_arms(path))
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.backend import keras
-from kdrecipes.data.prepare import prepare
+from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.errors import KDRecipesError, RunError, one_line
-from kdrecipes.recipe.tables import Recipe
-from kdrecipes.report.build import build_report, write_report
-from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
+from kdrecipes.recipe.tables import Recipe, TeacherTable
+from kdrecipes.report.build import write_report
+from kdrecipes.report.facts import DatasetFacts, EnvironmentFacts, TeacherFacts, write_facts
+from kdrecipes.runs.arms import TEACHER, arms_of, evaluate_once, train_arm
 from kdrecipes.runs.compile_choice import choose_compile
 from kdrecipes.runs.decisions import decide, decide_all
 from kdrecipes.runs.folder import RunFolder, check_origin, open_run
@@ -23,7 +24,7 @@ from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import command, environment, origin
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.teach import choose_outputs, teach
-from kdrecipes.runs.teacher import prepare_teacher
+from kdrecipes.runs.teacher import Teacher, prepare_teacher
 
 
 def run(
@@ -69,6 +70,7 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     refuse_precision(recipe, device)
     data = prepare(recipe, progress.preparing)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
+    write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     arms = arms_of(recipe)
     hearing = {
         name: decide(folder, "teacher_outputs", partial(choose_outputs, recipe, table, data))
@@ -77,23 +79,51 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
     cached = [name for name, decision in hearing.items() if decision.use == "cached"]
     progress.plan = plan_fits(recipe, data, arms, cached, jit)
-    teachers = {}
+    teachers: dict[str, Teacher] = {}
+    if not recipe.teachers:
+        folder.keep_teachers({})
     for name, table in recipe.teachers.items():
         watch = progress.watch("teacher", table.train.epochs if table.train else 0)
         teacher = teachers[name] = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit["teacher"])
         folder.keep_rows("teacher", recipe.seed, teacher.rows)
         check_teacher(table, teacher, data)
-        warnings += teacher.warnings
+        keep_teacher(folder, name, table, teacher)
         teach(recipe, table, data, teacher, hearing[name], device, folder, progress)
+        keep_teacher(folder, name, table, teacher)
     for arm in arms:
-        if arm.label not in folder.status.get("arms", {}) or not folder.student(arm.label).is_file():
+        if arm.label not in folder.arms or not folder.student(arm.label).is_file():
             train_arm(recipe, arm, data, teachers, jit["student"], folder, progress)
-    logits = evaluate_once(recipe, data, teachers, folder)
-    facts = environment(recipe, device)
-    trained = folder.status["arms"]
-    one = next(iter(teachers.values()), None)
-    report = build_report(recipe, data, one, folder.rows, trained, logits, warnings, facts, command())
-    write_report(report, folder.path, recipe, data.classes, folder.rows, logits)
+    evaluate_once(recipe, data, teachers, folder)
+    write_facts(folder.path, "environment", EnvironmentFacts(command(), warnings, environment(recipe, device)))
+    report = write_report(folder.path)
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")
     return report
+
+
+def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:
+    """What the report says of the data."""
+    return DatasetFacts(
+        name=recipe.dataset.name,
+        fingerprint=data.fingerprint,
+        classes=list(data.classes),
+        train=len(data.train),
+        validation=len(data.validation),
+        test=len(data.test),
+        converted=data.converted,
+        skipped=len(data.skipped),
+    )
+
+
+def keep_teacher(folder: RunFolder, name: str, table: TeacherTable, teacher: Teacher) -> None:
+    """Write down what the report says of a teacher: once it is checked, and again once its outputs are there."""
+    facts = TeacherFacts(
+        component=table.name,
+        params=teacher.model.count_params(),
+        sha256=teacher.fingerprint,
+        reused=teacher.reused,
+        seconds={"fit": round(teacher.seconds, 3), "outputs": teacher.outputs_seconds},
+        logits=TEACHER,
+        warnings=teacher.warnings,
+    )
+    folder.keep_teachers({**folder.teachers, name: facts})

@@ -41,6 +41,7 @@ def test_the_verbs_and_flags_are_frozen():
     }
     assert surface == {
         "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
+        "report": ["--json", "run"],
         "validate": [
             "--classes",
             "--dry-run",

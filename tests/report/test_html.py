@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kdrecipes.recipe.effective import effective_toml
+from kdrecipes.report import charts
 from kdrecipes.report import html as page
 from kdrecipes.report.build import check_report
+from kdrecipes.report.facts import ArmFacts, DatasetFacts, EnvironmentFacts, Facts, RecipeFacts, TeacherFacts
 from kdrecipes.report.table import table_rows
 from kdrecipes.report.verdict import verdict
 
@@ -78,7 +81,7 @@ def difference(seeds: int, other: str) -> dict[str, Any]:
 
 
 def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dict[str, Any]:
-    """What `render` takes, of an invented run."""
+    """An invented run; `facts_of` makes of it what `render` takes."""
     classes = [f"class {i}" for i in range(names)] if isinstance(names, int) else names
     random = np.random.default_rng(0)
     labels = random.integers(0, len(classes), 300)
@@ -171,8 +174,28 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
     return {"report": report, "recipe": recipe, "classes": classes, "rows": rows, "logits": logits, "labels": labels}
 
 
+def facts_of(given: dict[str, Any]) -> Facts:
+    report, recipe, fields = given["report"], given["recipe"], ArmFacts.__dataclass_fields__
+    teacher = report["teacher"] or {}
+    known = {key: teacher[key] for key in TeacherFacts.__dataclass_fields__ if key in teacher}
+    description = recipe.data["description"]
+    origins = (recipe.source, list(recipe.overrides), recipe.text, effective_toml(recipe))
+    return Facts(
+        recipe_sha256=report["recipe_sha256"],
+        student=recipe.data["student"]["name"],
+        recipe=RecipeFacts(recipe.name, description, *origins),
+        dataset=DatasetFacts(**{**report["dataset"], "classes": given["classes"]}),
+        teachers={"cnn": TeacherFacts(**known, logits="teacher", warnings=[])} if teacher else {},
+        arms={f"{a['arm']}-{a['seed']}": ArmFacts(**{key: a[key] for key in fields}) for a in report["arms"]},
+        environment=EnvironmentFacts(report["command"], report["warnings"], report["environment"]),
+        rows=given["rows"],
+        logits=given["logits"],
+        labels=given["labels"],
+    )
+
+
 def rendered(given: dict[str, Any]) -> Page:
-    text = page.render(**given)
+    text = page.render(given["report"], facts_of(given))
     seen = Page(text)
     assert seen.open == []
     assert not {"script", "img", "link", "iframe", "object", "foreignobject"} & set(seen.tags)
@@ -277,9 +300,9 @@ def test_the_same_run_gives_the_same_page_whatever_matplotlib_is_set_to():
 
     given = run(seeds=3)
     kept = copy.deepcopy(given["report"])
-    first = page.render(**given)
+    first = page.render(given["report"], facts_of(given))
     with matplotlib.rc_context({"svg.fonttype": "path", "axes.facecolor": "red", "font.size": 30}):
-        assert page.render(**given) == first
+        assert page.render(given["report"], facts_of(given)) == first
         assert matplotlib.rcParams["font.size"] == 30
     assert given["report"] == kept
 
@@ -287,7 +310,7 @@ def test_the_same_run_gives_the_same_page_whatever_matplotlib_is_set_to():
 @pytest.mark.parametrize("epochs", [1, 40])
 def test_epochs_are_whole_numbers(epochs):
     rows = [{"arm": "kd", "seed": 0, "epoch": e, "label_loss": 1.0, "val_accuracy": 0.5} for e in range(1, epochs + 1)]
-    figure = page.validation_accuracy(rows)
+    figure = charts.validation_accuracy(rows)
     assert figure is not None
     axes = figure.axes[0]
     low, high = axes.get_xlim()
@@ -297,7 +320,7 @@ def test_epochs_are_whole_numbers(epochs):
 
 def test_the_loss_of_a_distilled_student_is_the_labels():
     distilled = {"arm": "kd", "seed": 0, "epoch": 1, "label_loss": 0.5, "loss": 4.0}
-    figure = page.training_loss([distilled, {"arm": "baseline", "seed": 0, "epoch": 1, "loss": 0.75}])
+    figure = charts.training_loss([distilled, {"arm": "baseline", "seed": 0, "epoch": 1, "loss": 0.75}])
     assert figure is not None
     assert [float(line.get_ydata()[0]) for line in figure.axes[0].get_lines()] == [0.75, 0.5]
-    assert page.training_loss([{"arm": "kd", "seed": 0, "epoch": 1, "loss": 4.0}]) is None
+    assert charts.training_loss([{"arm": "kd", "seed": 0, "epoch": 1, "loss": 4.0}]) is None

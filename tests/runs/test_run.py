@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from kdrecipes.data.prepare import prepare
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.report.build import check_report
+from kdrecipes.report.facts import read_arms, read_facts, read_teachers
 from kdrecipes.report.table import summary_text
 from kdrecipes.runs import arms
 from kdrecipes.runs import run as runs
@@ -221,6 +224,44 @@ def test_finished_run_prints_its_report_again_without_training(finished, monkeyp
     folder, report = finished
     monkeypatch.setattr(runs, "_straight_line", lambda *a: pytest.fail("a finished run trained again"))
     assert kdrecipes.run(small(), folder) == report
+
+
+def test_report_is_made_again_from_the_folder_to_the_byte(finished, tmp_path, call):
+    folder, report = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    for name in ("report.json", "report.html"):
+        (tmp_path / "copy" / name).unlink()
+    code, out, _ = call("report", tmp_path / "copy")
+    assert (code, out) == (0, summary_text(report) + "\n")
+    for name in ("report.json", "report.html"):
+        assert (tmp_path / "copy" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_interrupted_run_ends_with_the_facts_of_a_whole_one(finished, tmp_path, monkeypatch):
+    """What a step wrote down as it ended stays: its seconds, and that this very run fine-tuned the teacher."""
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+    train = runs.train_arm
+
+    def stopping(recipe, arm, *others):
+        if arm.arm == "kd":
+            raise KeyboardInterrupt
+        train(recipe, arm, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "train_arm", stopping)
+        kdrecipes.run(small(), tmp_path / "run")
+    teachers, arms = read_teachers(tmp_path / "run"), read_arms(tmp_path / "run")
+    assert list(teachers) == ["cnn"] and list(arms) == ["baseline-0"]
+    kdrecipes.run(small(), tmp_path / "run")
+    facts, whole = read_facts(tmp_path / "run"), read_facts(finished[0])
+    assert facts.teachers == teachers and facts.arms["baseline-0"] == arms["baseline-0"]
+    assert (facts.recipe, facts.dataset, facts.student) == (whole.recipe, whole.dataset, whole.student)
+    for found, expected in zip(
+        [*facts.teachers.values(), *facts.arms.values()],
+        [*whole.teachers.values(), *whole.arms.values()],
+        strict=True,
+    ):
+        assert replace(found, seconds=expected.seconds) == expected
 
 
 def test_same_recipe_gives_the_same_result(finished, tmp_path, monkeypatch):
@@ -451,6 +492,16 @@ def test_damaged_run_folder_is_one_message(tmp_path, monkeypatch, name):
     (tmp_path / "run" / name).write_text("{torn")
     with pytest.raises(UsageError, match=rf"{name} can't be read .*--out"):
         kdrecipes.run(small(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["arms", "teachers"])
+def test_damaged_facts_of_an_unfinished_run_are_one_message(tmp_path, monkeypatch, name):
+    interrupted(small(), tmp_path / "run", monkeypatch)
+    (tmp_path / "run" / "facts" / f"{name}.json").write_text("{torn")
+    with pytest.raises(UsageError, match=rf"facts/{name}.json can't be read .*--overwrite` makes the run anew"):
+        kdrecipes.run(small(), tmp_path / "run")
+    report = kdrecipes.run(small("train.epochs=1"), tmp_path / "run", overwrite=True)
+    assert [arm["epochs"] for arm in report["arms"]] == [1, 1]
 
 
 def test_folder_with_nothing_but_leftovers_of_a_kill_is_used(tmp_path):

@@ -1,0 +1,29 @@
+"""`kdrecipes report`: the report of a finished run, made again from its folder; no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdrecipes.cli.options import JsonOption, print_json
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make report.json and report.html again from a finished run's folder; nothing is trained or measured.
+
+    Example:  kdrecipes report runs/digits
+    """
+    from kdrecipes.report.build import rebuild_report
+    from kdrecipes.report.table import summary_text
+
+    found = rebuild_report(run)
+    typer.echo(f"report: {run / 'report.html'}", err=True)
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(summary_text(found))

@@ -1,0 +1,265 @@
+"""The facts of a run: what its steps write into the folder `facts` as they end, and all that a report is made from."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdrecipes.disk.files import new_file
+from kdrecipes.errors import UsageError, one_line
+
+Report = dict[str, Any]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RecipeFacts:
+    """How the process that finished the run was given its recipe; what it resolves to is in lock.json.
+
+    Attributes:
+        name: the recipe's.
+        description: the recipe's; empty where it has none.
+        source: where it was read from, as given.
+        overrides: the `--set` texts, in order.
+        text: the file, word for word.
+        effective: TOML that leaves nothing out, each value with where it came from.
+    """
+
+    name: str
+    description: str
+    source: str
+    overrides: list[str]
+    text: str
+    effective: str
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """The data. `classes` are their names; `train` … `skipped` count images."""
+
+    name: str
+    fingerprint: str
+    classes: list[str]
+    train: int
+    validation: int
+    test: int
+    converted: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """A teacher that is ready to teach.
+
+    Attributes:
+        component: the model component.
+        params: number of weights.
+        sha256: hex, of its weights.
+        reused: whether an earlier run fine-tuned it.
+        seconds: `fit`, of fine-tuning; `outputs`, of computing its outputs once, None where it is asked live.
+        logits: its key in predictions.npz.
+        warnings: what its preflight let pass.
+    """
+
+    component: str
+    params: int
+    sha256: str
+    reused: bool
+    seconds: dict[str, Any]
+    logits: str
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class ArmFacts:
+    """A trained student: its arm and seed, its file in the run folder, its weights, epochs, steps and seconds."""
+
+    arm: str
+    seed: int
+    student: str
+    params: int
+    epochs: int
+    steps: int
+    seconds: float | int
+
+
+@dataclass(frozen=True)
+class EnvironmentFacts:
+    """Of the process that finished the run: its command, what changed since the run began, and where it ran."""
+
+    command: str
+    warnings: list[str]
+    environment: dict[str, Any]
+
+
+Fact = RecipeFacts | DatasetFacts | TeacherFacts | ArmFacts | EnvironmentFacts
+T = TypeVar("T", bound=Fact)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A finished run, as its folder tells it.
+
+    Attributes:
+        recipe_sha256: hex, of the resolved recipe.
+        student: the student's model component.
+        recipe, dataset, environment: as above.
+        teachers: by name.
+        arms: by label such as "kd-0", in the order of training.
+        rows: the history, one for each epoch of a teacher or an arm; `arm`, `seed`, `epoch` and figures.
+        logits: float32 (test images, classes), by a teacher's key and by an arm's label.
+        labels: int64 (test images,).
+    """
+
+    recipe_sha256: str
+    student: str
+    recipe: RecipeFacts
+    dataset: DatasetFacts
+    teachers: Mapping[str, TeacherFacts]
+    arms: Mapping[str, ArmFacts]
+    environment: EnvironmentFacts
+    rows: Sequence[Row]
+    logits: Mapping[str, NDArray[Any]]
+    labels: NDArray[Any]
+
+
+def write_facts(run: Path, name: str, facts: Fact | Mapping[str, Fact]) -> None:
+    """Write `facts/<name>.json` of a run folder, atomically.
+
+    Args:
+        run: the run folder.
+        name: "recipe", "dataset", "teachers", "arms" or "environment".
+        facts: of one thing, or of several by name.
+    """
+    value = {key: asdict(one) for key, one in facts.items()} if isinstance(facts, Mapping) else asdict(facts)
+    with new_file(run / _at(name), "w") as file:
+        # ASCII: a class may be named by bytes of a folder's name that no UTF-8 file can hold.
+        file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_teachers(run: Path) -> dict[str, TeacherFacts]:
+    """The facts of the teachers that are ready, by name; empty where nothing was written down yet.
+
+    Raises:
+        UsageError: when the file is damaged.
+    """
+    return _read_several(run, "teachers", TeacherFacts) if (run / _at("teachers")).is_file() else {}
+
+
+def read_arms(run: Path) -> dict[str, ArmFacts]:
+    """The facts of the arms that are trained, by label; empty where nothing was written down yet.
+
+    Raises:
+        UsageError: when the file is damaged.
+    """
+    return _read_several(run, "arms", ArmFacts) if (run / _at("arms")).is_file() else {}
+
+
+def read_facts(run: Path) -> Facts:
+    """All that a run folder tells about its run, checked to be whole.
+
+    Raises:
+        UsageError: when a file is missing, damaged or does not belong to the others.
+    """
+    lock = _read(run, "lock.json")
+    try:
+        sha256, student = lock["recipe_sha256"], lock["recipe"]["student"]["name"]
+    except (KeyError, TypeError) as error:
+        raise _damaged(run, "lock.json", one_line(error)) from error
+    labels, logits = _predictions(run)
+    facts = Facts(
+        recipe_sha256=sha256,
+        student=student,
+        recipe=_read_one(run, "recipe", RecipeFacts),
+        dataset=_read_one(run, "dataset", DatasetFacts),
+        teachers=_read_several(run, "teachers", TeacherFacts),
+        arms=_read_several(run, "arms", ArmFacts),
+        environment=_read_one(run, "environment", EnvironmentFacts),
+        rows=_history(run),
+        logits=logits,
+        labels=labels,
+    )
+    _refuse_unlike(run, facts)
+    return facts
+
+
+def _at(name: str) -> str:
+    return f"facts/{name}.json"
+
+
+def _damaged(run: Path, file: str, why: str) -> UsageError:
+    return UsageError(
+        f"{run / file} can't be read ({why}). `kdrecipes run RECIPE --out {run} --overwrite` makes the run anew."
+    )
+
+
+def _read(run: Path, file: str) -> Any:
+    try:
+        return json.loads((run / file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(run, file, one_line(error)) from error
+
+
+def _read_one(run: Path, name: str, kind: type[T]) -> T:
+    return _typed(run, name, kind, _read(run, _at(name)))
+
+
+def _read_several(run: Path, name: str, kind: type[T]) -> dict[str, T]:
+    value = _read(run, _at(name))
+    if not isinstance(value, dict):
+        raise _damaged(run, _at(name), "it is no table of facts")
+    return {key: _typed(run, name, kind, one) for key, one in value.items()}
+
+
+def _typed(run: Path, name: str, kind: type[T], value: Any) -> T:
+    """A fact from its JSON form, every field there and of its type."""
+    hints = get_type_hints(kind)
+    if not isinstance(value, dict) or value.keys() != hints.keys():
+        raise _damaged(run, _at(name), f"its keys are not {', '.join(hints)}")
+    for key, hint in hints.items():
+        if not isinstance(value[key], hint if isinstance(hint, UnionType) else get_origin(hint) or hint):
+            raise _damaged(run, _at(name), f"{key} can't be {value[key]!r}")
+    return kind(**value)
+
+
+def _history(run: Path) -> list[Row]:
+    try:
+        rows = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise _damaged(run, "history.jsonl", one_line(error)) from error
+    for number, row in enumerate(rows, 1):
+        whole = isinstance(row, dict) and {"arm", "seed", "epoch", "val_accuracy"} <= row.keys()
+        if not whole or not all(isinstance(value, int | float) for key, value in row.items() if key != "arm"):
+            raise _damaged(run, "history.jsonl", f"line {number} is no epoch of a run")
+    return rows
+
+
+def _predictions(run: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    """The labels, and the logits by key."""
+    try:
+        with np.load(run / "predictions.npz", allow_pickle=False) as stored:
+            logits = {key: stored[key] for key in stored.files}
+        return logits.pop("labels"), logits
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise _damaged(run, "predictions.npz", one_line(error)) from error
+
+
+def _refuse_unlike(run: Path, facts: Facts) -> None:
+    """Refuse files that are whole and yet not of one run."""
+    shape = (facts.dataset.test, len(facts.dataset.classes))
+    for key in [*(teacher.logits for teacher in facts.teachers.values()), *facts.arms]:
+        found = facts.logits[key].shape if key in facts.logits else None
+        if found != shape or facts.labels.shape != shape[:1]:
+            raise _damaged(run, "predictions.npz", f"{key} has the shape {found} and should have {shape}")
+    for label, arm in facts.arms.items():
+        epochs = sum((row["arm"], row["seed"]) == (arm.arm, arm.seed) for row in facts.rows)
+        if epochs != arm.epochs or not epochs:
+            raise _damaged(run, "history.jsonl", f"it holds {epochs} epochs of {label}, which trained {arm.epochs}")

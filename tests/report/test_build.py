@@ -1,0 +1,248 @@
+"""The report from a run folder: complete, the same whenever it is made, without torch, and clear about damage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from kdrecipes.disk.files import locked
+from kdrecipes.errors import EnvironmentProblem, UsageError
+from kdrecipes.report.build import build_report, check_report, rebuild_report, write_report
+from kdrecipes.report.facts import (
+    ArmFacts,
+    DatasetFacts,
+    EnvironmentFacts,
+    RecipeFacts,
+    TeacherFacts,
+    read_arms,
+    read_facts,
+    read_teachers,
+    write_facts,
+)
+
+SHA = "0" * 64
+IMAGES, CLASSES, EPOCHS = 40, ["ä", "b\udcff", "<c>"], 2
+
+
+def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True):
+    """Write what an invented run leaves."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, len(CLASSES), IMAGES)
+    arms = {f"{kind}-{seed}": (kind, seed) for seed in seeds for kind in kinds}
+    rows = [(kind, seed, epoch) for kind, seed in arms.values() for epoch in range(1, EPOCHS + 1)]
+    rows += [("teacher", 0, 1)] if teacher else []
+    networks = [*arms, *(["of the teacher"] if teacher else [])]
+    logits = {name: random.normal(size=(IMAGES, len(CLASSES))).astype(np.float32) for name in networks}
+    folder.mkdir(exist_ok=True)
+    lock = {"recipe_sha256": SHA, "recipe": {"student": {"name": "cnn"}}}
+    (folder / "lock.json").write_text(json.dumps(lock))
+    (folder / "status.json").write_text('{"status": "done"}')
+    line = '{{"arm": "{}", "seed": {}, "epoch": {}, "loss": 1.5, "val_accuracy": 0.5}}\n'
+    (folder / "history.jsonl").write_text("".join(line.format(*row) for row in rows))
+    np.savez(folder / "predictions.npz", labels=labels, **logits)
+    write_facts(folder, "recipe", RecipeFacts("r", "An invented run.", "r.toml", ["a=1"], 'name = "r"', "name = 'r'"))
+    write_facts(folder, "dataset", DatasetFacts("digits", SHA, CLASSES, 100, 20, IMAGES, 3, 1))
+    seconds = {"fit": 1.5, "outputs": None}
+    taught = TeacherFacts("vit", 999, SHA, False, seconds, "of the teacher", ["teacher preflight: weak"])
+    write_facts(folder, "teachers", {"big": taught} if teacher else {})
+    student = {k: ArmFacts(*arm, f"students/{k}.keras", 77, EPOCHS, 20, 3.25) for k, arm in arms.items()}
+    write_facts(folder, "arms", student)
+    place = {"versions": {}, "device": "cpu", "threads": 2, "git": None}
+    write_facts(folder, "environment", EnvironmentFacts("kdrecipes run r.toml", ["other threads"], place))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return fill(tmp_path / "run")
+
+
+def test_every_fact_has_its_place_in_the_report(run):
+    report = build_report(run)
+    check_report(report)
+    assert (report["name"], report["command"], report["recipe_sha256"]) == ("r", "kdrecipes run r.toml", SHA)
+    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 20, IMAGES, 3, 1]
+    assert report["teacher"]["component"] == "vit" and report["teacher"]["seconds"] == {"fit": 1.5, "outputs": None}
+    assert report["warnings"] == ["other threads", "teacher preflight: weak"]
+    [baseline, kd] = report["arms"]
+    assert list(kd)[:7] == ["arm", "seed", "student", "params", "epochs", "steps", "seconds"]
+    assert (baseline["arm"], kd["arm"], kd["seed"], kd["student"]) == ("baseline", "kd", 0, "students/kd-0.keras")
+    assert kd["validation_accuracy"] == [0.5, 0.5] and kd["best_epoch"] == 1
+    with np.load(run / "predictions.npz") as stored:
+        right = {name: float((stored[name].argmax(1) == stored["labels"]).mean()) for name in stored if "-" in name}
+        agreement = float((stored["kd-0"].argmax(1) == stored["of the teacher"].argmax(1)).mean())
+    assert (baseline["test_accuracy"], kd["test_accuracy"]) == (right["baseline-0"], right["kd-0"])
+    assert kd["agreement"] == agreement
+    assert report["comparison"]["kd_minus_baseline"]["mean"] == pytest.approx(right["kd-0"] - right["baseline-0"])
+    assert report["comparison"]["kd_minus_teacher"]["mcnemar"][0].keys() == {
+        "seed",
+        "only_kd_right",
+        "only_teacher_right",
+        "p",
+    }
+
+
+def test_students_of_several_seeds_are_compared_seed_by_seed(tmp_path):
+    comparison = build_report(fill(tmp_path / "run", seeds=(3, 10)))["comparison"]
+    assert [test["seed"] for test in comparison["kd_minus_baseline"]["mcnemar"]] == [3, 10]
+    assert [test["seed"] for test in comparison["kd_minus_teacher"]["mcnemar"]] == [3, 10]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "teacher", "compared"),
+    [(("baseline",), False, None), (("kd",), True, ["kd_minus_teacher"])],
+)
+def test_what_is_not_there_is_not_compared(tmp_path, kinds, teacher, compared):
+    report = write_report(fill(tmp_path / "run", kinds=kinds, teacher=teacher))
+    assert (report["comparison"] and list(report["comparison"])) == compared
+    assert (report["teacher"] is None) == (not teacher)
+    assert ("agreement" in report["arms"][0]) == teacher
+
+
+def test_the_report_made_again_is_the_same_to_the_byte(run):
+    first = write_report(run)
+    bytes_of = {name: (run / name).read_bytes() for name in ("report.json", "report.html")}
+    for name in bytes_of:
+        (run / name).unlink()
+    assert rebuild_report(run) == first
+    assert {name: (run / name).read_bytes() for name in bytes_of} == bytes_of
+    assert "An invented run." in bytes_of["report.html"].decode()
+
+
+def test_facts_come_back_as_they_were_written(run):
+    facts = read_facts(run)
+    assert facts.dataset.classes == CLASSES  # one is the name of a folder that is no text
+    assert facts.teachers == read_teachers(run) and facts.arms == read_arms(run)
+    assert facts.recipe.overrides == ["a=1"] and facts.student == "cnn"
+
+
+def test_nothing_is_written_down_of_what_has_not_ended(tmp_path):
+    assert read_teachers(tmp_path) == read_arms(tmp_path) == {}
+
+
+TORN = ["lock.json", "history.jsonl", "predictions.npz"]
+TORN += [f"facts/{name}.json" for name in ("recipe", "dataset", "teachers", "arms", "environment")]
+
+
+@pytest.mark.parametrize("text", [None, "", "{torn", "[]\n", '{"a": 1}\n'], ids=repr)
+@pytest.mark.parametrize("file", TORN)
+def test_a_damaged_or_missing_file_is_one_message_that_names_it(run, file, text):
+    (run / file).unlink()
+    if text is not None:
+        (run / file).write_text(text)
+    with pytest.raises(UsageError, match=r"--overwrite` makes the run anew") as error:
+        build_report(run)
+    assert str(run / file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "why"),
+    [
+        ("dataset", {"train": "many"}, "train can't be 'many'"),
+        ("dataset", {"classes": {}}, "classes can't be {}"),
+        (
+            "dataset",
+            {"test": 41},
+            r"predictions.npz .*of the teacher has the shape \(40, 3\) and should have \(41, 3\)",
+        ),
+        ("arms", {"kd-0": {}}, "arms.json .*its keys are not arm, seed, student"),
+        ("environment", {"more": 1}, "its keys are not command, warnings, environment"),
+    ],
+)
+def test_facts_of_another_form_or_another_run_are_refused(run, file, change, why):
+    path = run / "facts" / f"{file}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UsageError, match=why):
+        build_report(run)
+
+
+def test_a_history_that_lacks_an_epoch_is_refused(run):
+    lines = (run / "history.jsonl").read_text().splitlines(keepends=True)
+    (run / "history.jsonl").write_text("".join(lines[1:]))
+    with pytest.raises(UsageError, match=r"history.jsonl .*holds 1 epochs of baseline-0, which trained 2"):
+        build_report(run)
+
+
+def test_a_line_of_the_history_that_is_no_epoch_is_named(run):
+    text = (run / "history.jsonl").read_text()
+    (run / "history.jsonl").write_text(text.replace('"val_accuracy": 0.5', '"val_accuracy": "half"', 1))
+    with pytest.raises(UsageError, match=r"history.jsonl .*line 1 is no epoch of a run"):
+        build_report(run)
+
+
+def test_facts_that_the_schema_does_not_know_are_one_message(run):
+    path = run / "facts" / "teachers.json"
+    path.write_text(path.read_text().replace('"outputs": null', '"outputs": "soon"'))
+    with pytest.raises(
+        UsageError, match=r"facts holds makes no report: teacher.seconds.outputs: .soon. is not .*--overwrite"
+    ):
+        rebuild_report(run)
+
+
+# --- which folders have a report --------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_holds_no_run_is_refused_and_left_alone(tmp_path, call):
+    code, out, error = call("report", tmp_path / "nowhere")
+    assert (code, out) == (2, "") and "nowhere is no run folder" in error
+    code, out, error = call("report", tmp_path)
+    assert (code, out) == (2, "") and "it has no lock.json" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "preempted"])
+def test_an_unfinished_run_says_how_it_goes_on(run, call, status):
+    (run / "status.json").write_text(json.dumps({"status": status}))
+    code, out, error = call("report", run)
+    assert (code, out) == (2, "")
+    assert f"is not finished ({status})" in error and f"`kdrecipes run RECIPE --out {run}`" in error
+
+
+def test_a_run_of_an_earlier_version_is_one_message(run, call):
+    for file in (run / "facts").iterdir():
+        file.unlink()
+    (run / "facts").rmdir()
+    code, out, error = call("report", run)
+    assert (code, out) == (2, "")
+    assert "of an earlier version: it has no folder facts" in error and "stay as they are" in error
+    assert f"`kdrecipes run RECIPE --out {run} --overwrite`" in error
+
+
+def test_a_folder_in_which_another_process_works_is_left_alone(run):
+    with locked(run / ".lock"), pytest.raises(EnvironmentProblem, match="Another process is running in"):
+        rebuild_report(run)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_the_summary_and_with_json_the_report(run, call):
+    code, out, error = call("report", run)
+    assert code == 0 and "40 test images. Of these two students" in out and "Warning: other threads" in out
+    assert f"report: {run / 'report.html'}" in error
+    code, out, _ = call("report", run, "--json")
+    assert code == 0 and json.loads(out) == json.loads((run / "report.json").read_text()) == build_report(run)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import kdrecipes.report.html; from kdrecipes.report.build import build_report; from pathlib import Path\n"
+        "build_report(Path(sys.argv[2]))",
+        "from kdrecipes.cli.main import app; app(standalone_mode=False)",
+    ],
+    ids=["build_report", "kdrecipes report"],
+)
+def test_a_report_needs_no_torch_no_keras_and_no_plugin(run, code):
+    program = (
+        f"import sys\n{code}\n"
+        "ours = ('kdrecipes.training', 'kdrecipes.data', 'kdrecipes.runs', 'kdrecipes.components.registry')\n"
+        "print([name for name in sys.modules if name in ('torch', 'keras') or name.startswith(ours)], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "report", str(run)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"
