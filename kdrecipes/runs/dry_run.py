@@ -103,5 +103,5 @@ def _sources(recipe: Recipe) -> dict[str, Any]:
         written = {key: parse_split(table[key])[0] for key in SPLITS if isinstance(table[key], str)}
         return {key: build_source(recipe, name, key) for key, name in written.items()}
     except KDRecipesError as error:
-        error.args = (f"{error}\nWith --classes N, and dataset.image_size, a dry run does without the data.",)
+        error.hint = "With --classes N, and dataset.image_size, a dry run does without the data."
         raise
