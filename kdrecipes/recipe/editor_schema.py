@@ -34,6 +34,20 @@ def composed_schema(registry: Registry) -> Schema:
     for (kind, name), (component, _) in sorted(registry.components.items(), key=lambda item: item[0]):
         options_of[kind][name] = _hoist(f"{kind}.{name}", recipe_options(component), definitions)
 
+    _offer_components(definitions, options_of, registry)
+    for kind in KINDS:
+        definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
+    for table in {rule.table: None for rule in RULES if rule.table}:
+        if fragments := _fragments(table, whole=False):
+            definitions[table]["allOf"] = [*definitions[table].get("allOf", ()), *fragments]
+    definitions["whole"] = _whole(schema["required"], definitions["train"].pop("required"))
+    schema["required"] = ["name"]
+    return schema | {"if": {"not": {"required": ["extends"]}}, "then": {"$ref": "#/definitions/whole"}}
+
+
+def _offer_components(definitions: Schema, options_of: dict[str, dict[str, Schema]], registry: Registry) -> None:
+    """Make each table that names a component a choice between the components of its kind, each with its options."""
+
     def branches_of(kind: str, run_keys: Schema) -> list[Schema]:
         summaries = {name: registry.components[kind, name][0].summary for name in options_of[kind]}
         return [_branch(name, options, run_keys, summaries[name]) for name, options in options_of[kind].items()]
@@ -52,14 +66,6 @@ def composed_schema(registry: Registry) -> Schema:
     shared = {key: part for key, part in loss["properties"].items() if key != "terms"}
     named = branches_of("loss", {**term_keys, **shared})
     definitions["loss"] = _choice(loss, [*named, _unnamed({**term_keys, **loss["properties"]})])
-    for kind in KINDS:
-        definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
-    for table in {rule.table: None for rule in RULES if rule.table}:
-        if fragments := _fragments(table, whole=False):
-            definitions[table]["allOf"] = [*definitions[table].get("allOf", ()), *fragments]
-    definitions["whole"] = _whole(schema["required"], definitions["train"].pop("required"))
-    schema["required"] = ["name"]
-    return schema | {"if": {"not": {"required": ["extends"]}}, "then": {"$ref": "#/definitions/whole"}}
 
 
 def _whole(root: list[str], train: list[str]) -> Schema:
@@ -124,7 +130,7 @@ def _hoist(label: str, options: Schema, definitions: Schema) -> Schema:
         return [rewritten(part) for part in value] if isinstance(value, list) else value
 
     options = copy.deepcopy(options)
-    hoisted = rewritten(options)
+    hoisted: Schema = rewritten(options)
     if hoisted != options:
         definitions[label] = hoisted
     return hoisted

@@ -42,7 +42,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """The recipe's name, which is also its run folder's."""
-        return self.data["name"]
+        return str(self.data["name"])
 
     def options(self, table: Mapping[str, Any], kind: str, **passed: Any) -> dict[str, Any]:
         """The keyword arguments for the component that `table` names.
