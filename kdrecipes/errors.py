@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-# What kind of thing is wrong, for programs: a code stays when its sentence is worded anew.
+# What kind of thing is wrong in a recipe, for programs: a code stays when its sentence is worded anew.
 Code = Literal[
     # The file
     "no-such-file",

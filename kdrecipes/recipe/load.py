@@ -15,10 +15,7 @@ from kdrecipes.recipe.messages import Message, unrepresentable
 from kdrecipes.recipe.overrides import override
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.resolve import fingerprint, resolve
-from kdrecipes.recipe.structure import (
-    component_tables,
-    parse_requirement,
-)
+from kdrecipes.recipe.structure import component_tables, parse_requirement
 from kdrecipes.recipe.tables import Recipe, is_path
 from kdrecipes.wording import normal_name
 
@@ -45,8 +42,8 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         del places[key]  # what a command wrote stands in no file
     if "extends" in data:  # what the file extends is merged; a command can't do that
         rule = "can't be set by a command: write it into a recipe file"
-        text = f"--set {overridden[('extends',)]}"
-        raise RecipeError([Problem(text, 0, 0, "extends", rule, code="misplaced-key")])
+        command = f"--set {overridden[('extends',)]}"
+        raise RecipeError([Problem(command, 0, 0, "extends", rule, code="misplaced-key")])
     _validate(Checker(data, places, file, registry, overridden))
     _rebase_paths(data, places, folder, registry)
     written = origins(data, places, overridden)
@@ -64,7 +61,8 @@ def _validate(checker: Checker) -> None:
         problems = [problem for problem in problems if problem.code != "unknown-component"]
     if problems:
         raise RecipeError(problems)
-    for index, message in needs:
+    if needs:
+        index, message = needs[0]
         problem = checker.problem(("requires", index), message)
         raise EnvironmentProblem(str(problem), [problem])
 
