@@ -3,8 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+# What kind of thing is wrong in a recipe, for programs: a code stays when its sentence is worded anew.
+Code = Literal[
+    # The file
+    "no-such-file",
+    "unreadable",  # the system refuses it
+    "not-a-recipe",  # neither .toml nor .json, or no table
+    "not-utf8",
+    "not-toml",
+    "not-json",
+    "too-large",  # bytes, levels or digits
+    "not-extendable",  # what `extends` says leads nowhere
+    # Keys
+    "unknown-key",
+    "misplaced-key",  # it belongs in another table, or is the run's to set
+    "missing-key",
+    "repeated-key",
+    "names-code",  # a recipe names no code
+    "unknown-component",  # no installed plugin provides it
+    # Values
+    "wrong-type",
+    "wrong-form",  # text of another form
+    "wrong-length",  # of text, an array or a table
+    "out-of-range",
+    "not-a-choice",
+    "repeated-entry",
+    "not-representable",  # TOML and JSON have no common word for it: null, a date, infinity
+    "not-a-requirement",
+    "unordered-range",
+    "same-split",
+    # Keys that do not go together
+    "broken-rule",  # a component's own
+    "missing-term",
+    "missing-teacher",
+    "nothing-to-compare",
+    "nothing-to-learn",
+    "term-and-terms",
+    "unpaired-layers",
+    "two-crops",
+    # Beyond the recipe
+    "missing-requirement",
+    "broken-requirement",
+    "failed",  # what a dry run met
+]
 
 
 class KDRecipesError(Exception):
@@ -13,10 +57,26 @@ class KDRecipesError(Exception):
     Attributes:
         exit_code: the command's.
         problems: the places in a recipe that it is about, where there are any.
+        place: the key or table of a recipe that it is about, which its text begins with; empty for none.
+        hint: a last line of its text, such as a way around; empty for none.
     """
 
     exit_code = 1
     problems: Sequence[Problem] = ()
+    place = ""
+    hint = ""
+
+    def at(self, place: str) -> Self:
+        """The same error, told of a place in the recipe, such as `dataset.path`; the place told first stays.
+
+        What raises an error knows best what it is about, so that those who pass it on can't blur that.
+        """
+        self.place = self.place or place
+        return self
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {super().__str__()}" if self.place else super().__str__()
+        return f"{text}\n{self.hint}" if self.hint else text
 
 
 class RunError(KDRecipesError):
@@ -56,9 +116,9 @@ def one_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a recipe: where, which rule, what was received, what may have been meant.
+    """One thing wrong in a recipe: where, which rule, what was received, what may have been meant, of what kind it is.
 
-    `line` and `column` count from 1; 0 where the file has no such place (a `--set` override).
+    `line` and `column` count from 1; 0 where the file has no such place. `file` is `--set …` where a command wrote it.
     """
 
     file: str
@@ -68,6 +128,12 @@ class Problem:
     rule: str
     received: str = ""
     suggestion: str = ""
+    code: Code = field(kw_only=True)
+
+    @property
+    def in_file(self) -> bool:
+        """Whether a file says it, not a `--set`."""
+        return not self.file.startswith("--set ")
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file

@@ -94,7 +94,7 @@ def check_file(
         told = isinstance(error, KDRecipesError)
         text = str(error).removesuffix(".") if told else one_line(error)
         result.exit_code = error.exit_code if isinstance(error, KDRecipesError) else 1
-        result.problems = getattr(error, "problems", ()) or [Problem(file, 0, 0, "", text)]
+        result.problems = getattr(error, "problems", ()) or [Problem(file, 0, 0, "", text, code="failed")]
     return result
 
 
@@ -144,7 +144,7 @@ def annotation(problem: Problem) -> str:
     """A problem as GitHub's workflow command, which marks the line in a pull request."""
     place = {"file": problem.file, "line": problem.line, "col": problem.column}
     if not problem.line:  # a --set, or the whole file
-        place = {} if problem.file.startswith("--set ") else {"file": problem.file}
+        place = {"file": problem.file} if problem.in_file else {}
     where = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in {**place, "title": "kdrecipes"}.items())
     text = str(replace(problem, line=0)).removeprefix(problem.file).strip()
     return f"::error {where}::{_escaped(text)}"

@@ -140,8 +140,7 @@ def _named(recipe: Recipe, key: str) -> Iterator[None]:
     try:
         yield
     except KDRecipesError as error:
-        if not str(error).startswith("dataset."):
-            error.args = (f"{place}: {error}",)
+        error.at(place)
         raise
     except Exception as error:
         provider = recipe.provider(recipe.dataset)

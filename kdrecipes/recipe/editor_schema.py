@@ -13,7 +13,7 @@ from typing import Any
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import KINDS
 from kdrecipes.components.registry import Registry
-from kdrecipes.recipe import rules as relations
+from kdrecipes.recipe.rules import RULES
 from kdrecipes.recipe.structure import CLOSED_LISTS, structure_schema
 
 Schema = dict[str, Any]
@@ -34,6 +34,20 @@ def composed_schema(registry: Registry) -> Schema:
     for (kind, name), (component, _) in sorted(registry.components.items(), key=lambda item: item[0]):
         options_of[kind][name] = _hoist(f"{kind}.{name}", recipe_options(component), definitions)
 
+    _offer_components(definitions, options_of, registry)
+    for kind in KINDS:
+        definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
+    for table in {rule.table: None for rule in RULES if rule.table}:
+        if fragments := _fragments(table, whole=False):
+            definitions[table]["allOf"] = [*definitions[table].get("allOf", ()), *fragments]
+    definitions["whole"] = _whole(schema["required"], definitions["train"].pop("required"))
+    schema["required"] = ["name"]
+    return schema | {"if": {"not": {"required": ["extends"]}}, "then": {"$ref": "#/definitions/whole"}}
+
+
+def _offer_components(definitions: Schema, options_of: dict[str, dict[str, Schema]], registry: Registry) -> None:
+    """Make each table that names a component a choice between the components of its kind, each with its options."""
+
     def branches_of(kind: str, run_keys: Schema) -> list[Schema]:
         summaries = {name: registry.components[kind, name][0].summary for name in options_of[kind]}
         return [_branch(name, options, run_keys, summaries[name]) for name, options in options_of[kind].items()]
@@ -52,32 +66,29 @@ def composed_schema(registry: Registry) -> Schema:
     shared = {key: part for key, part in loss["properties"].items() if key != "terms"}
     named = branches_of("loss", {**term_keys, **shared})
     definitions["loss"] = _choice(loss, [*named, _unnamed({**term_keys, **loss["properties"]})])
-    for kind in KINDS:
-        definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
-    for table, rules in relations.TABLE_RULES.items():
-        definitions[table] |= rules
-    definitions["whole"] = _whole(schema["required"], definitions["train"].pop("required"), list(loss["properties"]))
-    schema["required"] = ["name"]
-    return schema | {"if": {"not": {"required": ["extends"]}}, "then": {"$ref": "#/definitions/whole"}}
 
 
-def _whole(root: list[str], train: list[str], of_every_loss: list[str]) -> Schema:
+def _whole(root: list[str], train: list[str]) -> Schema:
     """What a recipe must have that completes no other one: keys, and the rules between them."""
     closed_lists = {"properties": dict.fromkeys(CLOSED_LISTS, _NAMED)}
-    unnamed_loss = {"if": {"not": _NAMED}, "then": {"propertyNames": {"enum": of_every_loss}}}
     rules = {
         "dataset": {**_NAMED, "allOf": [_reference("dataset")]},
         "student": {**_NAMED, "allOf": [_reference("model")]},
         "teacher": {**_NAMED, "allOf": [_reference("model")], "properties": {"train": closed_lists}},
         "train": {"required": train, **closed_lists},
-        "loss": {"allOf": [_reference("loss"), unnamed_loss]},
+        "loss": {"allOf": [_reference("loss"), *_fragments("loss", whole=True)]},
     }
     return {
         "description": "What a recipe without `extends` must have.",
         "required": root,
         "properties": rules,
-        "allOf": relations.ROOT_RULES,
+        "allOf": _fragments("", whole=True),
     }
+
+
+def _fragments(table: str, *, whole: bool) -> list[Schema]:
+    """The rules between the keys of a table as draft-07, those that a recipe with `extends` may break or the others."""
+    return [rule.fragment for rule in RULES if rule.fragment and (rule.table, rule.whole) == (table, whole)]
 
 
 def _reference(kind: str) -> Schema:
@@ -119,7 +130,7 @@ def _hoist(label: str, options: Schema, definitions: Schema) -> Schema:
         return [rewritten(part) for part in value] if isinstance(value, list) else value
 
     options = copy.deepcopy(options)
-    hoisted = rewritten(options)
+    hoisted: Schema = rewritten(options)
     if hoisted != options:
         definitions[label] = hoisted
     return hoisted

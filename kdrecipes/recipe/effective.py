@@ -54,7 +54,7 @@ def _is_taken_over(recipe: Recipe, path: KeyPath) -> bool:
     if group not in CLOSED_LISTS:
         return True
     own, students = recipe.data["teacher"]["train"][group], recipe.data["train"][group]
-    return own["name"] == students["name"]
+    return bool(own["name"] == students["name"])
 
 
 def _tables(table: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdrecipes.errors import Problem, RecipeError
+from kdrecipes.errors import Code, Problem, RecipeError
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.source import MAX_DEPTH, packaged_recipes, parse, read
 from kdrecipes.recipe.structure import CLOSED_LISTS, Data, definition, run_keys, show
@@ -60,11 +60,11 @@ def _with_parents(file: str, folder: Path, text: str, children: tuple[Path, ...]
         return Source(file, folder, text, data, places)
     value, at = data["extends"], places[("extends",)]
 
-    def refuse(rule: str, suggestion: str = "") -> RecipeError:
-        return RecipeError([Problem(file, at.line, at.column, "extends", rule, show(value), suggestion)])
+    def refuse(rule: str, suggestion: str = "", code: Code = "not-extendable") -> RecipeError:
+        return RecipeError([Problem(file, at.line, at.column, "extends", rule, show(value), suggestion, code=code)])
 
     if not isinstance(value, str) or not value:
-        raise refuse("must be the path of another recipe, or the name of a packaged one")
+        raise refuse("must be the path of another recipe, or the name of a packaged one", code="wrong-type")
     packaged = not os.path.splitext(value)[1]
     beside = os.path.dirname(file) if Path(file).parent.resolve() == folder else str(folder)
     parent = value if packaged else str(folder / os.path.expanduser(value))
@@ -72,7 +72,8 @@ def _with_parents(file: str, folder: Path, text: str, children: tuple[Path, ...]
         found = read(parent)
     except RecipeError as error:
         near = "" if os.path.lexists(parent) else _nearest_recipe(value, parent, packaged)
-        raise refuse(error.problems[0].rule, show(near) if near else "") from None
+        problem = error.problems[0]
+        raise refuse(problem.rule, show(near) if near else "", problem.code) from None
     if not packaged:
         found = (_shown(os.path.join(beside, os.path.expanduser(value)), found[1]), *found[1:])
     files = (*children, folder / Path(file).name)

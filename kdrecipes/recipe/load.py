@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -14,14 +12,11 @@ from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.recipe.checker import Checker
 from kdrecipes.recipe.extends import Places, origins, read_merged, rebase
 from kdrecipes.recipe.make import make_recipe
+from kdrecipes.recipe.messages import Message, unrepresentable
 from kdrecipes.recipe.overrides import override
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.resolve import fingerprint, resolve
-from kdrecipes.recipe.structure import (
-    component_tables,
-    parse_requirement,
-    show,
-)
+from kdrecipes.recipe.structure import component_tables, parse_requirement
 from kdrecipes.recipe.tables import Recipe, is_path
 from kdrecipes.wording import normal_name
 
@@ -48,20 +43,9 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         del places[key]  # what a command wrote stands in no file
     if "extends" in data:  # what the file extends is merged; a command can't do that
         rule = "can't be set by a command: write it into a recipe file"
-        raise RecipeError([Problem(f"--set {overridden[('extends',)]}", 0, 0, "extends", rule)])
-    checker = Checker(data, places, file, registry, overridden)
-    _unrepresentable(data, checker)
-    problems = checker.check()
-    missing = _missing_requirements(data.get("requires"))
-    broken = _broken_requirements(data.get("requires"), registry)
-    if missing or broken:
-        # Components of the missing plugin are unknown for that reason; what is wrong beside them still counts.
-        problems = [p for p in problems if "no installed plugin provides" not in p.rule]
-    if problems:
-        raise RecipeError(problems)
-    for index, rule in [(missing[0][0], _requirement_rule(missing))] if missing else broken[:1]:
-        problem = checker.problem(("requires", index), rule)
-        raise EnvironmentProblem(str(problem), [problem])
+        command = f"--set {overridden[('extends',)]}"
+        raise RecipeError([Problem(command, 0, 0, "extends", rule, code="misplaced-key")])
+    _validate(Checker(data, places, file, registry, overridden))
     _rebase_paths(data, places, folder, registry)
     written = origins(data, places, overridden)
     resolved = resolve(data, registry)
@@ -77,6 +61,22 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
     )
 
 
+def _validate(checker: Checker) -> None:
+    """Raise what is wrong with a recipe, or with what it needs."""
+    _report_unrepresentable(checker.data, checker)
+    problems, requires = checker.check(), checker.data.get("requires")
+    needs = _missing_requirements(requires) or _broken_requirements(requires, checker.registry)
+    if needs:
+        # Components of the missing plugin are unknown for that reason; what is wrong beside them still counts.
+        problems = [problem for problem in problems if problem.code != "unknown-component"]
+    if problems:
+        raise RecipeError(problems)
+    if needs:
+        index, message = needs[0]
+        problem = checker.problem(("requires", index), message)
+        raise EnvironmentProblem(str(problem), [problem])
+
+
 def _rebase_paths(data: dict[str, Any], places: Places, folder: Path, registry: Registry) -> None:
     """Paths that a parent in another folder wrote, made relative to the recipe's own."""
     for path, _, kind, table in component_tables(data):
@@ -87,38 +87,23 @@ def _rebase_paths(data: dict[str, Any], places: Places, folder: Path, registry: 
                 table[key] = rebase(value, places[(*path, key)], folder)
 
 
-def _unrepresentable(data: Mapping[str, Any], checker: Checker) -> None:
-    """Report what TOML or JSON has no word for: null, NaN, infinities, dates, numbers over 64 bits, half characters."""
-
-    def text(value: str, path: KeyPath) -> None:
-        if not value.isascii() and re.search("[\ud800-\udfff]", value):
-            checker.report(path, "must be text: a surrogate stands alone in it", show(value))
+def _report_unrepresentable(data: Mapping[str, Any], checker: Checker) -> None:
+    """Report what TOML or JSON has no word for."""
 
     def walk(value: Any, path: KeyPath) -> None:
-        if isinstance(value, dict):
-            for key, part in value.items():
-                text(key, (*path, key))
-                walk(part, (*path, key))
-        elif isinstance(value, list):
-            for index, part in enumerate(value):
-                walk(part, (*path, index))
-        elif isinstance(value, str):
-            text(value, path)
-        elif value is None:  # JSON's alone: the two forms of a recipe say the same
-            checker.report(path, "must not be null: leave the key out", "null")
-        elif isinstance(value, float) and not math.isfinite(value):
-            checker.report(path, "must be a finite number", str(value))
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            checker.report(path, "must fit into 64 bits", show(value))
-        elif not isinstance(value, int | float):
-            rule = "must be a string, number, boolean, array or table; text stands in double quotes"
-            checker.report(path, rule, str(value))
+        if message := unrepresentable(value):
+            checker.report(path, message)
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, part in parts:
+            if message := unrepresentable(key):
+                checker.report((*path, key), message)
+            walk(part, (*path, key))
 
     walk(data, ())
 
 
-def _missing_requirements(requires: Any) -> list[tuple[int, str, str]]:
-    """The required distributions that are absent or of another version: (index, requirement, installed version)."""
+def _missing_requirements(requires: Any) -> list[tuple[int, Message]]:
+    """What to say, once, of the required distributions that are absent or of another version, and the first's index."""
     missing = []
     for index, text in enumerate(requires if isinstance(requires, list) else []):
         requirement = parse_requirement(text)
@@ -127,26 +112,25 @@ def _missing_requirements(requires: Any) -> list[tuple[int, str, str]]:
         try:
             installed = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            missing.append((index, text, ""))
+            missing.append((index, text, "not installed"))
             continue
         if not requirement.specifier.contains(installed, prereleases=True):
-            missing.append((index, text, installed))
-    return missing
+            missing.append((index, text, f"{installed} is installed"))
+    if not missing:
+        return []
+    found = "; ".join(f"{text} ({what})" for _, text, what in missing)
+    install = " ".join(f"'{text}'" if set(text) & set("<>=~! []") else text for _, text, _ in missing)
+    rule = f"the recipe needs {found}; install with `pip install {install}`"
+    return [(missing[0][0], Message("missing-requirement", rule))]
 
 
-def _broken_requirements(requires: Any, registry: Registry) -> list[tuple[int, str]]:
-    """The required distributions whose plugins are not loaded: (index, what to say)."""
+def _broken_requirements(requires: Any, registry: Registry) -> list[tuple[int, Message]]:
+    """What to say of the required distributions whose plugins are not loaded, each with its index."""
     why = {normal_name(p.provider.distribution): p.why_not_loaded for p in registry.not_loaded}
     found = []
     for index, text in enumerate(requires if isinstance(requires, list) else []):
         requirement = parse_requirement(text)
         name = normal_name(requirement.name) if requirement else ""
         if name in why:
-            found.append((index, f"the recipe needs {text}, which {why[name]}"))
+            found.append((index, Message("broken-requirement", f"the recipe needs {text}, which {why[name]}")))
     return found
-
-
-def _requirement_rule(missing: list[tuple[int, str, str]]) -> str:
-    found = "; ".join(f"{text} ({f'{old} is installed' if old else 'not installed'})" for _, text, old in missing)
-    install = " ".join(f"'{text}'" if set(text) & set("<>=~! []") else text for _, text, _ in missing)
-    return f"the recipe needs {found}; install with `pip install {install}`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
@@ -28,6 +28,8 @@ from kdrecipes.recipe.tables import (
     ViewsTable,
 )
 
+T = TypeVar("T")
+
 
 def make_recipe(
     data: Json,
@@ -42,7 +44,7 @@ def make_recipe(
 ) -> Recipe:
     """A recipe from its resolved form; the arguments are `Recipe`'s attributes."""
 
-    def component(table: type[Any], place: str, kind: str, found: Json, **more: Any) -> Any:
+    def component(table: type[T], place: str, kind: str, found: Json, **more: Any) -> T:
         own = recipe_options(registry.components[kind, found["name"]][0])["properties"]
         return _filled(table, found, place=place, kind=kind, options={k: found[k] for k in own if k in found}, **more)
 
@@ -106,8 +108,8 @@ def views_table(data: Json) -> ViewsTable:
     )
 
 
-def _filled(table: type[Any], found: Json, /, **given: Any) -> Any:
+def _filled(table: type[T], found: Json, /, **given: Any) -> T:
     """A dataclass with the keys of `found` that it has; lists become tuples. `given` counts before them."""
-    names = [one.name for one in fields(table)]
+    names = [one.name for one in fields(table)]  # type: ignore[arg-type]
     values = {name: found[name] for name in names if name in found} | given
     return table(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

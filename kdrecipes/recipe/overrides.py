@@ -37,7 +37,7 @@ def override(data: dict[str, Any], overrides: Iterable[str]) -> dict[KeyPath, st
 def _fragment(text: str) -> tuple[tuple[str, ...], Any]:
     """The path and value of one `--set key=value`."""
     rule = "is not TOML; write key=value, with strings in double quotes: --set 'student.name=\"cnn\"'"
-    refusal = RecipeError([Problem(f"--set {printable(text)}", 0, 0, "", rule)])
+    refusal = RecipeError([Problem(f"--set {printable(text)}", 0, 0, "", rule, code="not-toml")])
     if too_deep(text, MAX_DEPTH - 1, json=False) is not None:
         raise refusal
     try:

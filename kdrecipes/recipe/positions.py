@@ -9,6 +9,7 @@ import contextlib
 import json as json_module
 import re
 import tomllib
+from collections.abc import Callable
 from json.decoder import scanstring  # type: ignore[attr-defined]
 
 from kdrecipes.wording import printable
@@ -116,7 +117,7 @@ class _Toml(_Scanner):
         self.found[path] = self.at
         self.value(path)
 
-    def items(self, end: str, read) -> None:
+    def items(self, end: str, read: Callable[[int], None]) -> None:
         index = 0
         self.skip(_TOML_BLANK)
         while self.peek() not in (end, ""):

@@ -1,143 +1,221 @@
-"""Rules between keys of a recipe: for messages, which no schema states in words a person would use, and for editors."""
+"""Rules between keys of a recipe, as data: the validator and the editor's schema read the same list.
+
+A rule with a `fragment` is broken where its table does not fit that fragment, for both of them; `found` only says it in
+words that a person would use. What draft-07 can't state, `found` alone decides, and editors do not know it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from kdrecipes.recipe.structure import Data, component_tables, definition, parse_requirement, show, structure_schema
-from kdrecipes.wording import nearest
+from jsonschema import Draft7Validator
 
-if TYPE_CHECKING:
-    from kdrecipes.recipe.checker import Checker
-
-# The same rules for the editor's schema, as far as draft-07 states them; what it can't state (splits written alike,
-# ranges from the least to the greatest, lists as long as each other, names of distributions) `check` alone finds.
-_HAS_TERM: dict[str, Any] = {"anyOf": [{"required": ["name"]}, {"required": ["terms"]}]}
-_HAS_WEIGHT: dict[str, Any] = {"properties": {"weight": {"exclusiveMinimum": 0}}}  # absent: 1
-_PROJECTOR: dict[str, Any] = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
-
-# Rules for a whole recipe; what one with `extends` leaves out, the other one may have.
-ROOT_RULES: list[dict[str, Any]] = [
-    {
-        "if": {"required": ["teacher"]},
-        "then": {"required": ["loss"], "properties": {"loss": _HAS_TERM}},
-        "else": {"properties": {"compare": {"properties": {"baseline": {"const": True}}}}},
-    },
-    {"if": {"required": ["loss"], "properties": {"loss": _HAS_TERM}}, "then": {"required": ["teacher"]}},
-    {
-        "properties": {
-            "loss": {
-                **_PROJECTOR,
-                "if": {"required": ["label_weight"], "properties": {"label_weight": {"const": 0}}},
-                "then": {
-                    "anyOf": [
-                        {"required": ["name"], **_HAS_WEIGHT},
-                        {"required": ["terms"], "properties": {"terms": {"contains": _HAS_WEIGHT}}},
-                    ]
-                },
-            }
-        }
-    },
-]
-# Rules within one table, which nothing that `extends` brings can satisfy.
-TABLE_RULES: dict[str, dict[str, Any]] = {
-    "term": _PROJECTOR,
-    "views": {"dependencies": {"random_resized_crop": {"properties": {"crop_padding": {"const": 0}}}}},
-}
+from kdrecipes.errors import Code
+from kdrecipes.recipe.messages import NO_TERM
+from kdrecipes.recipe.positions import Path
+from kdrecipes.recipe.structure import Data, definition, parse_requirement, show
 
 
-def check(checker: Checker) -> None:
-    """Report every broken rule between keys to `checker`."""
-    loss = checker.data.get("loss", {})
-    if isinstance(loss, dict):
-        _loss(checker, loss)
-        has_term = checker.has("loss", "name") or checker.has("loss", "terms")
-        if not has_term and checker.has("teacher") and not checker.has("loss"):
-            checker.report(("teacher",), 'needs a distillation term: add [loss] with, say, name = "kd"')
-        if not checker.has("teacher") and has_term:
-            checker.report(("loss",), "a distillation term needs a [teacher]")
-        if not checker.has("teacher") and not has_term and checker.get(("compare", "baseline")) is False:
-            checker.report(("compare", "baseline"), "without a [teacher] there is only the baseline to train", "false")
-    for index, text in enumerate(checker.data["requires"] if isinstance(checker.data.get("requires"), list) else ()):
-        if isinstance(text, str) and text and parse_requirement(text) is None:
-            rule = 'must be a plugin\'s distribution, perhaps with versions, such as "kdrecipes-x>=1"'
-            checker.report(("requires", index), rule, show(text))
-    _ranges(checker)
-    _splits(checker)
+class Broken(NamedTuple):
+    """One place where a rule is broken: its path in the recipe, what to say, and what was received."""
+
+    path: Path
+    rule: str
+    received: str = ""
 
 
-def _loss(checker: Checker, loss: Data) -> None:
-    own, term = definition("loss")["properties"], definition("term")["properties"]
-    if "name" in loss and "terms" in loss:
-        checker.report(("loss", "terms"), "give either `name` or `[[loss.terms]]`, not both")
-    elif "name" in loss:
-        checked = {key: loss[key] for key in loss if key in term}
-        checker.schema(("loss",), checked, {**definition("term"), "definitions": structure_schema()["definitions"]})
+@dataclass(frozen=True)
+class Rule:
+    """A rule between keys of one table.
+
+    Attributes:
+        code: of the problems that it gives.
+        table: the table that it is about: a definition of the structure schema, or "" for the root.
+        found: from the table's path and the table to each place where the rule is broken; at least one where the
+            table does not fit `fragment`.
+        fragment: the rule in draft-07; None where that can't state it.
+        whole: a recipe that extends another may break it, since the other one may have what is missing.
+    """
+
+    code: Code
+    table: str
+    found: Callable[[Path, Data], Iterable[Broken]]
+    fragment: Data | None = None
+    whole: bool = False
+
+    def broken(self, recipe: Data) -> Iterator[Broken]:
+        """Each place of a recipe where it is broken. Values of wrong types are not its business."""
+        for path, table in _tables(recipe, self.table):
+            if self.fragment is None or not Draft7Validator(self.fragment).is_valid(table):
+                yield from self.found(path, table)
+
+
+def _tables(recipe: Data, name: str) -> Iterator[tuple[Path, Data]]:
+    """Every table of a recipe that one definition of the structure schema describes, with its path."""
+    paths: dict[str, Path] = {"": (), "views": ("dataset", "views"), "term": ("loss", "terms")}
+    path = paths.get(name, (name,))
+    value: Any = recipe
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    places = [((*path, i), part) for i, part in enumerate(value)] if isinstance(value, list) else [(path, value)]
+    for place, table in places:
+        if isinstance(table, dict):
+            yield place, table
+
+
+# ---- a teacher and what it teaches by
+
+_NAMED: Data = {"required": ["name"]}
+_SEVERAL: Data = {"required": ["terms"]}
+_TAUGHT: Data = {"required": ["loss"], "properties": {"loss": {"anyOf": [_NAMED, _SEVERAL]}}}
+_TEACHER: Data = {"required": ["teacher"]}
+
+
+def _teacher_without_term(path: Path, recipe: Data) -> Iterator[Broken]:
+    if "loss" in recipe:
+        yield Broken(("loss", "name"), NO_TERM)
     else:
-        strays = [key for key in loss if key not in own]
-        for key in list(strays):
-            if nearest(key, [*own, "name"]) and key not in term:
-                checker.unknown_key(("loss", key), [*own, "name"])
-                strays.remove(key)
-            elif "terms" in loss:
-                rule = "stands beside [[loss.terms]]; a term's keys belong in its own [[loss.terms]] table"
-                checker.report(("loss", key), rule, show(key))
-        if not checker.has("loss", "terms") and (strays or (checker.has("teacher") and checker.has("loss"))):
-            checker.missing.append((("loss", "name"), {}))
-    weights = [loss.get("weight", 1.0)] if "name" in loss else []
-    for table in loss["terms"] if isinstance(loss.get("terms"), list) else []:
-        weights.append(table.get("weight", 1.0) if isinstance(table, dict) else 1.0)
-    if loss.get("label_weight", 1.0) == 0 and not any(weight != 0 for weight in weights):
-        rule = "must be greater than 0 where no term has a weight"
-        checker.report(("loss", "label_weight"), rule, show(loss["label_weight"]))
-    for path, _, kind, value in component_tables(checker.data):
-        if kind != "loss" or "projector" not in value:
-            continue
-        pair = [value.get("student_layers"), value.get("teacher_layers")]
-        if None in pair:
-            checker.report((*path, "projector"), "needs student_layers and teacher_layers to map between")
-        elif isinstance(pair[0], list) and isinstance(pair[1], list) and len(pair[0]) != len(pair[1]):
-            rule = (
-                f"needs as many teacher_layers as student_layers, to map each to its partner ({len(pair[1])} "
-                f"and {len(pair[0])} are given)"
-            )
-            checker.report((*path, "projector"), rule)
+        yield Broken(("teacher",), 'needs a distillation term: add [loss] with, say, name = "kd"')
 
 
-def _ranges(checker: Checker) -> None:
-    views = checker.get(("dataset", "views"))
-    box = views.get("random_resized_crop") if isinstance(views, dict) else None
-    if isinstance(box, dict) and views.get("crop_padding"):
-        rule = "can't be combined with random_resized_crop"
-        checker.report(("dataset", "views", "crop_padding"), rule, show(views["crop_padding"]))
+def _term_without_teacher(path: Path, recipe: Data) -> Iterator[Broken]:
+    yield Broken(("loss",), "a distillation term needs a [teacher]")
+
+
+def _only_the_baseline(path: Path, recipe: Data) -> Iterator[Broken]:
+    rule = "without a [teacher] there is only the baseline to train"
+    yield Broken(("compare", "baseline"), rule, show(recipe["compare"]["baseline"]))
+
+
+# ---- [loss]: one term by its name, or several in [[loss.terms]]
+
+_OWN_KEYS = list(definition("loss")["properties"])
+_NO_OTHER_KEYS: Data = {"propertyNames": {"enum": _OWN_KEYS}}
+_HAS_WEIGHT: Data = {"properties": {"weight": {"not": {"const": 0}}}}  # absent: 1
+_HAS_LABELS_OR_WEIGHT: Data = {
+    "if": {"required": ["label_weight"], "properties": {"label_weight": {"const": 0}}},
+    "then": {
+        "anyOf": [
+            {**_NAMED, **_HAS_WEIGHT},
+            {**_SEVERAL, "properties": {"terms": {"contains": _HAS_WEIGHT}}},
+        ]
+    },
+}
+_PAIRED: Data = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
+
+
+def _both_forms(path: Path, loss: Data) -> Iterator[Broken]:
+    yield Broken((*path, "terms"), "give either `name` or `[[loss.terms]]`, not both")
+
+
+def _keys_of_no_term(path: Path, loss: Data) -> Iterator[Broken]:
+    yield Broken((*path, "name"), NO_TERM)
+
+
+def _keys_beside_terms(path: Path, loss: Data) -> Iterator[Broken]:
+    rule = "stands beside [[loss.terms]]; a term's keys belong in its own [[loss.terms]] table"
+    for key in loss:
+        if key not in _OWN_KEYS:
+            yield Broken((*path, key), rule, show(key))
+
+
+def _no_weight(path: Path, loss: Data) -> Iterator[Broken]:
+    rule = "must be greater than 0 where no term has a weight"
+    yield Broken((*path, "label_weight"), rule, show(loss["label_weight"]))
+
+
+def _no_layers(path: Path, term: Data) -> Iterator[Broken]:
+    yield Broken((*path, "projector"), "needs student_layers and teacher_layers to map between")
+
+
+def _unpaired_layers(path: Path, term: Data) -> Iterator[Broken]:
+    mine, theirs = term.get("student_layers"), term.get("teacher_layers")
+    if "projector" in term and isinstance(mine, list) and isinstance(theirs, list) and len(mine) != len(theirs):
+        rule = (
+            f"needs as many teacher_layers as student_layers, to map each to its partner ({len(theirs)} "
+            f"and {len(mine)} are given)"
+        )
+        yield Broken((*path, "projector"), rule)
+
+
+# ---- [dataset] and what a recipe needs
+
+_ONE_CROP: Data = {"dependencies": {"random_resized_crop": {"properties": {"crop_padding": {"const": 0}}}}}
+
+
+def _two_crops(path: Path, views: Data) -> Iterator[Broken]:
+    yield Broken((*path, "crop_padding"), "can't be combined with random_resized_crop", show(views["crop_padding"]))
+
+
+def _backward_ranges(path: Path, views: Data) -> Iterator[Broken]:
     for table in ("random_resized_crop", "random_erasing"):
-        ranges = views.get(table) if isinstance(views, dict) else None
+        ranges = views.get(table)
         for key in ("scale", "ratio"):
             pair = ranges.get(key) if isinstance(ranges, dict) else None
-            if (
-                isinstance(pair, list)
-                and len(pair) == 2
-                and all(isinstance(v, int | float) for v in pair)
-                and pair[0] > pair[1]
-            ):
-                path = ("dataset", "views", table, key)
-                checker.report(path, "must go from the least to the greatest", show(pair))
+            numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair)
+            if pair and numbers and pair[0] > pair[1]:
+                yield Broken((*path, table, key), "must go from the least to the greatest", show(pair))
 
 
-def _splits(checker: Checker) -> None:
+def _same_splits(path: Path, dataset: Data) -> Iterator[Broken]:
     """Splits written alike overlap for certain; slices are compared once the data are there."""
-    dataset = checker.data.get("dataset")
-    if not isinstance(dataset, dict):
-        return
-    names = {
-        key: dataset.get(key, default)
-        for key, default in (("train", "train"), ("validation", "validation"), ("test", "test"))
-    }
+    keys = definition("dataset")["properties"]
     seen: dict[str, str] = {}
-    for key, split in names.items():
+    for key in ("train", "validation", "test"):
+        split = dataset.get(key, keys[key]["default"])
         if isinstance(split, str) and split in seen:
             # Point at the one that is written; the other may be the default.
             this, other = (key, seen[split]) if key in dataset else (seen[split], key)
-            checker.report(("dataset", this), f"must not be the same images as dataset.{other}", show(split))
+            yield Broken((*path, this), f"must not be the same images as dataset.{other}", show(split))
         elif isinstance(split, str):
             seen[split] = key
+
+
+def _no_requirements(path: Path, recipe: Data) -> Iterator[Broken]:
+    rule = 'must be a plugin\'s distribution, perhaps with versions, such as "kdrecipes-x>=1"'
+    requires = recipe.get("requires")
+    for index, text in enumerate(requires if isinstance(requires, list) else ()):
+        if isinstance(text, str) and text and parse_requirement(text) is None:
+            yield Broken(("requires", index), rule, show(text))
+
+
+RULES = (
+    Rule("term-and-terms", "loss", _both_forms, {"not": {"required": ["name", "terms"]}}),
+    Rule(
+        "missing-term",
+        "loss",
+        _keys_of_no_term,
+        {"if": {"not": {"anyOf": [_NAMED, _SEVERAL]}}, "then": _NO_OTHER_KEYS},
+        whole=True,
+    ),
+    Rule(
+        "misplaced-key",
+        "loss",
+        _keys_beside_terms,
+        {"if": {**_SEVERAL, "not": _NAMED}, "then": _NO_OTHER_KEYS},
+        whole=True,
+    ),
+    Rule("missing-term", "", _teacher_without_term, {"if": _TEACHER, "then": _TAUGHT}, whole=True),
+    Rule("nothing-to-learn", "loss", _no_weight, _HAS_LABELS_OR_WEIGHT, whole=True),
+    Rule("unpaired-layers", "loss", _no_layers, _PAIRED, whole=True),
+    Rule("unpaired-layers", "term", _no_layers, _PAIRED),
+    Rule("unpaired-layers", "loss", _unpaired_layers),
+    Rule("unpaired-layers", "term", _unpaired_layers),
+    Rule("missing-teacher", "", _term_without_teacher, {"if": _TAUGHT, "then": _TEACHER}, whole=True),
+    Rule(
+        "nothing-to-compare",
+        "",
+        _only_the_baseline,
+        {
+            "if": {"not": {"anyOf": [_TEACHER, _TAUGHT]}},
+            "then": {"properties": {"compare": {"properties": {"baseline": {"const": True}}}}},
+        },
+        whole=True,
+    ),
+    Rule("not-a-requirement", "", _no_requirements),
+    Rule("two-crops", "views", _two_crops, _ONE_CROP),
+    Rule("unordered-range", "views", _backward_ranges),
+    Rule("same-split", "dataset", _same_splits),
+)

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.errors import Problem, RecipeError
+from kdrecipes.errors import Code, Problem, RecipeError
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import Positions, place, positions, repeated, show_path, too_deep
 from kdrecipes.recipe.structure import show
@@ -34,42 +34,49 @@ def packaged_recipes() -> list[str]:
 
 def read(path: str) -> tuple[str, Path, str]:
     """The display name, folder and text of a recipe file or packaged recipe."""
-
-    def refuse(rule: str, received: str = "", suggestion: str = "") -> RecipeError:
-        return RecipeError([Problem(path, 0, 0, "", rule, received, suggestion)])
-
     file = Path(path)
     names = packaged_recipes()
     looks_packaged = file.name == path or path.startswith("seed/")
-    if path in names or (not file.suffix and not os.path.lexists(path) and looks_packaged):
-        if path not in names:
-            near = nearest(path, names)
-            choices = "" if near else f" (packaged: {', '.join(names)})"
-            rule = f"is neither a file nor a packaged recipe{choices}"
-            raise refuse(rule, show(path), show(near) if near else "")
+    if path in names:
         item = resources.files("kdrecipes.packaged_recipes") / f"{path}.toml"
         with resources.as_file(item) as real:
             return f"{path}.toml", Path(real).parent, item.read_text(encoding="utf-8")
-
+    if not file.suffix and not os.path.lexists(path) and looks_packaged:
+        near = nearest(path, names)
+        choices = "" if near else f" (packaged: {', '.join(names)})"
+        rule = f"is neither a file nor a packaged recipe{choices}"
+        raise _refused(path, "no-such-file", rule, show(path), show(near) if near else "")
     if file.suffix not in (".toml", ".json"):
-        exists = os.path.lexists(path)
-        raise refuse("a recipe is a .toml or .json file" if exists else "no such file")
+        if os.path.lexists(path):
+            raise _refused(path, "not-a-recipe", "a recipe is a .toml or .json file")
+        raise _refused(path, "no-such-file", "no such file")
+    return path, file.parent.resolve(), _text_of(path, file)
+
+
+def _text_of(path: str, file: Path) -> str:
+    """The text of a recipe file; `path` is how it was given."""
     try:
         if (size := file.stat().st_size) > MAX_BYTES:
-            raise refuse(f"a recipe has at most {MAX_BYTES:,} bytes", f"{size:,} bytes")
-        return path, file.parent.resolve(), file.read_bytes().decode("utf-8-sig")
+            raise _refused(path, "too-large", f"a recipe has at most {MAX_BYTES:,} bytes", f"{size:,} bytes")
+        return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         near = nearest(file.name, [p.name for p in file.parent.glob("*")]) if file.parent.is_dir() else ""
-        raise refuse("no such file", show(path), show(str(file.with_name(near))) if near else "") from None
+        meant = show(str(file.with_name(near))) if near else ""
+        raise _refused(path, "no-such-file", "no such file", show(path), meant) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         column = len(error.object[error.object.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
-        rule = "is not UTF-8 text; save the file in that encoding"
-        raise RecipeError([Problem(path, line, column, "", rule, f"byte 0x{error.object[error.start]:02x}")]) from None
+        rule, received = "is not UTF-8 text; save the file in that encoding", f"byte 0x{error.object[error.start]:02x}"
+        raise RecipeError([Problem(path, line, column, "", rule, received, code="not-utf8")]) from None
     except OSError as error:
-        raise refuse(f"can't be read: {error.strerror}") from None
+        raise _refused(path, "unreadable", f"can't be read: {error.strerror}") from None
     except ValueError as error:  # a null byte in the name
-        raise refuse(f"can't be read: {error}") from None
+        raise _refused(path, "unreadable", f"can't be read: {error}") from None
+
+
+def _refused(path: str, code: Code, rule: str, received: str = "", suggestion: str = "") -> RecipeError:
+    """A file as a whole is refused."""
+    return RecipeError([Problem(path, 0, 0, "", rule, received, suggestion, code=code)])
 
 
 # What tomllib's messages mean to the person who wrote the line; the words after the colon are ours.
@@ -87,11 +94,37 @@ _TOML_WORDS = {
 
 
 def parse(text: str, file: str) -> tuple[dict[str, Any], Positions]:
+    """The data of a recipe's text, and where each key and array element stands."""
     is_json = file.endswith(".json")
-    twice = False
 
-    def refuse(line: int, column: int, rule: str, path: KeyPath = ()) -> RecipeError:
-        return RecipeError([Problem(file, line, column, show_path(path), rule)])
+    def refuse(line: int, column: int, code: Code, rule: str, path: KeyPath = ()) -> RecipeError:
+        return RecipeError([Problem(file, line, column, show_path(path), rule, code=code)])
+
+    nested = f"must not be nested deeper than {MAX_DEPTH} levels"
+    deep = too_deep(text, MAX_DEPTH + 1, json=is_json)
+    if deep is not None:
+        raise refuse(*place(text, deep), "too-large", nested)
+    try:
+        data = _from_json(text, file) if is_json else tomllib.loads(text)
+    except json.JSONDecodeError as error:
+        raise refuse(error.lineno, error.colno, "not-json", f"is not JSON: {error.msg}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(_twice(text, file) or [_not_toml(text, file, str(error))]) from None
+    except ValueError:  # int() refuses more than 4300 digits
+        digits = re.search(r"[0-9][0-9_]{4300}", text)
+        at = place(text, digits.start() if digits else 0)
+        raise refuse(*at, "too-large", "has a number of thousands of digits") from None
+    if not isinstance(data, dict):
+        raise refuse(1, 1, "not-a-recipe", "a recipe is one JSON object, { … }")
+    found = positions(text, json=is_json)
+    if too := _too_deep_path(data):
+        raise refuse(*found[too], "too-large", nested, too)
+    return data, found
+
+
+def _from_json(text: str, file: str) -> Any:
+    """The data of a JSON text; Python keeps the last of two equal keys, and a recipe has no such."""
+    twice = False
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal twice
@@ -99,34 +132,20 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Positions]:
         twice = twice or len(table) < len(items)
         return table
 
-    nested = f"must not be nested deeper than {MAX_DEPTH} levels"
-    deep = too_deep(text, MAX_DEPTH + 1, json=is_json)
-    if deep is not None:
-        raise refuse(*place(text, deep), nested)
-    try:
-        data = json.loads(text, object_pairs_hook=pairs) if is_json else tomllib.loads(text)
-    except json.JSONDecodeError as error:
-        raise refuse(error.lineno, error.colno, f"is not JSON: {error.msg}") from None
-    except tomllib.TOMLDecodeError as error:
-        if again := _twice(text, file):
-            raise RecipeError(again) from None
-        line, column, message = _toml_error_place(str(error), text)
-        words = next((ours for theirs, ours in _TOML_WORDS.items() if message.startswith(theirs)), message)
-        bare = re.match(r"[^\W\d]\w*", text.split("\n")[line - 1][column - 1 :]) if message == "Invalid value" else None
-        received = bare[0] if bare else ""
-        meant = received.lower() if received in ("True", "False") else show(received) if received else ""
-        raise RecipeError([Problem(file, line, column, "", f"is not TOML: {words}", received, meant)]) from None
-    except ValueError:  # int() refuses more than 4300 digits
-        digits = re.search(r"[0-9][0-9_]{4300}", text)
-        raise refuse(*place(text, digits.start() if digits else 0), "has a number of thousands of digits") from None
+    data = json.loads(text, object_pairs_hook=pairs)
     if twice:
         raise RecipeError(_twice(text, file))
-    if not isinstance(data, dict):
-        raise refuse(1, 1, "a recipe is one JSON object, { … }")
-    found = positions(text, json=is_json)
-    if too := _too_deep_path(data):
-        raise refuse(*found[too], nested, too)
-    return data, found
+    return data
+
+
+def _not_toml(text: str, file: str, message: str) -> Problem:
+    """What tomllib says of a text, in our words."""
+    line, column, what = _toml_error_place(message, text)
+    words = next((ours for theirs, ours in _TOML_WORDS.items() if what.startswith(theirs)), what)
+    bare = re.match(r"[^\W\d]\w*", text.split("\n")[line - 1][column - 1 :]) if what == "Invalid value" else None
+    received = bare[0] if bare else ""
+    meant = received.lower() if received in ("True", "False") else show(received) if received else ""
+    return Problem(file, line, column, "", f"is not TOML: {words}", received, meant, code="not-toml")
 
 
 def _twice(text: str, file: str) -> list[Problem]:
@@ -134,7 +153,7 @@ def _twice(text: str, file: str) -> list[Problem]:
     problems = []
     for path, first, second in repeated(text, json=file.endswith(".json")):
         rule = f"stands twice; the first is in line {place(text, first)[0]}"
-        problems.append(Problem(file, *place(text, second), show_path(path), rule))
+        problems.append(Problem(file, *place(text, second), show_path(path), rule, code="repeated-key"))
     return problems
 
 

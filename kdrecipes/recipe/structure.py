@@ -30,7 +30,8 @@ CLOSED_LISTS = {"optimizer": "optimizers", "schedule": "schedules"}
 def structure_schema() -> Data:
     """The hand-written schema of step one."""
     text = (resources.files("kdrecipes.schemas") / "structure.schema.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    schema: Data = json.loads(text)
+    return schema
 
 
 def followed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -45,7 +46,8 @@ def followed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
 
 def definition(name: str) -> Data:
     """One definition of the structure schema."""
-    return structure_schema()["definitions"][name]
+    found: Data = structure_schema()["definitions"][name]
+    return found
 
 
 def show(value: Any) -> str:
@@ -91,7 +93,8 @@ def run_keys(table: str) -> Data:
     """The run's own keys of one component table, with their schemas."""
     if table == "loss":  # one term written directly into [loss]
         return {**definition("term")["properties"], **definition("loss")["properties"]}
-    return definition(table)["properties"]
+    keys: Data = definition(table)["properties"]
+    return keys
 
 
 def one_of(choices: list[Any]) -> str:

@@ -13,7 +13,7 @@ from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
 from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, TeacherTable, TermTable
 from kdrecipes.training.distiller import Distiller
-from kdrecipes.training.inference import Inference
+from kdrecipes.training.inference import EndsInSoftmax, Inference
 from kdrecipes.training.projector import Projected
 from kdrecipes.training.torch_modules import as_keras
 
@@ -25,7 +25,7 @@ def _build(recipe: Recipe, table: ComponentTable, **passed: Any) -> Any:
     try:
         return component.build(**recipe.options(table, **passed))
     except KDRecipesError as error:
-        error.args = (f"{where}: {error}",)
+        error.at(where)
         raise
     except (Exception, SystemExit) as error:
         raise RunError(f"{where}: {table.name!r} ({provider}) could not be built: {one_line(error)}") from error
@@ -127,7 +127,8 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
             precision=recipe.train.precision,
         )
     except ValueError as error:
-        where = "teacher" if str(error).startswith("The teacher") else "loss" if terms else "student"
+        softened = isinstance(error, EndsInSoftmax) and error.role == "teacher"
+        where = "teacher" if softened else "loss" if terms else "student"
         raise RunError(f"{where}: {error}") from error
 
 

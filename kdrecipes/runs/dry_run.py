@@ -107,5 +107,5 @@ def _sources(recipe: Recipe) -> dict[str, Any]:
     try:
         return {key: build_source(recipe, parse_split(text)[0], key) for key, text in splits_of(recipe.dataset).items()}
     except KDRecipesError as error:
-        error.args = (f"{error}\nWith --classes N, and dataset.image_size, a dry run does without the data.",)
+        error.hint = "With --classes N, and dataset.image_size, a dry run does without the data."
         raise

@@ -84,21 +84,28 @@ def wide(logits: torch.Tensor) -> torch.Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
+class EndsInSoftmax(ValueError):
+    """A network gives probabilities where logits are due; `role` is what it is in the distillation."""
+
+    def __init__(self, role: str, name: str):
+        super().__init__(
+            f"The {role} ends in a softmax ({name!r}); distillation needs logits. Build it with "
+            "classifier_activation=None, or without its last activation."
+        )
+        self.role = role
+
+
 def refuse_softmax(model: Any, role: str) -> None:
     """A softmax where logits are due would be softened twice, silently.
 
     Raises:
-        ValueError: naming the softmax that the network ends in.
+        EndsInSoftmax: naming the softmax that the network ends in.
     """
     last = model
     while (inner := _last_layer(last)) is not None:
         last = inner
     if type(last).__name__ == "Softmax" or getattr(last, "activation", None) is keras.activations.softmax:
-        name = getattr(last, "name", type(last).__name__)
-        raise ValueError(
-            f"The {role} ends in a softmax ({name!r}); distillation needs logits. Build it with "
-            "classifier_activation=None, or without its last activation."
-        )
+        raise EndsInSoftmax(role, getattr(last, "name", type(last).__name__))
 
 
 def _last_layer(model: Any) -> Any:

@@ -148,6 +148,7 @@ def test_validate_json(call, monkeypatch):
             "rule": "must be at least 1",
             "received": "0",
             "suggestion": "",
+            "code": "out-of-range",
         },
     ]
     assert set(missing["problems"][0]) == set(bad["problems"][0])

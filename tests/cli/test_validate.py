@@ -135,11 +135,11 @@ def test_annotations_mark_the_line(call, monkeypatch):
 
 
 def test_annotations_escape_what_would_end_them():
-    problem = Problem("a,b:c%.toml", 1, 2, "x", "two\nlines: 5 %, or so")
+    problem = Problem("a,b:c%.toml", 1, 2, "x", "two\nlines: 5 %, or so", code="failed")
     assert annotation(problem) == (
         "::error file=a%2Cb%3Ac%25.toml,line=1,col=2,title=kdrecipes::x  two%0Alines: 5 %25, or so."
     )
-    assert annotation(Problem("a.toml", 0, 0, "", "no such file")) == (
+    assert annotation(Problem("a.toml", 0, 0, "", "no such file", code="no-such-file")) == (
         "::error file=a.toml,title=kdrecipes::no such file."
     )
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError
+from kdrecipes.errors import Code, EnvironmentProblem, KDRecipesError, RecipeError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.structure import structure_schema
 
@@ -44,6 +45,18 @@ def test_invalid(name, monkeypatch):
     assert type(caught.value) is (EnvironmentProblem if name == "invalid/requires_missing.toml" else RecipeError)
     assert all(line.startswith(f"{name}:") for line in text.splitlines()), "one problem, one line, with its place"
     assert text.isprintable() or text.replace("\n", "").isprintable()
+
+
+def test_every_problem_has_a_code_of_the_list(monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    found = set()
+    for name in INVALID:
+        with pytest.raises(KDRecipesError) as caught:
+            load_recipe(name)
+        found |= {problem.code for problem in caught.value.problems}
+    # Of the system, of a component with rules of its own, of a plugin that is broken, of a dry run.
+    elsewhere = {"unreadable", "broken-rule", "broken-requirement", "failed"}
+    assert found == set(get_args(Code)) - elsewhere
 
 
 def test_every_error_text_has_its_recipe():

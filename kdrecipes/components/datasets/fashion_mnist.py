@@ -131,9 +131,9 @@ def build(split: str = "train", path: str | None = None) -> Any:
         if split not in files:
             name = PREFIXES[split]
             raise EnvironmentProblem(
-                f"dataset.path: {path} does not hold FashionMNIST's {split} split: "
+                f"{path} does not hold FashionMNIST's {split} split: "
                 f"expected {name}-images-idx3-ubyte and {name}-labels-idx1-ubyte, plain or .gz"
-            )
+            ).at("dataset.path")
         return read_split(split, *files[split])
     for place in places():
         if split in (files := find(place)):

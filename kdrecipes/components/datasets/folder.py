@@ -76,7 +76,7 @@ def build(split: str = "train", *, path: str) -> FolderSource:
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise EnvironmentProblem(f"dataset.path: {path} is not a folder")
+        raise EnvironmentProblem(f"{path} is not a folder").at("dataset.path")
     # a folder that holds folders and no image of its own is a split: a class may be called "train" too
     splits = {folder.name: folder for folder in _folders(root) if _folders(folder) and not _images(folder)}
     splits = splits or {"train": root}

@@ -88,9 +88,9 @@ def build(
             if not isinstance(dict(info.features).get(key), kind):
                 fits = [other for other, feature in info.features.items() if isinstance(feature, kind)]
                 raise RunError(
-                    f"dataset.{name}: {info.full_name} has no {kind.__name__} feature {key!r}; "
+                    f"{info.full_name} has no {kind.__name__} feature {key!r}; "
                     f"it has {', '.join(map(repr, fits)) or 'none'}"
-                )
+                ).at(f"dataset.{name}")
         records = prepared.as_data_source(split, decoders={image_key: tfds.decode.SkipDecoding()})
         files = [Path(file) for file in info.splits[split].filepaths]
         return TFDSSource(

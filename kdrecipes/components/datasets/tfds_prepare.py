@@ -72,7 +72,7 @@ def count_classes(builder: str, version: str | None, label_key: str) -> int:
     name = f"{builder}:{version}" if version else builder
     count: int | None = _in_child({"name": name, "options": {}, "label_key": label_key}, 120)["classes"]
     if count is None:
-        raise RunError(f"dataset.label_key: {builder} has no ClassLabel feature {label_key!r}")
+        raise RunError(f"{builder} has no ClassLabel feature {label_key!r}").at("dataset.label_key")
     return count
 
 
