@@ -17,6 +17,7 @@ from jsonschema import Draft7Validator
 
 import kdrecipes
 from kdrecipes.cli import main as cli
+from kdrecipes.cli.list import Topic
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
@@ -61,7 +62,7 @@ def test_the_verbs_and_flags_are_frozen():
         "new plugin": ["--out", "name"],
     }
     assert [p.opts for p in command.params] == [["--version"]]
-    assert [topic.value for topic in cli.Topic] == ["models", "datasets", "losses", "callbacks", "recipes", "plugins"]
+    assert [topic.value for topic in Topic] == ["models", "datasets", "losses", "callbacks", "recipes", "plugins"]
 
 
 def test_version(call):
@@ -160,7 +161,7 @@ def test_validate_json(call, monkeypatch):
 # ---- list
 
 
-@pytest.mark.parametrize("topic", [topic.value for topic in cli.Topic])
+@pytest.mark.parametrize("topic", [topic.value for topic in Topic])
 def test_list(call, topic):
     code, out, err = call("list", topic)
     assert (code, err) == (0, "")
@@ -182,7 +183,7 @@ def test_list(call, topic):
 def test_list_everything(call):
     code, out, _ = call("list", "--json")
     listing = json.loads(out)
-    assert code == 0 and list(listing) == [topic.value for topic in cli.Topic]
+    assert code == 0 and list(listing) == [topic.value for topic in Topic]
     assert [row["name"] for row in listing["recipes"]] == packaged_recipes()
     assert {row["provider"] for row in listing["models"]} == {"built-in"}
     headings = [line for line in call("list")[1].splitlines() if not line.startswith(" ")]

@@ -1,0 +1,43 @@
+"""`kdrecipes run`: from a recipe to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, print_json
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe such as `digits`.")],
+    out: Annotated[Path | None, typer.Option(help="The run folder. Default: runs/<name>.")] = None,
+    overrides: SetOption = [],  # noqa: B006 (typer reads the default, nobody changes it)
+    plugin: PluginOption = [],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in a folder that holds a run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train teacher, baseline and distilled student; write the report.
+
+    The same recipe in the same folder continues where it stopped; a finished run prints its report again.
+
+    Example:  kdrecipes run digits --set train.epochs=3 --set loss.temperature=2 --out runs/try
+    """
+    from kdrecipes.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, overrides, plugins=plugin)
+    from kdrecipes.runs.run import run as run_recipe  # torch and keras: only once the recipe is known to be valid
+
+    try:
+        report = run_recipe(loaded, out, device=device, overwrite=overwrite)
+    except KeyboardInterrupt:  # here, since typer would end the process without a word
+        typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(report)
+    else:
+        from kdrecipes.report.table import summary_text
+
+        typer.echo(summary_text(report))
