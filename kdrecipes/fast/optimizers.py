@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
+from kdrecipes.keras_private import decay_rule, moments_of, optimized, place_finder, replace_update
 
 
 def accelerate_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -23,14 +24,15 @@ def accelerate_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimiz
         The same optimiser.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    variables = inner._trainable_variables
+    variables = optimized(inner)
     plain = all(v.value.device.type == "cpu" and v.value.dtype == torch.float32 for v in variables)
     if not isinstance(inner, keras.optimizers.Adam) or inner.amsgrad or not plain:
         return optimizer
-    decay = inner.weight_decay or 0.0
+    means, squares = moments_of(inner)
+    decay, decays, place_of = inner.weight_decay or 0.0, decay_rule(inner), place_finder(inner)
     step = torch.zeros(())
     # The kernel walks memory: gradients and moments have to lie as their variables do.
-    for variable, *moments in zip(variables, inner._momentums, inner._velocities, strict=True):
+    for variable, *moments in zip(variables, means, squares, strict=True):
         for moment in moments:
             moment.value.data = torch.empty_like(variable.value.data).copy_(moment.value.data)
 
@@ -39,15 +41,15 @@ def accelerate_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimiz
         step.fill_(done)
         groups: dict[float, list[int]] = {}
         for i, variable in enumerate(changed):
-            groups.setdefault(decay if decay and inner._use_weight_decay(variable) else 0.0, []).append(i)
+            groups.setdefault(decay if decay and decays(variable) else 0.0, []).append(i)
         for rate, members in groups.items():
             values = [changed[i].value for i in members]
-            places = [inner._get_variable_index(changed[i]) for i in members]
+            places = [place_of(changed[i]) for i in members]
             torch._fused_adamw_(
                 values,
                 [_lie_alike(gradients[i], value) for i, value in zip(members, values, strict=True)],
-                [inner._momentums[place].value for place in places],
-                [inner._velocities[place].value for place in places],
+                [means[place].value for place in places],
+                [squares[place].value for place in places],
                 [],
                 [step] * len(members),
                 lr=float(learning_rate),
@@ -59,8 +61,7 @@ def accelerate_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimiz
                 maximize=False,
             )
 
-    inner.__dict__["_backend_update_step"] = torch.no_grad()(update)
-    inner.__dict__["_apply_weight_decay"] = lambda variables: None  # the kernel does it
+    replace_update(inner, torch.no_grad()(update))
     return optimizer
 
 

@@ -9,11 +9,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from keras.src.utils.tracking import DotNotTrackScope
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.compiled import compiled
+from kdrecipes.keras_private import (
+    added_losses,
+    compiled_metrics,
+    flat_layers,
+    loss_tracker,
+    set_loss_tracker,
+    take_any_arguments,
+)
 from kdrecipes.training.batches import (
     images_of,
     index_of,
@@ -129,8 +136,7 @@ class Distiller(keras.Model):
             raise ValueError(f"A student whose layers a term reads ({list(self._student_taps)}) can't be compiled.")
         super().compile(optimizer=optimizer, jit_compile=False, **options)
         self._compiled = compiled(self.student) if jit_compile else None
-        with DotNotTrackScope():  # as Keras does: what is compiled is no part of the model
-            self._loss_tracker = RunningMean(name="loss")
+        set_loss_tracker(self, RunningMean(name="loss"))
         self._parts = None
 
     def fit(self, *args: Any, callbacks: Any = None, **options: Any) -> Any:
@@ -178,8 +184,8 @@ class Distiller(keras.Model):
                 tracker.update_state(value.detach(), sample_weight=n)
                 total = total + weight * value
         for extra in parts.losses():
-            total = total + self._aggregate_additional_loss(extra)
-        self._loss_tracker.update_state(total.detach(), sample_weight=n)
+            total = total + keras.ops.sum(extra)
+        loss_tracker(self).update_state(total.detach(), sample_weight=n)
         values = [variable.value for variable in parts.variables]
         for value in values:  # Keras' zero_grad misses variables that share a path with another
             value.grad = None
@@ -201,7 +207,7 @@ class Distiller(keras.Model):
         if labels is None:
             raise ValueError("evaluate needs labels.")
         values = self._cross_entropy(labels, wide(logits))
-        self._loss_tracker.update_state(mean_over_examples(values, sample_weight), sample_weight=values.shape[0])
+        loss_tracker(self).update_state(mean_over_examples(values, sample_weight), sample_weight=values.shape[0])
         results = self.compute_metrics(x, y, logits, sample_weight=sample_weight)
         training_only = {"label_loss", *(tracker.name for tracker in self._term_trackers)}
         return {name: value for name, value in results.items() if name not in training_only}
@@ -212,7 +218,7 @@ class Distiller(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics' values by name; compiled metrics have none before they met a label."""
-        compiled = self._compile_metrics
+        compiled = compiled_metrics(self)
         results: dict[str, Any] = {}
         for metric in self._gathered().metrics:
             if metric is not compiled:
@@ -229,7 +235,7 @@ class Distiller(keras.Model):
     def _gathered(self) -> _Parts:
         """What a step needs of every layer, gathered anew each epoch: so a callback may freeze layers between them."""
         if self._parts is None:
-            self._parts = _Parts(self.trainable_weights[:], list(self._flatten_layers()), self.metrics)
+            self._parts = _Parts(self.trainable_weights[:], flat_layers(self), self.metrics)
         return self._parts
 
     def get_config(self) -> dict[str, Any]:
@@ -264,7 +270,7 @@ class Distiller(keras.Model):
         """Build terms that are layers, by one call on a batch of black images, before the optimiser is built."""
         layers = [term for term in self.terms if isinstance(term, keras.layers.Layer)]
         for term in layers:
-            term._allow_non_tensor_positional_args = True  # `Outputs` are none
+            take_any_arguments(term)  # `Outputs` are no tensors
         unbuilt = [term for term in layers if not term.built]
         if not unbuilt:
             return
@@ -293,8 +299,7 @@ class _Parts:
 
     def losses(self) -> list[torch.Tensor]:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
-        added = [loss for layer in self.layers for loss in layer._losses]
-        return added + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
+        return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
 
 
 class _NoTeacher(Outputs):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kdrecipes import component
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate, accelerate_optimizer, frozen, restore
-from kdrecipes.fast.native import taps_that_meet
+from kdrecipes.fast.convolution import taps_that_meet
 from kdrecipes.training.features import tapped
 
 MODELS = [
