@@ -84,30 +84,44 @@ class _Builder:
             slots = [self.slot(tensor, Layout.KERAS) for tensor in tensors]
             self._append(self._other(node, [id(t) for t in tensors]), slots, list(node.outputs), Layout.KERAS)
             return
-        tensors, output, function = list(node.input_tensors), node.outputs[0], made.function
-        layout, gives = made.takes, made.gives
-        if len(tensors[0].shape) != 4:
-            layout = gives = Layout.KERAS
-        if layout is Layout.ANY:
-            images = all((id(tensor), Layout.IMAGE) in self.found for tensor in tensors)
-            layout = Layout.IMAGE if images else Layout.KERAS
-        merges = isinstance(node.arguments.args[0], list | tuple)
+        takes, gives = self._layouts(made, node.input_tensors)
         if type(node.operation) in CONVOLUTIONS:
-            border, norm = (0, 0), None
-            if (before := self._absorbed(self.maker, tensors[0], layers.ZeroPadding2D)) is not None:
-                (top, _), (left, _) = before.operation.padding
-                tensors, border = before.input_tensors, (top, left)
-            if (after := self._absorbed(self.reader, output, layers.BatchNormalization)) is not None:
-                output, norm = after.outputs[0], after.operation
-            function = convolution(node.operation, border, norm, self.frozen) or function
-        elif type(node.operation) is layers.Add and len(tensors) == 2 and tensors[0].shape == tensors[1].shape:
+            function, tensors, output = self._convolution(node, made)
+        else:
+            function, tensors, output = self._over_its_input(node, made), node.input_tensors, node.outputs[0]
+        slots = [self.slot(tensor, takes) for tensor in tensors]
+        self._append(function, slots if _merges(node) else slots[0], output, gives)
+
+    def _layouts(self, made: Native, tensors: list[Any]) -> tuple[Layout, Layout]:
+        """In which layout a native computation reads these values, and in which it gives its own."""
+        if len(tensors[0].shape) != 4:
+            return Layout.KERAS, Layout.KERAS
+        takes = made.takes
+        if takes is Layout.ANY:
+            images = all((id(tensor), Layout.IMAGE) in self.found for tensor in tensors)
+            takes = Layout.IMAGE if images else Layout.KERAS
+        return takes, takes if made.gives is Layout.ANY else made.gives
+
+    def _convolution(self, node: Any, made: Native) -> tuple[Function, list[Any], Any]:
+        """A convolution with what it absorbed before and after it: the computation, what it reads, what it makes."""
+        tensors, output = node.input_tensors, node.outputs[0]
+        border, norm = (0, 0), None
+        if (before := self._absorbed(self.maker, tensors[0], layers.ZeroPadding2D)) is not None:
+            (top, _), (left, _) = before.operation.padding
+            tensors, border = before.input_tensors, (top, left)
+        if (after := self._absorbed(self.reader, output, layers.BatchNormalization)) is not None:
+            output, norm = after.outputs[0], after.operation
+        return convolution(node.operation, border, norm, self.frozen) or made.function, tensors, output
+
+    def _over_its_input(self, node: Any, made: Native) -> Function:
+        """A node's native computation, writing over an input that nobody else needs where it can."""
+        tensors = node.input_tensors
+        if type(node.operation) is layers.Add and len(tensors) == 2 and tensors[0].shape == tensors[1].shape:
             fresh = next((i for i in (0, 1) if self._is_fresh(tensors[i])), None)
-            if fresh is not None:
-                function = _add_over(fresh)
-        elif not merges and self._is_fresh(tensors[0]):
-            function = (made.in_place if not self.frozen else made.frozen_in_place) or function
-        slots = [self.slot(tensor, layout) for tensor in tensors]
-        self._append(function, slots if merges else slots[0], output, layout if gives is Layout.ANY else gives)
+            return made.function if fresh is None else _add_over(fresh)
+        if not _merges(node) and self._is_fresh(tensors[0]):
+            return (made.frozen_in_place if self.frozen else made.in_place) or made.function
+        return made.function
 
     def _absorbed(self, nodes: Mapping[int, Any], tensor: Any, kind: type) -> Any:
         """The absorbed node of a kind that made, or reads, a value."""
@@ -166,6 +180,11 @@ class _Builder:
             return False
         before = self.maker.get(id(node.input_tensors[0]))
         return before is not None and type(before.operation) in CONVOLUTIONS and self._is_fresh(node.input_tensors[0])
+
+
+def _merges(node: Any) -> bool:
+    """Whether a node's layer takes a list of tensors."""
+    return isinstance(node.arguments.args[0], list | tuple)
 
 
 def _add_over(fresh: int) -> Function:

@@ -270,7 +270,7 @@ def _():
 @holds("standardizer_of", "`_standardize_inputs` makes a flat list of tensors of what a graph is called with")
 def _():
     standardize, x = keras_private.standardizer_of(graph()), torch.ones(2, 4)
-    (same,), (image,) = standardize(x), standardize([x.numpy()])
+    (same,), (image,) = standardize(x), standardize(x.numpy())
     assert same is x
     torch.testing.assert_close(image, x)
 
