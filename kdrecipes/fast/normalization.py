@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,14 @@ def _group_normalization(layer: Any) -> Native | None:
         return None
     weight, bias = scale_and_offset(layer)
     groups, epsilon = layer.groups, layer.epsilon
-    return Native(lambda x, training: F.group_norm(x, groups, weight, bias, epsilon), Layout.IMAGE, Layout.IMAGE)
+    stock = type(layer).call
+
+    def function(x: Any, training: bool | None) -> Any:
+        if math.prod(x.shape[1:]) == groups:  # one value a group: torch refuses it, or gives its rounding errors for 0
+            return stock(layer, x.movedim(1, -1)).movedim(-1, 1)
+        return F.group_norm(x, groups, weight, bias, epsilon)
+
+    return Native(function, Layout.IMAGE, Layout.IMAGE)
 
 
 def _layer_normalization(layer: Any) -> Native | None:
