@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,16 +29,23 @@ def accelerate_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimiz
     plain = all(v.value.device.type == "cpu" and v.value.dtype == torch.float32 for v in variables)
     if not isinstance(inner, keras.optimizers.Adam) or inner.amsgrad or not plain:
         return optimizer
-    means, squares = moments_of(inner)
-    decay, decays, place_of = inner.weight_decay or 0.0, decay_rule(inner), place_finder(inner)
-    step = torch.zeros(())
     # The kernel walks memory: gradients and moments have to lie as their variables do.
-    for variable, *moments in zip(variables, means, squares, strict=True):
+    for variable, *moments in zip(variables, *moments_of(inner), strict=True):
         for moment in moments:
             moment.value.data = torch.empty_like(variable.value.data).copy_(moment.value.data)
+    replace_update(inner, _fused_update(inner))
+    return optimizer
 
+
+def _fused_update(adam: keras.optimizers.Adam) -> Callable[[list[torch.Tensor], list[Any], Any], None]:
+    """From gradients, variables and the learning rate to one update of a built Adam's variables and moments."""
+    means, squares = moments_of(adam)
+    decay, decays, place_of = adam.weight_decay or 0.0, decay_rule(adam), place_finder(adam)
+    step = torch.zeros(())
+
+    @torch.no_grad()
     def update(gradients: list[torch.Tensor], changed: list[Any], learning_rate: Any) -> None:
-        done = int(inner.iterations) + 1  # updates, where gradients are accumulated over several steps
+        done = int(adam.iterations) + 1  # updates, where gradients are accumulated over several steps
         step.fill_(done)
         groups: dict[float, list[int]] = {}
         for i, variable in enumerate(changed):
@@ -53,16 +61,15 @@ def accelerate_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimiz
                 [],
                 [step] * len(members),
                 lr=float(learning_rate),
-                beta1=inner.beta_1,
-                beta2=inner.beta_2,
+                beta1=adam.beta_1,
+                beta2=adam.beta_2,
                 weight_decay=rate,
-                eps=inner.epsilon / math.sqrt(1 - inner.beta_2**done),
+                eps=adam.epsilon / math.sqrt(1 - adam.beta_2**done),
                 amsgrad=False,
                 maximize=False,
             )
 
-    replace_update(inner, torch.no_grad()(update))
-    return optimizer
+    return update
 
 
 def _lie_alike(gradient: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
