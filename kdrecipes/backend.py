@@ -14,6 +14,20 @@ if "keras" not in sys.modules:
 import keras
 import torch
 
+from kdrecipes.keras_private import current_device, fresh_names, without_tensorflow
+
+__all__ = [
+    "check",
+    "current_device",
+    "device_name",
+    "fresh_names",
+    "keep_freed_memory",
+    "keras",
+    "seed_everything",
+    "synchronize",
+    "without_tensorflow",
+]
+
 
 def check() -> None:
     """Refuse a Keras that runs on another backend or expects channels first.
@@ -33,29 +47,9 @@ def check() -> None:
         )
 
 
-def without_tensorflow() -> None:
-    """Mark TensorFlow as unavailable to Keras.
-
-    Where it is installed, Keras imports it whenever it serialises an object or seeds: seconds and gigabytes for
-    nothing on the torch backend.
-    """
-    from keras.src.utils import module_utils
-
-    if "tensorflow" not in sys.modules:
-        module_utils.tensorflow._available = False
-
-
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy, torch and Keras' own generators: what builds after this is a pure function of the seed."""
     keras.utils.set_random_seed(seed)
-
-
-def fresh_names() -> None:
-    """Let Keras number unnamed layers from the start again, so that a model's layer names do not depend on what was
-    built before it."""
-    from keras.src.utils.naming import reset_uids
-
-    reset_uids()
 
 
 def synchronize() -> None:
@@ -77,13 +71,6 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_max = -1, -4  # malloc.h
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
-
-
-def current_device() -> str:
-    """Where Keras puts tensors here and now, e.g. "cpu" or "cuda"."""
-    from keras.src.backend.torch.core import get_device
-
-    return get_device()
 
 
 def device_name(wanted: str) -> str:

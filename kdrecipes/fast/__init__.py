@@ -1,8 +1,7 @@
-"""The fast path: native torch kernels on channels-last memory inside ordinary Keras models.
+"""The fast path: torch's own kernels on channels-last memory inside ordinary Keras models; useful without the rest.
 
-Stock Keras on torch copies NHWC→NCHW→NHWC around every convolution, computes batch normalisation in a chain of small
-operations and goes through many Python calls for every layer. `accelerate` replaces the `call` of single layer and
-graph instances; classes, weights, configuration and saved files stay Keras' own.
+Import `accelerate`, `restore`, `frozen` and `accelerate_optimizer` from here, and `compiled` from `fast.compiled`.
+It stands on the ground (`backend`, `keras_private`, `layers`) alone; `training` uses it.
 """
 
 from __future__ import annotations

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from kdrecipes.backend import keras
-from kdrecipes.fast.graph import graph_call, is_graph
-from kdrecipes.fast.native import Layout, Native, fits, is_depthwise, kernel_of, native
+from kdrecipes.fast.convolution import is_depthwise, kernel_of
+from kdrecipes.fast.graph import graph_call
+from kdrecipes.fast.layout import Layout, Native, fits
+from kdrecipes.fast.native import native
+from kdrecipes.fast.plan import is_graph
+from kdrecipes.keras_private import flat_layers, graph_of, in_stateless_scope
 
 _MARK = "_kdrecipes_call"  # in an instance's __dict__, where neither Keras' tracking nor its saving looks
 
@@ -33,7 +36,7 @@ def accelerate(model: keras.Model) -> keras.Model:
         The same model.
     """
     restore(model)
-    natives = {layer: made for layer in _layers(model) if (made := native(layer)) is not None}
+    natives = {layer: made for layer in flat_layers(model) if (made := native(layer)) is not None}
     for layer, made in natives.items():
         _relayout(layer, native_order=True)
         _set_call(layer, _layer_call(layer, made))
@@ -52,7 +55,7 @@ def restore(model: keras.Model) -> keras.Model:
     Returns:
         The same model.
     """
-    for layer in {id(part): part for part in (*_layers(model), *_graphs(model))}.values():
+    for layer in {id(part): part for part in (*flat_layers(model), *_graphs(model))}.values():
         mark = layer.__dict__.pop(_MARK, None)
         if mark is not None:
             if layer.__dict__.get("call") is mark:
@@ -61,14 +64,9 @@ def restore(model: keras.Model) -> keras.Model:
     return model
 
 
-def _layers(model: Any) -> list[Any]:
-    return list(model._flatten_layers())
-
-
 def _graphs(model: Any) -> Iterator[Any]:
     """Functional models inside a model, itself included; a Sequential keeps its own in an attribute."""
-    for layer in _layers(model):
-        yield getattr(layer, "_functional", None) or layer
+    return map(graph_of, flat_layers(model))
 
 
 def _set_call(layer: Any, call: Callable[..., Any]) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.fast.graph import has_one_input_and_output, make_plan, run_plan
 from kdrecipes.fast.native import native
+from kdrecipes.fast.plan import has_one_input_and_output, run_plan
+from kdrecipes.fast.planner import make_plan
+from kdrecipes.keras_private import flat_layers, graph_of
 
 
 def compiled(model: keras.Model) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -26,9 +28,9 @@ def compiled(model: keras.Model) -> Callable[[torch.Tensor], torch.Tensor]:
     Raises:
         ValueError: when the model is no graph of layers, which alone is compiled.
     """
-    graph = getattr(model, "_functional", None) or model
+    graph = graph_of(model)
     if not has_one_input_and_output(graph):
         raise ValueError(f"{model.name!r} is no graph of layers with one input and one output; it can't be compiled.")
-    natives = {layer: made for layer in model._flatten_layers() if (made := native(layer)) is not None}
+    natives = {layer: made for layer in flat_layers(model) if (made := native(layer)) is not None}
     plan = make_plan(graph, natives)
     return torch.compile(lambda images: run_plan(plan, [images], True)[0], dynamic=False)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.fast.graph import has_one_input_and_output, make_plan, run_plan
 from kdrecipes.fast.native import native
+from kdrecipes.fast.plan import has_one_input_and_output, run_plan
+from kdrecipes.fast.planner import make_plan
+from kdrecipes.keras_private import flat_layers, graph_of, standardizer_of
 
 
 def frozen(model: keras.Model) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -25,14 +27,14 @@ def frozen(model: keras.Model) -> Callable[[torch.Tensor], torch.Tensor]:
     Returns:
         From images, float (batch, height, width, channels), to the model's output. It computes no gradients.
     """
-    graph = getattr(model, "_functional", None) or model
+    graph = graph_of(model)
     if not has_one_input_and_output(graph):
         return lambda images: model(images, training=False)
-    natives = {layer: made for layer in model._flatten_layers() if (made := native(layer)) is not None}
-    plan = make_plan(graph, natives, frozen=True)
+    natives = {layer: made for layer in flat_layers(model) if (made := native(layer)) is not None}
+    plan, standardize = make_plan(graph, natives, frozen=True), standardizer_of(graph)
 
     def infer(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            return run_plan(plan, graph._standardize_inputs(images), False)[0]
+            return run_plan(plan, standardize(images), False)[0]
 
     return infer

@@ -1,58 +1,17 @@
-"""A Functional model's graph as a flat list of steps: no Keras call for a layer that torch computes by itself."""
+"""`graph_call`: a Functional model's `call` without a Keras call for a layer that torch computes by itself."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from keras import tree
-from keras.src.backend.common.stateless_scope import in_stateless_scope
-from keras.src.models.functional import Functional, operation_fn
 
 from kdrecipes.backend import keras
-from kdrecipes.fast.native import CONVOLUTIONS, Function, Layout, Native, convolution, fits
-
-layers = keras.layers
-
-
-class Step(NamedTuple):
-    """One computation.
-
-    Attributes:
-        function: from one value, or a list of several, and `training`, to the result.
-        inputs: the slot it reads, or a list of slots.
-        output: the slot it fills, or a list of slots.
-        drops: slots that nothing reads after it.
-    """
-
-    function: Function
-    inputs: int | list[int]
-    output: int | list[int]
-    drops: tuple[int, ...]
-
-
-class Plan(NamedTuple):
-    """Steps in order, how many slots they use, and the slots of the model's outputs."""
-
-    steps: list[Step]
-    slots: int
-    outputs: list[int]
-
-
-def is_graph(model: Any) -> bool:
-    """Whether `graph_call` can stand in for a model's `call`: Functional, with Keras' own `call`, no masks."""
-    return (
-        isinstance(model, Functional)
-        and type(model).call is Functional.call
-        and not any(getattr(t, "_keras_mask", None) is not None for node in _nodes(model) for t in node.outputs)
-    )
-
-
-def has_one_input_and_output(model: Any) -> bool:
-    """Whether a model is such a graph from one tensor to one tensor."""
-    return is_graph(model) and len(model.inputs) == len(model.outputs) == 1
+from kdrecipes.fast.layout import Native
+from kdrecipes.fast.plan import Plan, run_plan
+from kdrecipes.fast.planner import make_plan
+from kdrecipes.keras_private import MASK, Functional, in_stateless_scope, standardizer_of
 
 
 def graph_call(model: Functional, natives: Mapping[Any, Native], is_own: Callable[[Any], bool]) -> Callable[..., Any]:
@@ -64,8 +23,8 @@ def graph_call(model: Functional, natives: Mapping[Any, Native], is_own: Callabl
         is_own: whether a layer's call is still the one that `accelerate` gave it. Another's, such as one that records
             the layer's output, is called as Keras calls it, and so is a layer with torch hooks.
     """
-    stock = model.call
-    mine = [layer for layer in model._operations if layer in natives]
+    stock, standardize = model.call, standardizer_of(model)
+    mine = [layer for layer in model.operations if layer in natives]
     plans: dict[frozenset[int], Plan] = {}
     single = len(model.inputs) == 1 and len(model.outputs) == 1
     rank, dtype = len(model.inputs[0].shape), getattr(torch, model.inputs[0].dtype, None)
@@ -74,206 +33,16 @@ def graph_call(model: Functional, natives: Mapping[Any, Native], is_own: Callabl
         plain = isinstance(inputs, torch.Tensor)
         if mask is not None or kwargs or in_stateless_scope() or (plain and inputs.is_meta):
             return stock(inputs, training=training, mask=mask, **kwargs)
-        if plain and single and inputs.ndim == rank and inputs.dtype == dtype and not hasattr(inputs, "_keras_mask"):
+        if plain and single and inputs.ndim == rank and inputs.dtype == dtype and not hasattr(inputs, MASK):
             values = [inputs]
         else:
-            values = model._standardize_inputs(inputs)
-            if any(value is None or value.is_meta or hasattr(value, "_keras_mask") for value in values):
+            values = standardize(inputs)
+            if any(value is None or value.is_meta or hasattr(value, MASK) for value in values):
                 return stock(inputs, training=training)
         others = frozenset(id(layer) for layer in mine if not is_own(layer))
         if others not in plans:
             plans[others] = make_plan(model, {layer: natives[layer] for layer in mine if id(layer) not in others})
         outputs = run_plan(plans[others], values, training)
-        return outputs[0] if single else tree.pack_sequence_as(model._outputs_struct, outputs)
+        return outputs[0] if single else keras.tree.pack_sequence_as(model.output, outputs)
 
     return call
-
-
-def run_plan(plan: Plan, inputs: list[Any], training: bool | None) -> list[Any]:
-    """The model's outputs, flat."""
-    values: list[Any] = [*inputs, *[None] * (plan.slots - len(inputs))]
-    for function, source, target, drops in plan.steps:
-        given = values[source] if isinstance(source, int) else [values[slot] for slot in source]
-        result = function(given, training)
-        if isinstance(target, int):
-            values[target] = result
-        else:
-            for slot, value in zip(target, tree.flatten(result), strict=True):
-                values[slot] = value
-        for slot in drops:
-            values[slot] = None
-    return [values[slot] for slot in plan.outputs]
-
-
-def make_plan(model: Functional, natives: Mapping[Any, Native], frozen: bool = False) -> Plan:
-    """The steps of a model; the given layers are computed natively, everything else is called as Keras does.
-
-    Args:
-        model: one for which `is_graph` holds.
-        natives: the native computation of each layer that has one.
-        frozen: for inference with the weights as they are now: batch normalisation is folded into convolutions, and
-            graphs inside the graph run as plans of their own.
-    """
-    builder = _Builder(model, natives, frozen)
-    for node in _nodes(model):
-        builder.add(node)
-    outputs = [builder.slot(tensor, Layout.KERAS) for tensor in model.outputs]
-    last: dict[int, int] = {}
-    for i, step in enumerate(builder.steps):
-        last.update(dict.fromkeys([step.inputs] if isinstance(step.inputs, int) else step.inputs, i))
-    drops: dict[int, list[int]] = {}
-    for slot, i in last.items():
-        if slot not in outputs:
-            drops.setdefault(i, []).append(slot)
-    steps = [step._replace(drops=tuple(drops.get(i, ()))) for i, step in enumerate(builder.steps)]
-    return Plan(steps, builder.slots, outputs)
-
-
-def _nodes(model: Functional) -> list[Any]:
-    """The graph's nodes without its inputs, each after what it reads."""
-    by_depth = model._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
-
-
-class _Builder:
-    def __init__(self, model: Functional, natives: Mapping[Any, Native], frozen: bool):
-        self.natives, self.frozen = natives, frozen
-        self.steps: list[Step] = []
-        self.slots = len(model.inputs)
-        self.found = {(id(tensor), Layout.KERAS): i for i, tensor in enumerate(model.inputs)}
-        nodes = _nodes(model)
-        readers = [(id(tensor), node) for node in nodes for tensor in node.input_tensors]
-        self.readers = Counter([*(key for key, _ in readers), *(id(tensor) for tensor in model.outputs)])
-        self.reader: dict[int, Any] = dict(readers)
-        self.maker: dict[int, Any] = {id(tensor): node for node in nodes for tensor in node.outputs}
-        self.absorbed: set[int] = set()  # nodes that a convolution before or after them computes
-        for node in nodes:
-            if self._is_border(node) or self._is_folded(node):
-                self.absorbed.add(id(node))
-
-    def slot(self, tensor: Any, layout: Layout) -> int:
-        """Where a value stands in a layout; a view is added where it stands in the other one alone."""
-        key = (id(tensor), layout)
-        if key not in self.found:
-            other = Layout.KERAS if layout is Layout.IMAGE else Layout.IMAGE
-            order = (0, 3, 1, 2) if layout is Layout.IMAGE else (0, 2, 3, 1)
-            source = self.found[id(tensor), other]
-            self._append(lambda x, training: x.permute(order), source, tensor, layout)
-        return self.found[key]
-
-    def _append(self, function: Function, inputs: int | list[int], tensors: Any, layout: Layout) -> None:
-        first = self.slots
-        many = isinstance(tensors, list)
-        for tensor in tensors if many else [tensors]:
-            self.found[id(tensor), layout] = self.slots
-            self.slots += 1
-        output = list(range(first, self.slots)) if many else first
-        self.steps.append(Step(function, inputs, output, ()))
-
-    def add(self, node: Any) -> None:
-        """Append a node's step."""
-        if id(node) in self.absorbed:
-            return
-        made = self._native(node)
-        if made is None:
-            tensors = list({id(tensor): tensor for tensor in node.input_tensors}.values())
-            slots = [self.slot(tensor, Layout.KERAS) for tensor in tensors]
-            self._append(self._other(node, [id(t) for t in tensors]), slots, list(node.outputs), Layout.KERAS)
-            return
-        tensors, output, function = list(node.input_tensors), node.outputs[0], made.function
-        layout, gives = made.takes, made.gives
-        if len(tensors[0].shape) != 4:
-            layout = gives = Layout.KERAS
-        if layout is Layout.ANY:
-            images = all((id(tensor), Layout.IMAGE) in self.found for tensor in tensors)
-            layout = Layout.IMAGE if images else Layout.KERAS
-        merges = isinstance(node.arguments.args[0], list | tuple)
-        if type(node.operation) in CONVOLUTIONS:
-            border, norm = (0, 0), None
-            if (before := self._absorbed(self.maker, tensors[0], layers.ZeroPadding2D)) is not None:
-                (top, _), (left, _) = before.operation.padding
-                tensors, border = before.input_tensors, (top, left)
-            if (after := self._absorbed(self.reader, output, layers.BatchNormalization)) is not None:
-                output, norm = after.outputs[0], after.operation
-            function = convolution(node.operation, border, norm, self.frozen) or function
-        elif type(node.operation) is layers.Add and len(tensors) == 2 and tensors[0].shape == tensors[1].shape:
-            fresh = next((i for i in (0, 1) if self._is_fresh(tensors[i])), None)
-            if fresh is not None:
-                function = _add_over(fresh)
-        elif not merges and self._is_fresh(tensors[0]):
-            function = (made.in_place if not self.frozen else made.frozen_in_place) or function
-        slots = [self.slot(tensor, layout) for tensor in tensors]
-        self._append(function, slots if merges else slots[0], output, layout if gives is Layout.ANY else gives)
-
-    def _absorbed(self, nodes: Mapping[int, Any], tensor: Any, kind: type) -> Any:
-        """The absorbed node of a kind that made, or reads, a value."""
-        node = nodes.get(id(tensor))
-        return node if node is not None and id(node) in self.absorbed and type(node.operation) is kind else None
-
-    def _other(self, node: Any, ids: list[int]) -> Function:
-        """The computation of a node that is not native."""
-        operation = node.operation
-        if self.frozen and has_one_input_and_output(operation) and len(ids) == 1:
-            plan = make_plan(operation, self.natives, frozen=True)
-            return lambda values, training: run_plan(plan, values, False)
-        return _as_keras(node, ids)
-
-    def _native(self, node: Any) -> Native | None:
-        """The node's native computation, where the call is a plain one on tensors that it fits."""
-        made = self.natives.get(node.operation)
-        given = node.arguments
-        # `training` as the graph was built counts where none is given; Keras' graph then says False, or nothing.
-        if made is None or len(given.args) != 1 or any(given.kwargs.get(key) for key in ("training", "mask")):
-            return None
-        if not set(given.kwargs) <= {"training", "mask"}:
-            return None
-        tensors = list(given.args[0]) if isinstance(given.args[0], list | tuple) else [given.args[0]]
-        if not all(isinstance(t, keras.KerasTensor) and t.dtype == "float32" for t in tensors):
-            return None
-        return made if fits(made, [len(t.shape) for t in tensors]) else None
-
-    def _only_reader(self, tensor: Any) -> Any:
-        """The one node that reads a value; None where several do, or the model gives it out."""
-        return self.reader.get(id(tensor)) if self.readers[id(tensor)] == 1 else None
-
-    def _is_fresh(self, tensor: Any) -> bool:
-        """Whether a value is a native result that nothing but its one reader, and nothing in autograd, needs."""
-        node = self.maker.get(id(tensor))
-        made = None if node is None else self._native(node)
-        return made is not None and made.leaves and self._only_reader(tensor) is not None
-
-    def _is_border(self, node: Any) -> bool:
-        """Whether a node pads evenly for one valid convolution alone, which then pads by itself."""
-        if type(node.operation) is not layers.ZeroPadding2D or self._native(node) is None:
-            return False
-        (top, bottom), (left, right) = node.operation.padding
-        reader = self._only_reader(node.outputs[0])
-        return (
-            (top, left) == (bottom, right)
-            and reader is not None
-            and type(reader.operation) in CONVOLUTIONS
-            and self._native(reader) is not None
-            and reader.operation.padding == "valid"
-        )
-
-    def _is_folded(self, node: Any) -> bool:
-        """Whether a node normalises what one linear convolution alone computed, which is then scaled instead."""
-        if not self.frozen or type(node.operation) is not layers.BatchNormalization or self._native(node) is None:
-            return False
-        before = self.maker.get(id(node.input_tensors[0]))
-        return before is not None and type(before.operation) in CONVOLUTIONS and self._is_fresh(node.input_tensors[0])
-
-
-def _add_over(fresh: int) -> Function:
-    return lambda x, training: x[fresh].add_(x[1 - fresh])
-
-
-def _as_keras(node: Any, ids: list[int]) -> Function:
-    """A node's own call, as a Functional model makes it."""
-    operation, arguments = node.operation, node.arguments
-
-    def function(values: list[Any], training: bool | None) -> Any:
-        args, kwargs = arguments.fill_in(dict(zip(ids, values, strict=True)))
-        return operation_fn(operation, training=training)(*args, **kwargs)
-
-    return function

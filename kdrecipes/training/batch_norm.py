@@ -6,6 +6,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.data.loader import Loader
+from kdrecipes.keras_private import flat_layers
 from kdrecipes.training.batches import images_of
 
 
@@ -22,13 +23,11 @@ def reestimate_batch_norm(model: keras.Model, loader: Loader, batches: int) -> N
         batches: how many; at most as many as there are.
     """
     norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
     inside = [
         module
-        for layer in model._flatten_layers()
+        for layer in flat_layers(model)
         if isinstance(layer, keras.layers.TorchModuleWrapper)
         for module in layer.module.modules()
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.track_running_stats

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from keras.src.utils.tracking import DotNotTrackScope
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.compiled import compiled
+from kdrecipes.keras_private import added_losses, compiled_metrics, flat_layers, loss_tracker, set_loss_tracker
 from kdrecipes.training.batches import images_of, index_of, labels_of, mean_over_examples, weights_of
 from kdrecipes.training.inference import Inference, refuse_softmax, wide
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
@@ -122,8 +122,7 @@ class Distiller(keras.Model):
             raise ValueError(f"A student whose layers a term reads ({list(self.learner.taps)}) can't be compiled.")
         super().compile(optimizer=optimizer, jit_compile=False, **options)
         self.learner.compiled = compiled(self.student) if jit_compile else None
-        with DotNotTrackScope():  # as Keras does: what is compiled is no part of the model
-            self._loss_tracker = RunningMean(name="loss")
+        set_loss_tracker(self, RunningMean(name="loss"))
         self._parts = None
 
     def fit(self, *args: Any, callbacks: Any = None, **options: Any) -> Any:
@@ -159,8 +158,8 @@ class Distiller(keras.Model):
         for value, weight, tracker in zip(values, self.term_weights, self._term_trackers, strict=True):
             total = total + weight * self._tracked(tracker, value, sample_weight, n)
         for extra in parts.losses():
-            total = total + self._aggregate_additional_loss(extra)
-        self._loss_tracker.update_state(total.detach(), sample_weight=n)
+            total = total + keras.ops.sum(extra)
+        loss_tracker(self).update_state(total.detach(), sample_weight=n)
         self._update(total, parts.variables)
         with torch.no_grad():
             results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
@@ -194,7 +193,7 @@ class Distiller(keras.Model):
         if labels is None:
             raise ValueError("evaluate needs labels.")
         values = cross_entropy(labels, wide(logits))
-        self._loss_tracker.update_state(mean_over_examples(values, sample_weight), sample_weight=values.shape[0])
+        loss_tracker(self).update_state(mean_over_examples(values, sample_weight), sample_weight=values.shape[0])
         results = self.compute_metrics(x, y, logits, sample_weight=sample_weight)
         training_only = {"label_loss", *(tracker.name for tracker in self._term_trackers)}
         return {name: value for name, value in results.items() if name not in training_only}
@@ -205,7 +204,7 @@ class Distiller(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics' values by name; compiled metrics have none before they met a label."""
-        compiled = self._compile_metrics
+        compiled = compiled_metrics(self)
         results: dict[str, Any] = {}
         for metric in self._gathered().metrics:
             if metric is not compiled:
@@ -222,7 +221,7 @@ class Distiller(keras.Model):
     def _gathered(self) -> _Parts:
         """What a step needs of every layer, gathered anew each epoch: so a callback may freeze layers between them."""
         if self._parts is None:
-            self._parts = _Parts(self.trainable_weights[:], list(self._flatten_layers()), self.metrics)
+            self._parts = _Parts(self.trainable_weights[:], flat_layers(self), self.metrics)
         return self._parts
 
     def get_config(self) -> dict[str, Any]:
@@ -244,8 +243,7 @@ class _Parts:
 
     def losses(self) -> list[torch.Tensor]:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
-        added = [loss for layer in self.layers for loss in layer._losses]
-        return added + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
+        return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
 
 
 class _Progress(keras.callbacks.Callback):

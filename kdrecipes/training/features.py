@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
+from kdrecipes.keras_private import inner_layers
 from kdrecipes.wording import nearest
 
 
@@ -17,7 +18,7 @@ def layer_paths(model: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def walk(owner: Any, prefix: str) -> None:
-        layers = owner.layers if isinstance(owner, keras.Model) else owner._flatten_layers(False, recursive=False)
+        layers = owner.layers if isinstance(owner, keras.Model) else inner_layers(owner)
         for layer in layers:
             path = prefix + layer.name
             found.setdefault(path, layer)

@@ -11,6 +11,7 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.data.views import resize
 from kdrecipes.fast import frozen
+from kdrecipes.keras_private import flat_layers, maker_of
 from kdrecipes.training.features import tapped
 
 
@@ -28,7 +29,7 @@ class Inference:
         self._calls: dict[tuple[str, ...], int] = {}
         self._keras = isinstance(model, keras.layers.Layer)
         if self._keras:  # torch modules inside a Keras model keep a mode of their own
-            wrappers = [la for la in model._flatten_layers() if isinstance(la, keras.layers.TorchModuleWrapper)]
+            wrappers = [la for la in flat_layers(model) if isinstance(la, keras.layers.TorchModuleWrapper)]
             self._modules = [module for wrapper in wrappers for module in wrapper.modules()]
         else:
             self._modules = list(model.modules())
@@ -112,8 +113,8 @@ def _last_layer(model: Any) -> Any:
     """What computes the model's output, one level down; None for a plain layer."""
     if isinstance(model, keras.Model):
         outputs = getattr(model, "outputs", None)
-        if outputs and hasattr(outputs[0], "_keras_history"):
-            return outputs[0]._keras_history.operation
+        if outputs and (maker := maker_of(outputs[0])) is not None:
+            return maker
         return model.layers[-1] if model.layers else None
     if isinstance(model, torch.nn.Sequential) and len(model):
         return model[-1]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
+from kdrecipes.keras_private import take_any_arguments
 from kdrecipes.training.features import tapped
 from kdrecipes.training.inference import autocast, wide
 from kdrecipes.training.teachers import Taught, Teachers, heard, layers_of
@@ -70,7 +71,7 @@ class Learner(keras.layers.Layer):
         """
         layers = [term for term in self.terms if isinstance(term, keras.layers.Layer)]
         for term in layers:
-            term._allow_non_tensor_positional_args = True  # `Outputs` are none
+            take_any_arguments(term)  # `Outputs` are no tensors
         unbuilt = [term for term in layers if not term.built]
         if not unbuilt:
             return

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
+from kdrecipes.keras_private import flat_layers, maker_of, own_trainable, sources_of
 from kdrecipes.recipe.tables import TrainTable
 from kdrecipes.training.schedule import learning_rate
 
@@ -73,13 +74,14 @@ def head_of(model: keras.Model) -> list[keras.Variable]:
     """
     tensors = list(model.outputs) if isinstance(model, keras.Model) and hasattr(model, "outputs") else []
     while tensors:
-        operation, node, _ = tensors.pop(0)._keras_history
+        tensor = tensors.pop(0)
+        operation = maker_of(tensor)
         if isinstance(operation, keras.Model) and operation.trainable_variables:
             return head_of(operation)
         if isinstance(operation, keras.layers.TorchModuleWrapper):
             raise ValueError("head_learning_rate_factor: which layer of a torch module is its head can't be told.")
         if getattr(operation, "trainable_variables", None):
             return list(operation.trainable_variables)
-        tensors += operation._inbound_nodes[node].input_tensors
-    trained = [layer for layer in model._flatten_layers(include_self=False) if layer._trainable_variables]
-    return list(trained[-1]._trainable_variables)
+        tensors += sources_of(tensor)
+    trained = [layer for layer in flat_layers(model)[1:] if own_trainable(layer)]
+    return list(own_trainable(trained[-1]))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from kdrecipes.backend import keras
+from kdrecipes.keras_private import flat_layers
 
 
 def as_keras(module: torch.nn.Module, classes: int, image_size: int) -> keras.Model:
@@ -62,6 +63,6 @@ class Buffer:
 
 def variables_of(model: keras.Model) -> list[Any]:
     """All that a model's outputs depend on: its variables, and the buffers of torch modules inside it."""
-    wrappers = [la for la in model._flatten_layers() if isinstance(la, keras.layers.TorchModuleWrapper)]
+    wrappers = [la for la in flat_layers(model) if isinstance(la, keras.layers.TorchModuleWrapper)]
     buffers = {id(b): b for wrapper in wrappers for b in wrapper.module.buffers()}
     return [*model.variables, *map(Buffer, buffers.values())]

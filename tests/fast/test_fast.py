@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kdrecipes import component
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.fast import accelerate, accelerate_optimizer, frozen, restore
-from kdrecipes.fast.native import taps_that_meet
+from kdrecipes.fast.convolution import taps_that_meet
 from kdrecipes.training.features import tapped
 
 MODELS = [
@@ -339,3 +339,11 @@ def test_other_optimizers_are_left_to_keras():
         optimizer.build(graph_net().trainable_variables)
         before = dict(vars(optimizer))
         assert vars(accelerate_optimizer(optimizer)) == before
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_group_of_one_value_is_zero_as_keras_has_it(batch):
+    inputs = keras.Input((1, 1, 4))
+    model = keras.Model(inputs, keras.layers.GroupNormalization(4, center=False, scale=False)(inputs))
+    images = 100 + torch.arange(4.0 * batch).reshape(batch, 1, 1, 4)
+    assert not accelerate(model)(images).any() and not frozen(model)(images).any()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.fast import accelerate, frozen, native
+from kdrecipes.fast import accelerate, convolution, frozen
 from kdrecipes.layers import StandardizedConv2D
 
 layers = keras.layers
@@ -60,7 +60,9 @@ def test_half_precision_standardises_in_float32(use_bias):
 def test_a_frozen_model_standardises_once(monkeypatch):
     model, layer = model_of()
     calls = []
-    monkeypatch.setattr(native, "standardized", lambda k, stock=native.standardized: calls.append(k) or stock(k))
+    monkeypatch.setattr(
+        convolution, "standardized", lambda k, stock=convolution.standardized: calls.append(k) or stock(k)
+    )
     infer = frozen(model)
     assert len(calls) == 1
     before = infer(IMAGES)

@@ -39,9 +39,11 @@ def build(classes: int, image_size: int, preset: str, weights: str = "preset") -
     """
     import keras
 
+    from kdrecipes.keras_private import flat_layers
+
     source = _load(preset, weights == "preset", classes)
     classifier = _resized(source, classes, image_size, preset)
-    for layer in classifier._flatten_layers():
+    for layer in flat_layers(classifier):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _BATCH_NORM_MOMENTUM
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
@@ -94,6 +96,8 @@ def _load(preset: str, weights: bool, classes: int) -> Any:
 
 def _resized(source: Any, classes: int, image_size: int, preset: str) -> Any:
     """The same classifier for other classes and another image size, without preprocessor, with the same weights."""
+    from kdrecipes.keras_private import flat_layers, inner_layers
+
     backbone = source.backbone
     if tuple(backbone.input_shape[1:3]) not in ((None, None), (image_size, image_size)):
         config = backbone.get_config()
@@ -107,11 +111,11 @@ def _resized(source: Any, classes: int, image_size: int, preset: str) -> Any:
     options = {key: value for key, value in source.get_config().items() if key not in ("backbone", "preprocessor")}
     options |= {"num_classes": classes} | ({"activation": None} if "activation" in options else {})
     classifier = type(source)(backbone=backbone, preprocessor=None, **options)
-    inside = {id(layer) for layer in (*backbone._flatten_layers(), *source.backbone._flatten_layers())}
-    mine, theirs = ([la for la in m._flatten_layers() if id(la) not in inside] for m in (classifier, source))
+    inside = {id(layer) for layer in (*flat_layers(backbone), *flat_layers(source.backbone))}
+    mine, theirs = ([la for la in flat_layers(m) if id(la) not in inside] for m in (classifier, source))
     by_name = {layer.name: layer for layer in theirs}
     for layer in mine:
-        weights = by_name[layer.name].get_weights() if layer.name in by_name and not layer._layers else []
+        weights = by_name[layer.name].get_weights() if layer.name in by_name and not inner_layers(layer) else []
         if [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]:
             layer.set_weights(weights)
     return classifier
