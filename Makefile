@@ -2,9 +2,13 @@
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # make docs   the documentation into site/, to be opened from disk or served by anything
-# Each creates or refreshes .venv first, when pyproject.toml, constraints.txt or a plugin's pyproject.toml changed.
+# make schema the editor's schema, schemas/recipe.schema.json           make clean  removes what these have made
+# Each but clean creates or refreshes .venv first, when pyproject.toml, constraints.txt or a plugin's pyproject.toml
+# changed. PYTHON=python3.12 names the interpreter. CONSTRAINTS= installs the newest versions that pyproject.toml allows
+# instead of those that constraints.txt names. Both count when .venv is made: after `make clean`, or in a fresh clone.
 
 PYTHON ?= python3
+CONSTRAINTS ?= -c constraints.txt
 BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 RUN_ARGS ?=
@@ -49,16 +53,16 @@ docs: .venv/docs
 	@echo site/index.html
 
 .venv/docs: .venv/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e '.[docs]'
 	touch $@
 
 # torch by itself first: where a build for this machine lies at hand, pip takes it before anything else asks for one.
 .venv/ready: pyproject.toml constraints.txt $(PLUGINS)
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]' \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e '.[test,lint]' \
 	  $(addprefix -e ./,$(dir $(PLUGINS)))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(WITHOUT_DEPENDENCIES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) --no-deps $(WITHOUT_DEPENDENCIES)
 	touch $@
 
 clean:

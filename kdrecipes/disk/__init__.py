@@ -1,5 +1,5 @@
 """The disk: where things are kept and how they get there whole (home, files, locks, chunked arrays, cache, download).
 
-Every room but the ground may import it; it imports the ground alone (`kdrecipes/*.py`).
-Its neighbour above is `components`, what a recipe can name.
+Import `home`, `files` (atomic writing, locks), `chunked_array`, `cache` and `download`; every room but `fast` may.
+It imports the ground alone (`kdrecipes/*.py`). Its neighbour above is `components`, what a recipe can name.
 """

@@ -1,5 +1,6 @@
 """The report: from a run folder to numbers, words and pages.
 
-It imports the recipe and all below it, NumPy, and neither torch nor Keras; it and `training` never import each other.
-Its neighbour above is `runs`, which writes down what it reads; `cli` shows it.
+Import `facts` (what a run writes down), `build` (report.json and report.html), `table` and `figures`.
+It may import `recipe` and the rooms below, NumPy, and neither torch nor Keras. Its neighbours: `runs` above writes the
+facts, `cli` shows the table; `training` stands beside it, and the two never import each other.
 """

@@ -4,6 +4,9 @@ Each takes a component and the options of a recipe, and raises an AssertionError
 what was received. Of every component they check that it can be registered; that its options are described, have
 defaults that fit and are what `build` takes; that the options given fit; and that loading its plugin imports neither
 torch nor keras nor tensorflow nor jax. What else they check is said with each.
+
+Import the four checks from here; `contract` and a module for each kind hold their rules. It may import `runs` and the
+rooms below. Its neighbours: `components` says what a component is, `runs` builds it; no room imports `testing`.
 """
 
 from __future__ import annotations
