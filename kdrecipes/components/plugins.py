@@ -6,15 +6,19 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.wording import nearest, normal_name
+
+if TYPE_CHECKING:
+    from packaging.specifiers import Specifier
 
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
 BUILT_IN = tuple(f"kdrecipes.components.{room}" for room in ("datasets", "models", "losses", "callbacks"))
@@ -115,21 +119,36 @@ def _other_kdrecipes(dist: importlib.metadata.Distribution, version: str) -> str
 
     A development version or a candidate counts as what it will be.
     """
-    from packaging.requirements import InvalidRequirement, Requirement
     from packaging.version import Version
 
     released = Version(version).base_version
     for text in dist.requires or ():
-        try:
-            needed = Requirement(text)
-        except InvalidRequirement:
-            continue  # pip's business
-        applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
-        if normal_name(needed.name) == "kdrecipes" and applies:
-            failing = sorted(str(one) for one in needed.specifier if not one.contains(released, prereleases=True))
-            if failing:
-                return f"kdrecipes{','.join(failing)}"
+        name = re.match(r"[A-Za-z0-9._-]*", text)
+        if name is None or normal_name(name[0]) != "kdrecipes":
+            continue
+        failing = sorted(str(one) for one in _versions(text) if not one.contains(released, prereleases=True))
+        if failing:
+            return f"kdrecipes{','.join(failing)}"
     return ""
+
+
+def _versions(requirement: str) -> Iterable[Specifier]:
+    """The versions that a requirement allows; none where it does not apply here, or can't be read: pip's business."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    plain = re.fullmatch(r"[A-Za-z0-9._-]+\s*([<>=!~,.\w\s*+-]*)", requirement)
+    try:
+        if plain:  # packaging's parser of whole requirements takes as long to import as all of jsonschema
+            return SpecifierSet(plain[1])
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            needed = Requirement(requirement)
+        except InvalidRequirement:
+            return ()
+        return needed.specifier if needed.marker is None or needed.marker.evaluate({"extra": ""}) else ()
+    except InvalidSpecifier:
+        return ()
 
 
 def load_file(path: Path) -> tuple[Plugin, ModuleType]:

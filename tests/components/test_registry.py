@@ -56,6 +56,7 @@ def test_built_ins(built_ins):
     assert "csv_log" in registry.names("callback")
     assert str(registry.provider("model", "cnn")) == "built-in"
     assert [note for p in registry.plugins for note in p.notes] == [], "every built-in option is described"
+    assert [problem for made, _ in registry.components.values() for problem in check_component(made)] == []
 
 
 def test_reserved_keys_are_those_of_the_structure():
