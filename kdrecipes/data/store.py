@@ -16,7 +16,7 @@ import numpy as np
 
 from kdrecipes.data.parallel_reader import read_chunks
 from kdrecipes.data.reader import MixedSizes, Reader, TooManyUnreadable, check_unreadable
-from kdrecipes.data.store_writer import drafted
+from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
@@ -166,15 +166,8 @@ def _build(
 def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
     """Decode all examples into `folder`; what an earlier try left there is continued."""
     n, side = len(reader.source), reader.side
-    left = folder / "images.npy"
     size = n * side * side * 3
-    needed = size - (left.stat().st_size if left.exists() else 0)
-    free = shutil.disk_usage(existing(folder)).free
-    if free < 1.1 * needed:
-        raise EnvironmentProblem(
-            f"{reader.name}: its store needs {readable_bytes(needed)} under {home()} and {readable_bytes(free)} is "
-            "free. Make room, or point KDRECIPES_HOME at another disk."
-        )
+    _check_room(reader.name, folder, size)
     chunk = max(1, min(_CHUNK, _CHUNK_BYTES // (side * side * 3)))
     with drafted(folder, n, side) as draft:
         bounds = [(start, min(start + chunk, n)) for start in range(draft.done, n, chunk)]
@@ -188,6 +181,23 @@ def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
                 progress(stop, n, size)
     if draft.rows == 0:
         raise RunError(f"{reader.name}: not one image could be read.")
+    _finish(draft, reader, folder)
+
+
+def _check_room(name: str, folder: Path, size: int) -> None:
+    """Refuse to begin, or to continue, what the disk has no room for; `size` is the whole store's, in bytes."""
+    left = folder / "images.npy"
+    needed = size - (left.stat().st_size if left.exists() else 0)
+    free = shutil.disk_usage(existing(folder)).free
+    if free < 1.1 * needed:
+        raise EnvironmentProblem(
+            f"{name}: its store needs {readable_bytes(needed)} under {home()} and {readable_bytes(free)} is "
+            "free. Make room, or point KDRECIPES_HOME at another disk."
+        )
+
+
+def _finish(draft: Draft, reader: Reader, folder: Path) -> None:
+    """Write what stands beside the pixels: labels, index, and the facts with their checksums."""
     draft.finish()
     labels, index = np.array(draft.labels, np.int64), np.array(draft.index, np.int64)
     for key, array in (("labels", labels), ("index", index)):
@@ -198,7 +208,7 @@ def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
     meta = {
         "name": reader.name,
         "examples": draft.rows,
-        "side": side,
+        "side": reader.side,
         "classes": reader.classes,
         "fingerprint": draft.content.hexdigest(),
         "labels_sha256": _sha256(labels, index),

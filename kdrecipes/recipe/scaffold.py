@@ -141,25 +141,39 @@ def new_recipe(
     file = out or Path(f"{name}.toml")
     if file.suffix != ".toml":
         raise UsageError(f"--out {file}: a recipe is a .toml file here.")
+    title = f"{teacher} teaches {student} on {dataset}." if teacher else f"{student} on {dataset}, labels only."
     chosen = {"dataset": ("dataset", dataset), "student": ("model", student)}
     if teacher is not None:
         chosen |= {"teacher": ("model", teacher), "loss": ("loss", loss or "kd")}
     components = {role: _component(registry, role, *of) for role, of in chosen.items()}
+    text = _recipe_text(registry, components, name=name, title=title, file=file.name, plugins=plugins)
+    data, _ = parse(text, str(file))
+    if problems := Checker(data, {}, str(file), registry, {}).check():
+        raise EnvironmentProblem("These components give no valid recipe: " + "; ".join(map(str, problems)))
+    _write(file, text)
+    return file
+
+
+def _recipe_text(
+    registry: Registry, components: Mapping[str, Component], *, name: str, title: str, file: str, plugins: list[Path]
+) -> str:
+    """The recipe's text: `components` are by role, "dataset", "student", "teacher" and "loss"."""
     tables = {role: _Table(toml_value(c.name), list(_option_lines(role, c))) for role, c in components.items()}
     providers = [registry.provider(component.kind, component.name) for component in components.values()]
     installed = sorted({p.distribution for p in providers if not p.version.startswith("sha256:")} - {"kdrecipes"})
     words = {
         "name": name,
-        "title": f"{teacher} teaches {student} on {dataset}." if teacher else f"{student} on {dataset}, labels only.",
-        "file": " ".join([file.name, *(f"--plugin {plugin}" for plugin in plugins)]),
+        "title": title,
+        "file": " ".join([file, *(f"--plugin {plugin}" for plugin in plugins)]),
         "plugins": "".join(f" --plugin {plugin}" for plugin in plugins),
         "requires": toml_value(installed) if installed else "",
         "teacher": None,
     }
-    text = _rendered("recipe.toml.jinja", {**words, **tables})
-    data, _ = parse(text, str(file))
-    if problems := Checker(data, {}, str(file), registry, {}).check():
-        raise EnvironmentProblem("These components give no valid recipe: " + "; ".join(map(str, problems)))
+    return _rendered("recipe.toml.jinja", {**words, **tables})
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a new file, never over another."""
     try:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(text)
@@ -167,7 +181,6 @@ def new_recipe(
         raise UsageError(f"{file} is there already, and nothing is overwritten. Choose another: --out FILE.") from None
     except OSError as error:
         raise UsageError(f"{file}: can't be written: {error.strerror}.") from error
-    return file
 
 
 def _component(registry: Registry, role: str, kind: str, name: str) -> Component:

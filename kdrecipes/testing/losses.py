@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,34 +131,31 @@ def _check_arguments(component: Component, term: Any, batch: Batch) -> None:
             raise broken(component, f"must not change what it is given; it changes {name}")
 
 
-def _check_gradients(component: Component, term: Any, batch: Any) -> None:
+def _cases(term: Any, batch: Callable[[], Batch]) -> Iterator[tuple[Batch, str]]:
+    """Batches on which a term must have finite gradients, and what they are."""
+    yield batch(), "random logits"
     far = batch()
-    corner = 2e4 * torch.nn.functional.one_hot(far.labels, far.student.logits.shape[1]) - 1e4
-    extreme = replace(
-        far, student=replace(far.student, logits=corner.float()), teacher=replace(far.teacher, logits=-corner.float())
-    )
+    corner = (2e4 * torch.nn.functional.one_hot(far.labels, far.student.logits.shape[1]) - 1e4).float()
+    student, teacher = replace(far.student, logits=corner), replace(far.teacher, logits=-corner)
+    yield replace(far, student=student, teacher=teacher), "logits of ±10,000"
     equal = batch()
     names = zip(getattr(term, "student_layers", ()), getattr(term, "teacher_layers", ()), strict=False)
     same = {mine: equal.teacher.features[theirs].clone() for mine, theirs in names}
-    agreeing = replace(
-        equal,
-        student=replace(
-            equal.student, logits=equal.teacher.logits.clone(), features={**equal.student.features, **same}
-        ),
-    )
+    features = {**equal.student.features, **same}
+    agreeing = replace(equal.student, logits=equal.teacher.logits.clone(), features=features)
+    yield replace(equal, student=agreeing), "a student that agrees with its teacher"
     alike = batch()
-    copies = [
-        Outputs(
-            o.logits[:1].repeat(BATCH, 1), {k: f[:1].repeat(BATCH, 1, 1, 1) for k, f in o.features.items()}, o.index
-        )
-        for o in (alike.student, alike.teacher)
-    ]
-    for case, what in (
-        (batch(), "random logits"),
-        (extreme, "logits of ±10,000"),
-        (agreeing, "a student that agrees with its teacher"),
-        (replace(alike, student=copies[0], teacher=copies[1]), "equal images"),
-    ):
+    yield replace(alike, student=_copies(alike.student), teacher=_copies(alike.teacher)), "equal images"
+
+
+def _copies(outputs: Outputs) -> Outputs:
+    """The first example's outputs, for every example."""
+    features = {name: feature[:1].repeat(BATCH, 1, 1, 1) for name, feature in outputs.features.items()}
+    return Outputs(outputs.logits[:1].repeat(BATCH, 1), features, outputs.index)
+
+
+def _check_gradients(component: Component, term: Any, batch: Callable[[], Batch]) -> None:
+    for case, what in _cases(term, batch):
         taught = [case.student.logits, *case.student.features.values()]
         for tensor in taught:
             tensor.requires_grad_()
