@@ -54,10 +54,16 @@ class Teachers:
             x: the batch, which may bring logits and images of the teachers' own.
             image: the student's images, float (batch, height, width, channels).
             index: int64 (batch,); None where the data have none.
+
+        Raises:
+            ValueError: when the batch brings logits of another teacher.
         """
         given = teacher_logits_of(x, next(iter(self.networks), ONLY))
-        found = {name: Outputs(wide(logits), {}, index) for name, logits in given.items() if name not in self.networks}
-        return found | {name: self._ask(name, given.get(name), x, image, index) for name in self.networks}
+        if len(self.networks.keys() | given) > 1:
+            raise ValueError(f"A batch brings logits of {list(given)}; the distiller's teacher: {list(self.networks)}.")
+        if not self.networks:
+            return {name: Outputs(wide(logits), {}, index) for name, logits in given.items()}
+        return {name: self._ask(name, given.get(name), x, image, index) for name in self.networks}
 
     def _ask(
         self, name: str, given: torch.Tensor | None, x: Any, image: torch.Tensor, index: torch.Tensor | None
