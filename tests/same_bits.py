@@ -1,6 +1,6 @@
 """Digests of a fixed set of runs, to hold one commit against another: "same bits or say why".
 
-    python tests/same_bits.py [NAME …]        prints one line for each recipe; --list only names them
+    python tests/same_bits.py [NAME …]        prints one line for each recipe, or for those named
 
 Only what the package promises to everybody is used (`load_recipe`, `run`, the files of a run folder), so the same file
 runs on commits whose modules stand elsewhere. It trains on digits and on one core: about a minute.
