@@ -17,7 +17,7 @@ from kdrecipes.report.build import write_report
 from kdrecipes.report.facts import DatasetFacts, EnvironmentFacts, TeacherFacts, write_facts
 from kdrecipes.runs.arms import TEACHER, arms_of, evaluate_once, train_arm
 from kdrecipes.runs.compile_choice import choose_compile
-from kdrecipes.runs.decisions import decide, decide_all
+from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.folder import RunFolder, check_origin, open_run
 from kdrecipes.runs.preflight import check_teacher
 from kdrecipes.runs.progress import Progress
@@ -79,17 +79,12 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
     cached = [name for name, decision in hearing.items() if decision.use == "cached"]
     progress.plan = plan_fits(recipe, data, arms, cached, jit)
-    teachers: dict[str, Teacher] = {}
-    if not recipe.teachers:
+    teachers = {
+        name: ready_teacher(recipe, table, data, hearing[name], jit["teacher"], device, folder, progress)
+        for name, table in recipe.teachers.items()
+    }
+    if not teachers:
         folder.keep_teachers({})
-    for name, table in recipe.teachers.items():
-        watch = progress.watch("teacher", table.train.epochs if table.train else 0)
-        teacher = teachers[name] = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit["teacher"])
-        folder.keep_rows("teacher", recipe.seed, teacher.rows)
-        check_teacher(table, teacher, data)
-        keep_teacher(folder, name, table, teacher)
-        teach(recipe, table, data, teacher, hearing[name], device, folder, progress)
-        keep_teacher(folder, name, table, teacher)
     for arm in arms:
         if arm.label not in folder.arms or not folder.student(arm.label).is_file():
             train_arm(recipe, arm, data, teachers, jit["student"], folder, progress)
@@ -99,6 +94,27 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")
     return report
+
+
+def ready_teacher(
+    recipe: Recipe,
+    table: TeacherTable,
+    data: Data,
+    hearing: Decision,
+    jit: Decision,
+    device: str,
+    folder: RunFolder,
+    progress: Progress,
+) -> Teacher:
+    """A teacher fine-tuned, checked, and with its outputs computed where they are kept; all of it written down."""
+    watch = progress.watch("teacher", table.train.epochs if table.train else 0)
+    teacher = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit)
+    folder.keep_rows("teacher", recipe.seed, teacher.rows)
+    check_teacher(table, teacher, data)
+    keep_teacher(folder, table, teacher)
+    teach(recipe, table, data, teacher, hearing, device, folder, progress)
+    keep_teacher(folder, table, teacher)
+    return teacher
 
 
 def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:
@@ -115,7 +131,7 @@ def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:
     )
 
 
-def keep_teacher(folder: RunFolder, name: str, table: TeacherTable, teacher: Teacher) -> None:
+def keep_teacher(folder: RunFolder, table: TeacherTable, teacher: Teacher) -> None:
     """Write down what the report says of a teacher: once it is checked, and again once its outputs are there."""
     facts = TeacherFacts(
         component=table.name,
@@ -126,4 +142,4 @@ def keep_teacher(folder: RunFolder, name: str, table: TeacherTable, teacher: Tea
         logits=TEACHER,
         warnings=teacher.warnings,
     )
-    folder.keep_teachers({**folder.teachers, name: facts})
+    folder.keep_teachers({**folder.teachers, table.name: facts})
