@@ -8,6 +8,7 @@ import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.runs.teacher import weights_fingerprint
+from kdrecipes.training.fit import observed
 from kdrecipes.training.torch_modules import as_keras, variables_of
 
 MEAN, DEVIATION = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
@@ -166,21 +167,21 @@ def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
 
 def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monkeypatch):
     """A batch normalisation's statistics are no variables of Keras, and are kept all the same."""
-    from kdrecipes.training import fit as training
-
     save(tmp_path / "classifier", "resnet")
     options = ["teacher.train.epochs=2"]
     whole = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "whole")
     monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "other"))
-    fit = training.fit
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
                 raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("kdrecipes.runs.teacher.fit", lambda *a, **o: fit(*a, **{**o, "callbacks": [Stop()]}))
+    def stopping(label, distiller, loader, callbacks):
+        if label == "teacher":
+            callbacks.append(Stop())
+
+    with observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
     again = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
     assert again["teacher"]["sha256"] == whole["teacher"]["sha256"]

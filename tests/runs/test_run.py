@@ -22,7 +22,6 @@ from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.report.build import check_report
 from kdrecipes.report.facts import read_arms, read_facts, read_teachers
 from kdrecipes.report.table import summary_text
-from kdrecipes.runs import arms
 from kdrecipes.runs import run as runs
 from kdrecipes.runs.folder import RunFolder, decide
 from kdrecipes.runs.predict import predict
@@ -277,7 +276,6 @@ def test_same_recipe_gives_the_same_result(finished, tmp_path, monkeypatch):
 
 def test_arms_of_a_seed_start_from_the_same_weights_and_are_fed_the_same_batches(monkeypatch, tmp_path):
     seen = {}
-    fit = training.fit
 
     class Recording(training.Loader):
         def __getitem__(self, batch):
@@ -286,17 +284,15 @@ def test_arms_of_a_seed_start_from_the_same_weights_and_are_fed_the_same_batches
                 seen[current][1].append((self.epoch, batch, x["image"].numpy().tobytes(), y.numpy().tobytes()))
             return x, y
 
-    def spying(distiller, data, train, **options):
+    def spying(label, distiller, loader, callbacks):
         nonlocal current
-        current = options["label"]
+        current = label
         seen[current] = ([v.numpy().copy() for v in distiller.student.variables], [])
-        return fit(distiller, data, train, **options)
 
     current = ""
     monkeypatch.setattr(training, "Loader", Recording)
-    monkeypatch.setattr(arms, "fit", spying)
-    monkeypatch.setattr("kdrecipes.runs.teacher.fit", spying)
-    kdrecipes.run(small("compare.seeds=[0,1]", "dataset.views.flip=true"), tmp_path / "run")
+    with training.observed(spying):
+        kdrecipes.run(small("compare.seeds=[0,1]", "dataset.views.flip=true"), tmp_path / "run")
     assert {"baseline-0", "kd-0", "baseline-1", "kd-1"} <= set(seen)
     for seed in (0, 1):
         (first, fed), (second, fed_too) = seen[f"baseline-{seed}"], seen[f"kd-{seed}"]
@@ -346,21 +342,20 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", [[], OPTIONS], ids=["dropout", "every option of training"])
-def test_a_resumed_run_is_what_it_would_have_been(tmp_path, drops, monkeypatch, options):
+def test_a_resumed_run_is_what_it_would_have_been(tmp_path, drops, options):
     whole = tmp_path / "whole"
     kdrecipes.run(drops(*options), whole)
-    fit = training.fit
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
                 raise KeyboardInterrupt
 
-    def stopping(*arguments, **options):
-        return fit(*arguments, **{**options, "callbacks": [Stop()]})
+    def stopping(label, distiller, loader, callbacks):
+        if label != "teacher":
+            callbacks.append(Stop())
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(arms, "fit", stopping)
+    with training.observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(drops(*options), tmp_path / "stopped")
     kdrecipes.run(drops(*options), tmp_path / "stopped")
     for label in ("baseline-0", "kd-0"):
@@ -382,7 +377,6 @@ def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, monkeypa
     folder, _ = finished
     monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
     recipe = small()
-    fit = training.fit
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, number, logs=None):
@@ -392,18 +386,13 @@ def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, monkeypa
             if self.number == epoch and batch == 3:
                 raise KeyboardInterrupt
 
-    def stopping(distiller, data, train, **options):
-        if options["label"].startswith(arm):
-            options["callbacks"] = [*options.get("callbacks", ()), Stop()]
-        return fit(distiller, data, train, **options)
+    def stopping(label, distiller, loader, callbacks):
+        if label.startswith(arm):
+            callbacks.append(Stop())
 
-    monkeypatch.setattr(arms, "fit", stopping)
-    monkeypatch.setattr("kdrecipes.runs.teacher.fit", stopping)
-    with pytest.raises(KeyboardInterrupt):
+    with training.observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
-    monkeypatch.setattr(arms, "fit", fit)
-    monkeypatch.setattr("kdrecipes.runs.teacher.fit", fit)
     kdrecipes.run(recipe, tmp_path / "run")
     for label in ("baseline-0", "kd-0"):
         for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "run", label), strict=True):
@@ -712,22 +701,19 @@ def test_whatever_a_plugin_raises_is_one_line_and_its_traceback_is_in_the_log(tm
 
 
 @pytest.mark.parametrize("cache", ["auto", "off"])
-def test_teacher_and_student_have_sizes_of_their_own(tmp_path, monkeypatch, cache):
+def test_teacher_and_student_have_sizes_of_their_own(tmp_path, cache):
     """Each network is only ever shown images of its size; live and cached teachers teach alike."""
     seen = {}
-    build = arms.build_model
 
-    def watching(recipe, table, data):
-        model = build(recipe, table, data)
-        seen.setdefault(table.place, set()).add(model.input_shape[1])
-        return model
+    def watching(label, distiller, loader, callbacks):
+        sizes = seen.setdefault("teacher" if label == "teacher" else "student", set())
+        sizes |= {distiller.student.input_shape[1], loader.size}
 
-    monkeypatch.setattr(arms, "build_model", watching)
-    monkeypatch.setattr("kdrecipes.runs.teacher.build_model", watching)
     recipe = small(
         "teacher.image_size=12", "student.image_size=6", f'teacher.cache="{cache}"', "dataset.views.flip=true"
     )
-    report = kdrecipes.run(recipe, tmp_path / "run")
+    with training.observed(watching):
+        report = kdrecipes.run(recipe, tmp_path / "run")
     assert seen == {"teacher": {12}, "student": {6}}
     check_report(report)
     students = tmp_path / "run" / "students"

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
-from kdrecipes.runs import arms
-from kdrecipes.training import fit as training
+from kdrecipes.training.fit import observed
 
 CODE = """
 import kdrecipes
@@ -94,8 +93,8 @@ def test_it_is_trained_saved_and_measured_from_its_file(load, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["train.ema=0.9", "train.recalibrate_batch_norm=2"]])
-def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, monkeypatch, options):
-    recipe, fit = load(*options), training.fit
+def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, options):
+    recipe = load(*options)
     kdrecipes.run(recipe, tmp_path / "whole")
 
     class Stop(keras.callbacks.Callback):
@@ -103,12 +102,11 @@ def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, monkeypatch,
             if self.model.optimizer.iterations.value >= 11:
                 raise KeyboardInterrupt
 
-    def stopping(distiller, data, train, **more):
-        stop = [Stop()] if more["label"] == "kd-0" else []
-        return fit(distiller, data, train, **{**more, "callbacks": [*more["callbacks"], *stop]})
+    def stopping(label, distiller, loader, callbacks):
+        if label == "kd-0":
+            callbacks.append(Stop())
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(arms, "fit", stopping)
+    with observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe, tmp_path / "run")
     kdrecipes.run(recipe, tmp_path / "run")
     for label in ("baseline-0", "kd-0"):
