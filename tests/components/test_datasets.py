@@ -25,9 +25,8 @@ from kdrecipes.errors import EnvironmentProblem, RunError
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path, monkeypatch):
+def places(tmp_path, home, monkeypatch):
     """Nothing outside the test's own folder is read or written, and there is no network."""
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     monkeypatch.setattr(fashion_mnist, "ROOT", tmp_path / "root")
     offline(monkeypatch)

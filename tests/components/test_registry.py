@@ -18,7 +18,6 @@ from kdrecipes.components.registry import Registry, component, load_registry, un
 from kdrecipes.errors import EnvironmentProblem, RecipeError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.structure import structure_schema
-from kdrecipes.wording import nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = str(ROOT / "recipes" / "digits.toml")
@@ -315,13 +314,6 @@ def test_unknown_component_names_the_nearest(built_ins):
     assert unknown_component(load_registry(), "loss", "kdd") == "No loss is called 'kdd'. Did you mean 'kd'?"
     assert unknown_component(load_registry(), "callback", "zzz") == "No callback is called 'zzz'. Installed: csv_log."
     assert unknown_component(Registry(), "loss", "kd") == "No loss is called 'kd'. Installed: none."
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"), [("adamW", "adamw"), ("temprature", "temperature"), ("xyz", ""), ("", "")]
-)
-def test_nearest(word, expected):
-    assert nearest(word, ["adamw", "sgd", "temperature"]) == expected
 
 
 def test_nothing_heavy_is_imported():

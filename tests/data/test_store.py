@@ -29,9 +29,7 @@ from kdrecipes.errors import EnvironmentProblem, RunError
 CLASSES = ["cat", "dog", "eel"]
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 class Source:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from samples import small
 
 import kdrecipes
 from kdrecipes.backend import keras
@@ -42,21 +43,13 @@ def kdrecipes_components():
             "classes": {"type": "integer"}, "image_size": {"type": "integer"},
             "width": {"type": "integer", "minimum": 1, "default": 6, "description": "channels"}}})
 """
-SMALL = [
-    'student={name="torch_net"}',
-    "teacher.width=8",
-    "teacher.train.epochs=1",
-    "train.epochs=2",
-    'dataset.train="train[:320]"',
-    "dataset.validation=0.2",
-]
+NET = ['student={name="torch_net"}', "teacher.train.epochs=1"]
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+def load(tmp_path, home):
     (tmp_path / "net.py").write_text(CODE)
-    return lambda *more: kdrecipes.load_recipe("digits", [*SMALL, *more], plugins=[tmp_path / "net.py"])
+    return lambda *more: small(*NET, *more, plugins=[tmp_path / "net.py"])
 
 
 def arrays(folder, label):
