@@ -59,7 +59,7 @@ def test_a_table_that_a_command_wrote_is_its_own_and_what_it_lacks_is_default():
     assert origins["student.name"].startswith("--set student=") and origins["student.depth"] == "default"
 
 
-def test_text_that_toml_must_escape(tmp_path):
+def test_text_that_toml_must_escape_reads_back_as_it_is(tmp_path):
     recipe = json.loads((ROOT / "recipes" / "digits.json").read_text())
     recipe["description"] = 'a "quote"\n\\ \x7f é 😀'
     (tmp_path / "odd.json").write_text(json.dumps(recipe))
@@ -86,7 +86,7 @@ def test_tables_within_lists_odd_keys_and_line_breaks_read_back_as_they_are(tmp_
     assert again.data == recipe.data
 
 
-def test_show_prints_toml(call, monkeypatch):
+def test_show_prints_toml_with_origins(call, monkeypatch):
     monkeypatch.chdir(FOLDER)
     code, out, err = call("validate", "valid/extends.toml", "--show", "--verbose", "--set", "train.epochs=7")
     assert (code, err) == (0, "")
@@ -153,7 +153,7 @@ def test_a_dry_run_builds_and_steps_without_data(call):
     assert out == "digits  ok  two steps of every fit done, with 10 classes\n"
 
 
-def test_a_dry_run_of_data_that_are_not_here(call, tmp_path):
+def test_a_dry_run_does_without_data_when_told_their_classes(call, tmp_path):
     recipe = str(FOLDER / "valid" / "extends.toml")
     code, out, err = call("validate", recipe, "--dry-run")
     assert (code, out) == (3, "") and "is not a folder" in err
@@ -182,7 +182,7 @@ def test_a_dry_run_knows_the_classes_of_fashion_mnist_without_its_images(call, m
         ('dataset.train="trian"', 0, ""),  # what the data hold is for a run
     ],
 )
-def test_what_a_dry_run_finds(call, override, code, words):
+def test_a_dry_run_finds_what_no_schema_knows(call, override, code, words):
     received, _, err = call("validate", "digits", "--dry-run", "--classes", "10", "--set", override)
     assert received == code and err.startswith(words)
 

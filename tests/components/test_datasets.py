@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("places")
 
 
 @pytest.mark.parametrize("module", [digits, fashion_mnist, folder, tfds])
-def test_options_are_described(module):
+def test_options_are_a_closed_schema_and_each_is_described(module):
     component = module.COMPONENT
     jsonschema.Draft7Validator.check_schema(component.options)
     assert component.kind == "dataset" and component.summary
@@ -40,7 +40,7 @@ def test_importing_the_sources_is_light():
 
 
 @pytest.mark.parametrize("build", [digits.build, fashion_mnist.build])
-def test_missing_split(build):
+def test_a_missing_split_is_told_with_those_that_are_there(build):
     with pytest.raises(RunError, match=r"no split 'validation'; it has 'train', 'test'.*`validation = 0.1`"):
         build("validation")
     with pytest.raises(RunError, match=r"no split 'nope'; it has 'train', 'test'$"):

@@ -38,7 +38,7 @@ def palette() -> Image.Image:
         (gray16(), {}, [[0, 0, 0], [100, 100, 100], [255, 255, 255]]),
     ],
 )
-def test_modes_become_rgb(image, save, pixels):
+def test_images_of_every_mode_become_rgb(image, save, pixels):
     stream = io.BytesIO()
     image.save(stream, "png", **save)
     stream.seek(0)
@@ -46,14 +46,14 @@ def test_modes_become_rgb(image, save, pixels):
     assert decoded.dtype == np.uint8 and decoded.tolist() == [pixels]
 
 
-def test_cmyk_becomes_rgb():
+def test_an_image_in_cmyk_becomes_rgb():
     stream = io.BytesIO()
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(stream, "jpeg", quality=95)
     stream.seek(0)
     assert np.abs(folder.decode(stream)[4, 4].astype(int) - [255, 0, 0]).max() < 8
 
 
-def test_exif_orientation():
+def test_an_image_is_turned_upright_unless_told_otherwise():
     image = Image.new("RGB", (2, 1))
     image.putdata([(255, 0, 0), (0, 0, 255)])
     exif = image.getexif()

@@ -10,7 +10,7 @@ from kdrecipes.components.datasets import digits
 pytestmark = pytest.mark.usefixtures("places")
 
 
-def test_digits():
+def test_digits_are_bytes_and_numbers_under_names_that_stay():
     train, test = digits.build(), digits.build("test")
     assert (len(train), len(test)) == (1437, 360)
     images, labels = train.arrays()

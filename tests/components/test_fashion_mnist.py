@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("places")
 
 @pytest.mark.parametrize("end", ["", ".gz"])
 @pytest.mark.parametrize("name", ["{}-{}-ubyte", "{}-{}-ubyte dotted"])
-def test_idx_files(tmp_path, no_child, end, name):
+def test_idx_files_are_read_under_either_name_packed_or_not(tmp_path, no_child, end, name):
     where = write_idx(tmp_path / "data", end=end)
     if name.endswith("dotted"):
         for file in where.iterdir():
@@ -58,7 +58,7 @@ def test_idx_fingerprint_follows_the_files(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])
-def test_truncated_idx_file(tmp_path, end):
+def test_a_truncated_idx_file_is_told_with_its_sizes(tmp_path, end):
     where = write_idx(tmp_path / "data")
     file = where / "train-images-idx3-ubyte"
     data = file.read_bytes()[:-100]
@@ -71,7 +71,7 @@ def test_truncated_idx_file(tmp_path, end):
     assert str(caught.value) == f"{file} is truncated: expected {size} bytes, received {size - 100}"
 
 
-def test_cut_gzip_file(tmp_path):
+def test_a_packed_file_that_was_cut_is_told_as_truncated(tmp_path):
     where = write_idx(tmp_path / "data", end=".gz")
     file = where / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:5000])
@@ -91,7 +91,7 @@ def test_cut_gzip_file(tmp_path):
         ("images-idx3", struct.pack(">4I", 2051, 1 << 31, 1 << 15, 1 << 15), "truncated"),
     ],
 )
-def test_wrong_idx_file(tmp_path, kind, data, message):
+def test_an_idx_file_with_wrong_content_is_told(tmp_path, kind, data, message):
     where = write_idx(tmp_path / "data")
     (where / f"train-{kind}-ubyte").write_bytes(data)
     with pytest.raises(RunError, match=message):
@@ -104,7 +104,7 @@ def test_path_without_the_files_is_an_error(tmp_path, no_child):
         fashion_mnist.build("train", path=str(tmp_path / "nowhere"))
 
 
-def test_fashion_mnist_nowhere(tmp_path):
+def test_where_the_files_are_nowhere_the_ways_to_get_them_are_told(tmp_path):
     with pytest.raises(EnvironmentProblem) as caught:
         fashion_mnist.build("train")
     text = str(caught.value)
@@ -167,7 +167,7 @@ def test_the_command_says_what_to_do(tmp_path):
 
 
 @pytest.mark.slow
-def test_fashion_mnist_through_tfds(tmp_path):
+def test_tfds_obtains_the_files_where_nothing_else_does(tmp_path):
     had_tensorflow = "tensorflow" in sys.modules
     files = {}
     for prefix, count in (("train", 60000), ("t10k", 10000)):

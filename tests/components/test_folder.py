@@ -21,7 +21,7 @@ def picture(file: Path, color=(200, 100, 50), size=(6, 4)) -> Path:
     return file
 
 
-def test_folder_with_splits(tmp_path):
+def test_folders_of_splits_are_read_in_a_mixed_order(tmp_path):
     for number in range(8):
         for kind in ("cat", "dog"):
             picture(tmp_path / "d" / "train" / kind / f"{number}.png", (number, 0, 0))
@@ -49,7 +49,7 @@ def test_folder_order_is_the_same_everywhere(tmp_path):
     assert [first.name_of(i) for i in range(6)] == [second.name_of(i) for i in range(6)]
 
 
-def test_folder_without_splits(tmp_path):
+def test_a_folder_without_splits_is_all_train(tmp_path):
     # a class may be called like a split
     for kind in ("train", "plane"):
         picture(tmp_path / kind / "1.webp")
@@ -68,7 +68,7 @@ def test_folder_fingerprint_follows_the_files(tmp_path):
     assert len({before, after, folder.build(path=str(tmp_path / "d")).fingerprint}) == 3
 
 
-def test_folder_errors(tmp_path):
+def test_what_is_wrong_with_a_folder_is_told(tmp_path):
     with pytest.raises(EnvironmentProblem, match=r"dataset.path: .*nowhere is not a folder"):
         folder.build(path=str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()

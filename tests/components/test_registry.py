@@ -46,7 +46,7 @@ def plugin(name: str):
     return found
 
 
-def test_built_ins(built_ins):
+def test_every_kind_has_its_built_ins_and_all_their_options_are_described(built_ins):
     registry = load_registry()
     assert not registry.not_loaded and not registry.conflicts
     assert {"digits", "fashion_mnist", "folder", "tfds"} <= set(registry.names("dataset"))
@@ -188,7 +188,7 @@ OBJECT = {"type": "object", "additionalProperties": False}
         ),
     ],
 )
-def test_check_component(faulty, error):
+def test_a_faulty_component_is_one_problem_on_one_line(faulty, error):
     (problem,) = check_component(faulty)
     assert error in problem and "\n" not in problem
 
@@ -259,7 +259,7 @@ def test_the_same_name_in_two_kinds_is_no_conflict():
 # ---- single-file plugins
 
 
-def test_single_file(tmp_path, built_ins):
+def test_a_single_file_plugin_is_used_only_where_it_was_asked_for(tmp_path, built_ins):
     file = tmp_path / "mine.py"
     file.write_text(good("mine"))
     recipe = load_recipe(DIGITS, ['student={name="mine"}'], plugins=[file])
@@ -299,7 +299,7 @@ def test_a_single_file_that_fails_leaves_no_module(tmp_path, built_ins):
     assert not [name for name in set(sys.modules) - before if name.startswith("kdrecipes_plugin_")]
 
 
-def test_single_file_of_another_type(tmp_path, built_ins):
+def test_a_single_file_of_another_type_is_refused(tmp_path, built_ins):
     (tmp_path / "mine.txt").write_text("x = 1")
     with pytest.raises(EnvironmentProblem, match=r"mine\.txt: not a Python file \(\.py\)\."):
         load_registry((tmp_path / "mine.txt",))
@@ -329,7 +329,7 @@ def test_nothing_heavy_is_imported():
     assert done.returncode == 0, done.stderr
 
 
-def test_public_names():
+def test_every_light_public_name_is_there():
     for name in kdrecipes.__all__:
         if name in ("Component", "hookimpl", "component", "load_recipe", "Recipe") or name.endswith(
             ("Error", "Problem")

@@ -56,7 +56,7 @@ def contents(source) -> set[tuple[int, int, int]]:
     return {(int(e["image"][0, 0, 0]), int(e["image"][-1, -1, 1]), e["label"]) for e in examples}
 
 
-def test_tfds_builder(hands, no_child):
+def test_a_prepared_builder_is_read_without_tensorflow(hands, no_child):
     had_tensorflow = "tensorflow" in sys.modules  # another test's doing
     source = tfds.build("train", builder="rock_paper_scissors", data_dir=str(hands))
     assert len(source) == 12 and source.classes == list(HANDS)
@@ -69,7 +69,7 @@ def test_tfds_builder(hands, no_child):
     assert ("tensorflow" in sys.modules) == had_tensorflow
 
 
-def test_tfds_errors(hands, no_child):
+def test_a_split_or_a_feature_that_is_not_there_is_told(hands, no_child):
     def build(split="train", **options):
         tfds.build(split, builder="rock_paper_scissors", data_dir=str(hands), **options)
 
@@ -93,25 +93,25 @@ def test_tfds_errors(hands, no_child):
         ({"builder": "rock_paper_scissors"}, EnvironmentProblem, "^.*cannot prepare .*: .*127.0.0.1.*$"),
     ],
 )
-def test_tfds_cannot_prepare(options, error, message):
+def test_what_cannot_be_prepared_is_one_line(options, error, message):
     with pytest.raises(error, match=message) as caught:
         tfds.build("train", **options)
     assert "\n" not in str(caught.value)
 
 
-def test_tfds_process_ends_unexpectedly(monkeypatch):
+def test_a_preparing_process_that_ends_unexpectedly_is_told(monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(EnvironmentProblem, match="the process ended with code 1: no message"):
         tfds.build("train", builder="rock_paper_scissors")
 
 
-def test_tfds_time_limit():
+def test_a_preparing_process_has_a_time_limit():
     with pytest.raises(EnvironmentProblem, match="had not prepared 'rock_paper_scissors' after 0 seconds"):
         tfds.prepare("rock_paper_scissors", limit=0.01)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
-def test_tfds_needs_tensorflow():
+def test_a_builder_that_needs_tensorflow_says_so():
     # this builder names TensorFlow's types, for which there is no stand-in
     with pytest.raises(EnvironmentProblem, match=r"needs TensorFlow to prepare .*: pip install tensorflow\. Reading"):
         tfds.prepare("titanic")
@@ -135,7 +135,7 @@ def as_tfrecord(hands: Path, where: Path) -> list[Path]:
     return files
 
 
-def test_tfds_prepared_as_tfrecord(hands, tmp_path, no_child):
+def test_tfrecord_files_are_converted_once_for_each_state_of_them(hands, tmp_path, no_child):
     options = {"builder": "rock_paper_scissors", "data_dir": str(tmp_path / "data")}
     files = as_tfrecord(hands, tmp_path / "data")
     original = tfds.build("train", builder="rock_paper_scissors", data_dir=str(hands))
@@ -151,7 +151,7 @@ def test_tfds_prepared_as_tfrecord(hands, tmp_path, no_child):
     assert len(list((tmp_path / "home" / "tfds").glob("*/rock_paper_scissors/3.0.0"))) == 2
 
 
-def test_tfds_damaged_tfrecord(hands, tmp_path, no_child):
+def test_a_damaged_tfrecord_file_is_told_and_nothing_is_kept(hands, tmp_path, no_child):
     files = as_tfrecord(hands, tmp_path / "data")
     whole = files[1].read_bytes()
     first = 16 + struct.unpack("<Q", whole[:8])[0]

@@ -64,7 +64,7 @@ def test_chunks_of_large_images_are_small(monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("bulk", [False, True])
-def test_channels_become_three(channels, bulk):
+def test_any_number_of_channels_becomes_three(channels, bulk):
     images = pictures(6, channels=channels)
     source = ArraySource(images, np.arange(6) % 3, CLASSES, "f", "o") if bulk else Source(images)
     store = opened(source)

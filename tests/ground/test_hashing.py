@@ -48,7 +48,7 @@ def test_keys_in_another_order_or_number_give_another_hash():
     assert np.unique(np.concatenate(hashes)).size == 600
 
 
-def test_uniform_numbers():
+def test_numbers_are_uniform_and_independent_of_each_other():
     values = uniform(np.arange(100_000), 7, 3)
     assert values.dtype == np.float64 and values.min() >= 0 and values.max() < 1
     counts = np.histogram(values, 10, (0, 1))[0]

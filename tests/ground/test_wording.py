@@ -8,11 +8,11 @@ from kdrecipes.wording import nearest, readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize("size, text", [(0, "0 B"), (999, "999 B"), (141_557_760, "142 MB"), (2.5e9, "2.5 GB")])
-def test_readable_bytes(size, text):
+def test_bytes_are_told_in_the_unit_that_fits(size, text):
     assert readable_bytes(size) == text
 
 
-def test_readable_seconds():
+def test_seconds_are_told_as_people_say_them():
     assert [readable_seconds(s) for s in (0.04, 9.94, 42, 99.4, 100, 3725, 7300)] == [
         "0.0 s",
         "9.9 s",
@@ -27,5 +27,5 @@ def test_readable_seconds():
 @pytest.mark.parametrize(
     ("word", "expected"), [("adamW", "adamw"), ("temprature", "temperature"), ("xyz", ""), ("", "")]
 )
-def test_nearest(word, expected):
+def test_the_nearest_word_is_found_or_none_is(word, expected):
     assert nearest(word, ["adamw", "sgd", "temperature"]) == expected

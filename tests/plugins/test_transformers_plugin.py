@@ -118,7 +118,7 @@ def recipe(tmp_path, *more):
 
 
 @pytest.mark.parametrize("more", [[], ['teacher.cache="off"'], ['teacher.precision="bfloat16"']])
-def test_it_teaches(tmp_path, home, more):
+def test_it_teaches_from_cached_and_live_logits(tmp_path, home, more):
     model = save_transformers(tmp_path / "classifier", "resnet")
     report = kdrecipes.run(recipe(tmp_path, *more), tmp_path / "run")
     assert report["teacher"]["params"] == sum(p.numel() for p in model.parameters())

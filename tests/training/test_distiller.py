@@ -42,7 +42,7 @@ def test_fit_equals_a_hand_written_torch_loop(data, teacher, with_weights, norm)
         np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-5)
 
 
-def test_one_step_with_weights_and_regulariser_to_1e_6(data, teacher):
+def test_one_step_with_weights_and_regulariser_is_torchs_to_1e_6(data, teacher):
     images, labels = data
     student, twin = net(2, l2=0.05), net(2, l2=0.05)
     class_weight = {0: 0.5, 1: 2.0, 2: 1.0, 3: 3.0, 4: 0.0}
@@ -88,7 +88,7 @@ def test_label_smoothing_is_for_training_only(data):
 
 
 @pytest.mark.parametrize("form", ["one-hot", "column", "int32"])
-def test_labels_in_other_forms(data, teacher, form):
+def test_labels_in_other_forms_give_the_same_figures(data, teacher, form):
     images, labels = data
     other = {"one-hot": np.eye(CLASSES)[labels], "column": labels[:, None], "int32": labels.astype("int32")}[form]
     one, two = (fit(made(teacher=teacher, loss=KD()), images, y, validation_data=(images, y)) for y in (labels, other))
@@ -135,7 +135,7 @@ def test_variables_of_one_path_do_not_keep_their_gradients(data):
 # Passes, and what is left alone
 
 
-def test_one_pass_of_each_network_a_step(data, monkeypatch):
+def test_each_network_makes_one_pass_a_step(data, monkeypatch):
     images, labels = data
     student, teacher = net(dropout=0.3), net(1)
     distiller = made(student, teacher=teacher, loss=[KD(), Hint(("feature",), ("feature",))])
@@ -167,7 +167,7 @@ def test_evaluate_changes_nothing_and_reports_the_cross_entropy(data, teacher, f
     assert weighted == pytest.approx((values * weights).mean(), rel=1e-5)
 
 
-def test_a_term_that_is_an_ordinary_layer(data, teacher):
+def test_a_term_that_is_an_ordinary_layer_is_trained(data, teacher):
     class Scaled(layers.Layer):
         def __init__(self):
             super().__init__(name="scaled")
@@ -226,7 +226,7 @@ def test_softmax_heads_are_refused(role):
         ({"loss": "kd"}, r"a term is a callable, for example KD\(temperature=4.0\). Received: 'kd'"),
     ],
 )
-def test_arguments_that_do_not_fit(arguments, message):
+def test_arguments_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Distiller(student=net(), **arguments)
 

@@ -87,7 +87,7 @@ def test_predict_is_the_student(data):
         np.testing.assert_allclose(distiller.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_callbacks(data, teacher, tmp_path):
+def test_keras_callbacks_stop_restore_and_keep_weights(data, teacher, tmp_path):
     file = tmp_path / "best.weights.h5"
     distiller = made(optimizer=keras.optimizers.SGD(0.0), teacher=teacher, loss=KD())
     stop = keras.callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=True)
@@ -108,7 +108,7 @@ def test_only_the_student_is_saved(data, teacher, tmp_path):
     np.testing.assert_allclose(logits_of(again, data[0]), logits_of(distiller.student, data[0]), atol=1e-6)
 
 
-def test_data_without_labels(data, teacher):
+def test_data_without_labels_serve_where_labels_weigh_nothing(data, teacher):
     images = data[0]
     history = fit(made(teacher=teacher, loss=KD(), label_weight=0), images, epochs=2)
     assert set(history) == {"loss", "kd"}

@@ -96,7 +96,7 @@ def test_modes_come_back_after_a_failure(data):
     assert modes == [m.training for m in module.modules()]
 
 
-def test_terms_that_keep_the_teachers_tensor_for_backward(data, teacher):
+def test_terms_may_keep_the_teachers_tensor_for_backward(data, teacher):
     mse = lambda labels, s, t: (s.logits * t.logits + F.mse_loss(s.logits, t.logits)).mean(-1)  # noqa: E731
     student = net()
     before = snapshot(student)
@@ -104,7 +104,7 @@ def test_terms_that_keep_the_teachers_tensor_for_backward(data, teacher):
     assert not same(before, snapshot(student))
 
 
-def test_teacher_of_another_size_and_range(data):
+def test_a_teacher_of_another_size_and_range_is_shown_its_own(data):
     images, labels = data
     seen = []
     teacher = net(1, size=10, low=0.0)
@@ -115,7 +115,7 @@ def test_teacher_of_another_size_and_range(data):
 
 @pytest.mark.parametrize("teachers", ["float64", "float16", "bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("students", ["float64", "bfloat16", "mixed_bfloat16"])
-def test_dtypes_that_differ(data, students, teachers):
+def test_dtypes_may_differ_and_terms_see_float32_at_least(data, students, teachers):
     dtypes = (students, teachers)
     student, teacher = (net(seed, dtype=dtype, norm=False) for seed, dtype in enumerate(dtypes))
     seen = []
@@ -141,14 +141,14 @@ def test_a_float16_student_gets_its_loss_scaled(teacher):
     assert isinstance(distiller.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-def test_integer_pixels(data):
+def test_integer_pixels_count_as_floats(data):
     images, labels = data[0].astype("uint8"), data[1]
     for teacher in (net(1), TorchNet()):
         history = [fit(made(teacher=teacher, loss=KD()), x, labels) for x in (images, images.astype("float32"))]
         assert history[0] == pytest.approx(history[1])
 
 
-def test_without_a_teacher(data):
+def test_without_a_teacher_only_terms_that_need_none_are_taken(data):
     assert "label_loss" in fit(made(), *data)
     assert fit(made(loss=constant(2.0), weight=0.5), *data)["<lambda>"] == 2.0
     with pytest.raises(ValueError, match="reads the teacher's logits, but there is no teacher"):
@@ -157,7 +157,7 @@ def test_without_a_teacher(data):
         Distiller(student=net(), loss=Hint(("feature",), ("feature",)))
 
 
-def test_logits_that_come_with_the_batch(data, teacher, monkeypatch):
+def test_logits_that_come_with_the_batch_are_used_and_nobody_is_asked(data, teacher, monkeypatch):
     images, labels = data
     cached = logits_of(teacher, images).numpy().astype("float16")
     x = {"image": images, "index": np.arange(EXAMPLES, dtype="int32"), "teacher": cached}
@@ -183,7 +183,7 @@ def test_logits_that_come_with_the_batch(data, teacher, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["plain", "nested", "torch"])
-def test_features_beside_logits_that_come_with_the_batch(data, kind):
+def test_features_are_read_live_beside_logits_that_come_with_the_batch(data, kind):
     """Losses and gradients are those of the live teacher; what comes after the deepest layer read is not run."""
     images, labels = data
     teacher = {"plain": lambda: net(1), "nested": lambda: nested(1), "torch": TorchNet}[kind]()
@@ -219,7 +219,7 @@ def test_features_beside_logits_that_come_with_the_batch(data, kind):
 
 @pytest.mark.parametrize("kind", ["sequential", "functional"])
 @pytest.mark.parametrize("name", ["feature", "body/feature", "body"])
-def test_features_of_nested_models(data, kind, name):
+def test_features_are_read_inside_nested_models(data, kind, name):
     images = data[0]
     student, teacher = nested(0, kind=kind), nested(1, kind=kind)
     history = fit(made(student, keras.optimizers.SGD(0.0), teacher=teacher, loss=Hint((name,), ("feature",))), *data)

@@ -43,7 +43,7 @@ def test_half_precision_is_of_the_forward_pass_alone(fast):
     assert loss == pytest.approx(whole, rel=0.02) and loss != whole
 
 
-def test_evaluation_stays_float32():
+def test_evaluation_stays_float32_beside_half_precision():
     half, whole = distiller(student(), precision="bfloat16"), distiller(student())
     assert float(half.test_step((IMAGES, LABELS))["loss"]) == float(whole.test_step((IMAGES, LABELS))["loss"])
     assert half(IMAGES).dtype == torch.float32

@@ -12,7 +12,7 @@ from kdrecipes.backend import keras
 from kdrecipes.training.projector import Projected
 
 
-def test_widths_that_differ(data):
+def test_widths_that_differ_are_refused_without_a_projector_and_learned_with_one(data):
     images, labels = data
     hint = Hint(("feature",), ("feature",))
     student, teacher = net(0, width=3), net(1, width=5)
@@ -59,7 +59,7 @@ def test_projector_refuses_what_does_not_pair():
         Projected(SimpleNamespace(student_layers=("a",), teacher_layers=()))
 
 
-def test_sizes_that_differ(data):
+def test_sizes_that_differ_are_refused_even_with_a_projector(data):
     term = Hint(("feature",), ("feature",))
     for loss in (term, Projected(term)):
         with pytest.raises(ValueError, match=r"sizes must agree"):
