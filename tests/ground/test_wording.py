@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kdrecipes.wording import nearest, readable_bytes, readable_seconds
+from kdrecipes.wording import nearest, printable, readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize("size, text", [(0, "0 B"), (999, "999 B"), (141_557_760, "142 MB"), (2.5e9, "2.5 GB")])
@@ -29,3 +31,8 @@ def test_seconds_are_told_as_people_say_them():
 )
 def test_the_nearest_word_is_found_or_none_is(word, expected):
     assert nearest(word, ["adamw", "sgd", "temperature"]) == expected
+
+
+@given(st.text())
+def test_printable_is_one_line(text):
+    assert printable(text).isprintable()

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdrecipes.recipe.positions import place, positions, repeated, show_path, too_deep
-from kdrecipes.wording import printable
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -287,8 +286,3 @@ def test_looking_for_depth_is_fast_on_a_megabyte():
 )
 def test_a_path_is_shown_as_one_would_write_it(path, shown):
     assert show_path(path) == shown
-
-
-@given(st.text())
-def test_printable_is_one_line(text):
-    assert printable(text).isprintable()
