@@ -158,7 +158,7 @@ def imagenet(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize("name", [SMALL, "efficientnet_b0"])
+@pytest.mark.parametrize("name", [SMALL, pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
 def test_imagenet_weights_give_keras_logits_and_fit_another_head(imagenet, tmp_path, name):
     stock = imagenet(name)
     pixels = torch.rand(1, 224, 224, 3, generator=torch.Generator().manual_seed(0)) * 255
