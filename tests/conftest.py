@@ -36,6 +36,29 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A KDRECIPES_HOME of the test's own, tmp_path/home: no teacher and no store of another test is in it."""
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def eager_compiler(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """torch.compile without its code generator, which takes minutes here: the graph is captured all the same."""
+    import torch
+
+    calls: list[dict[str, object]] = []
+    real = torch.compile
+
+    def compile_(function, **options):
+        calls.append(options)
+        return real(function, backend="eager", fullgraph=True, **options)
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    return calls
+
+
+@pytest.fixture
 def built_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No installed plugin but the built-ins, so that what a message lists does not depend on the machine."""
     real = importlib.metadata.entry_points

@@ -1,4 +1,4 @@
-"""Small data and networks that tests of several rooms use: IDX files, TFDS' downloads, KerasHub's classifiers."""
+"""What tests of several rooms use: a small recipe; IDX files, TFDS' downloads; KerasHub's and transformers' nets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,25 @@ import numpy as np
 
 from kdrecipes.backend import keras, seed_everything, without_tensorflow
 from kdrecipes.data.loader import ViewSettings
+from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.make import train_table, views_table
 from kdrecipes.recipe.resolve import fill
 from kdrecipes.recipe.structure import definition, structure_schema
 
+# What makes digits a matter of a second: 256 images, 8 steps an epoch.
+SMALL = [
+    "student.width=3",
+    "student.depth=1",
+    "teacher.width=8",
+    "teacher.train.epochs=3",
+    "train.epochs=2",
+    'dataset.train="train[:320]"',
+    "dataset.validation=0.2",
+]
+# What a run of it does: the lines of its history, (arm, epoch).
+EPOCHS = [("teacher", 1), ("teacher", 2), ("teacher", 3), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)]
 SCALE, OFFSET = [1 / 50.0, 1 / 60.0, 1 / 70.0], [-2.0, -1.9, -1.8]
+MEAN, DEVIATION = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 # KerasHub's own converters of timm's weights hold the architectures.
 TESTED = {
     "mobilenet_v3_small_100_imagenet": ("mobilenet", "mobilenetv3_small_100"),
@@ -24,6 +38,22 @@ TESTED = {
     "efficientnet_b0_ra_imagenet": ("efficientnet", "efficientnet_b0"),
     "efficientnet_b3_ra2_imagenet": ("efficientnet", "efficientnet_b3"),
 }
+
+
+def small(*more, **options):
+    """The recipe digits made small, with more changes; `options` as for `load_recipe`."""
+    return load_recipe("digits", [*SMALL, *more], **options)
+
+
+def short(*more):
+    """The same with one epoch of each fit."""
+    return small("teacher.train.epochs=1", "train.epochs=1", *more)
+
+
+def student_arrays(folder, label):
+    """The weights of a student that a run saved, e.g. "kd-0"."""
+    model = keras.models.load_model(folder / "students" / f"{label}.keras", compile=False, safe_mode=True)
+    return [v.numpy() for v in model.weights]  # not the seeds' states, which a .keras file does not hold
 
 
 def classifier_of(name, classes=20, **options):
@@ -51,6 +81,39 @@ def classifier_of(name, classes=20, **options):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_mean.assign(np.random.default_rng(1).normal(size=layer.moving_mean.shape) * 0.1)
     return classifier
+
+
+def save_transformers(folder, kind, classes=10, **options):
+    """A folder as transformers writes it: a tiny classifier with random weights and statistics, its image processor."""
+    import torch
+    import transformers
+
+    configs = {
+        "resnet": lambda: transformers.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **options
+        ),
+        "vit": lambda: transformers.ViTConfig(
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, patch_size=4,
+            image_size=16, **options
+        ),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = configs[kind]()
+    config.num_labels = classes
+    model = transformers.AutoModelForImageClassification.from_config(config)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_()
+    model.save_pretrained(folder)
+    processor = {"resnet": transformers.ConvNextImageProcessor, "vit": transformers.ViTImageProcessor}[kind]
+    processor(image_mean=MEAN, image_std=DEVIATION, rescale_factor=1 / 255).save_pretrained(folder)
+    return model.eval()
+
+
+def offline(monkeypatch):
+    """No network: every proxy is a door that nobody opens."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
 
 
 def idx(array: np.ndarray) -> bytes:

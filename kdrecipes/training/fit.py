@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,24 @@ from kdrecipes.training.state import StateFolder
 from kdrecipes.training.torch_modules import variables_of
 
 EVALUATION_BATCH = 256
+
+Listener = Callable[[str, Distiller, Loader, list[Any]], None]
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def observed(listener: Listener) -> Iterator[None]:
+    """Inside the block, `listener` is called as each fit begins or goes on, a teacher's too, and never in a step.
+
+    Args:
+        listener: takes the fit's label ("teacher", "kd-0"), its distiller, the loader of its training split, and a
+            list of Keras callbacks, to which it may add its own. What it raises stops the fit before its first step.
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def prepare_steps(
@@ -101,6 +120,9 @@ def fit(
         teachers=teachers,
         teacher_sizes=teacher_sizes,
     )
+    callbacks = [*callbacks]
+    for listener in _listeners:
+        listener(label, distiller, loader, callbacks)
     optimizer = prepare_steps(distiller, train, train.epochs * len(loader), jit_compile, len(data.train))
     finisher = Finisher(distiller.student, loader, train)
     keeper = Keeper([*variables_of(distiller), *optimizer.variables, *finisher.variables], state, label, on_epoch)

@@ -65,7 +65,7 @@ def test_the_verbs_and_flags_are_frozen():
     assert [topic.value for topic in Topic] == ["models", "datasets", "losses", "callbacks", "recipes", "plugins"]
 
 
-def test_version(call):
+def test_the_version_is_told_and_nothing_else(call):
     assert call("--version") == (0, f"kdrecipes {kdrecipes.__version__}\n", "")
 
 
@@ -89,7 +89,7 @@ def test_usage_errors_leave_with_2_and_nothing_on_stdout(call, arguments):
 # ---- validate
 
 
-def test_validate_a_good_and_a_bad_file(call, monkeypatch):
+def test_validate_tells_a_good_and_a_bad_file_apart(call, monkeypatch):
     monkeypatch.chdir(FOLDER)
     assert call("validate", "valid/minimal.toml", "digits") == (0, "valid/minimal.toml  ok\ndigits  ok\n", "")
     code, out, err = call("validate", "valid/minimal.toml", "invalid/several.toml")
@@ -97,7 +97,7 @@ def test_validate_a_good_and_a_bad_file(call, monkeypatch):
     assert err == (FOLDER / "invalid" / "several.toml.errors.txt").read_text()
 
 
-def test_validate_a_folder(call, monkeypatch):
+def test_validate_takes_every_recipe_of_a_folder(call, monkeypatch):
     monkeypatch.chdir(FOLDER)
     code, out, err = call("validate", "valid")
     assert (code, err) == (0, "")
@@ -105,12 +105,12 @@ def test_validate_a_folder(call, monkeypatch):
     assert out == "".join(f"valid/{name}  ok\n" for name in names)
 
 
-def test_validate_a_folder_without_recipes(call, tmp_path):
+def test_validate_refuses_a_folder_without_recipes(call, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     assert call("validate", tmp_path) == (2, "", f"{tmp_path}: no .toml or .json file in this folder.\n")
 
 
-def test_validate_exit_codes(call, monkeypatch):
+def test_validate_leaves_with_2_for_a_recipe_and_3_for_the_environment(call, monkeypatch):
     monkeypatch.chdir(FOLDER)
     missing = "invalid/requires_missing.toml"
     code, out, err = call("validate", missing)
@@ -121,7 +121,7 @@ def test_validate_exit_codes(call, monkeypatch):
     assert call("validate", "digits", "--plugin", "nowhere.py")[0] == 3
 
 
-def test_validate_json(call, monkeypatch):
+def test_validate_says_all_of_a_problem_in_json(call, monkeypatch):
     monkeypatch.chdir(FOLDER)
     files = ["valid/minimal.toml", "invalid/range_epochs.toml", "invalid/requires_missing.toml"]
     code, out, err = call("validate", "--json", *files)
@@ -162,7 +162,7 @@ def test_validate_json(call, monkeypatch):
 
 
 @pytest.mark.parametrize("topic", [topic.value for topic in Topic])
-def test_list(call, topic):
+def test_list_shows_a_topic_alike_as_table_and_json(call, topic):
     code, out, err = call("list", topic)
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -180,7 +180,7 @@ def test_list(call, topic):
         assert topic == "plugins" or row["summary"], f"{row['name']} says what it is"
 
 
-def test_list_everything(call):
+def test_list_without_a_topic_shows_all(call):
     code, out, _ = call("list", "--json")
     listing = json.loads(out)
     assert code == 0 and list(listing) == [topic.value for topic in Topic]
@@ -221,7 +221,7 @@ def kdrecipes_components():
     )
 
 
-def test_list_with_a_single_file_plugin(call, tmp_path):
+def test_list_shows_a_single_file_plugin_or_its_error(call, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n"
@@ -268,7 +268,7 @@ def test_schema_is_draft_07_and_accepts_every_valid_recipe(editor_schema):
         assert [error.message for error in validator.iter_errors(parsed(file))] == [], file.name
 
 
-def test_schema_to_a_file(call, tmp_path, editor_schema):
+def test_schema_writes_a_file_or_says_why_not(call, tmp_path, editor_schema):
     target = tmp_path / "s.json"
     assert call("schema", "--out", target) == (0, "", "")
     assert target.read_text().endswith("}\n") and json.loads(target.read_text()) == editor_schema
@@ -307,7 +307,7 @@ def fake_run(monkeypatch):
         (KeyboardInterrupt(), 130, "Interrupted. The same command continues from the last whole epoch.\n"),
     ],
 )
-def test_run_exit_codes(call, fake_run, outcome, code, message):
+def test_run_leaves_with_the_code_of_its_outcome(call, fake_run, outcome, code, message):
     fake_run(outcome)
     assert call("run", "digits") == (code, "", message)
 
@@ -367,7 +367,7 @@ def test_a_reader_that_leaves_early_is_no_traceback():
 # ---- new
 
 
-def test_new_recipe_and_what_it_says_on_the_way(call, monkeypatch, tmp_path):
+def test_new_recipe_writes_a_valid_one_and_overwrites_nothing(call, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     words = ["--student", "cnn", "--teacher", "cnn", "--dataset", "digits"]
     assert call("new", "recipe", "mine", *words) == (0, "mine.toml\n", "")

@@ -77,6 +77,7 @@ def test_random_weights_follow_the_seed(preset):
     assert (kernel(1) != classifier.trainable_variables[0].numpy()).any()
 
 
+@pytest.mark.slow
 def test_a_recipe_names_a_preset_or_a_folder_beside_it(tmp_path):
     """And it runs: the student that is saved loads again."""
     name = "mobilenet_v3_small_100_imagenet"

@@ -56,12 +56,12 @@ def test_kd_equals_torch_in_value_and_gradient(pair, temperature):
 
 
 @pytest.mark.parametrize(("temperature", "value"), [(1, 0.20254012), (2, 0.45499997), (4, 0.53769552)])
-def test_kd_golden_values(temperature, value):
+def test_kd_gives_its_golden_values(temperature, value):
     student, teacher = (torch.tensor(z, dtype=torch.float64) for z in (STUDENT, TEACHER))
     assert kd(student, teacher, temperature).item() == pytest.approx(value, abs=5e-9)
 
 
-def test_one_value_for_each_example():
+def test_kd_gives_one_value_for_each_example():
     student, teacher = torch.tensor(STUDENT), torch.tensor(TEACHER)
     values = KD()(None, Outputs(student), Outputs(teacher))
     assert values.shape == (4,)
@@ -118,7 +118,7 @@ def test_hint_refuses_unequal_shapes(shape):
     assert "Projected" in str(caught.value)
 
 
-def test_hint_needs_pairs():
+def test_hint_refuses_layers_that_do_not_pair_up():
     with pytest.raises(ValueError, match="pair up"):
         Hint(("a", "b"), ("c",))
     with pytest.raises(ValueError, match="needs student_layers"):
@@ -152,7 +152,7 @@ def test_keras_default_is_another_number():
         ({"beta": 2.0, "gamma": 0.5}, 2 * 0.02591820 + 0.5 * 0.02106287),
     ],
 )
-def test_dist_golden_values(options, value):
+def test_dist_gives_its_golden_values(options, value):
     student, teacher = (torch.tensor(z, dtype=torch.float64) for z in (STUDENT, TEACHER))
     found = DIST(**options)(None, Outputs(student), Outputs(teacher))
     assert found.shape == () and found.item() == pytest.approx(value, abs=1e-8)

@@ -65,7 +65,7 @@ def test_another_seed_gives_another_model(models):
 
 # At a rate of 0 Keras leaves MobileNetV3's layer out.
 @pytest.mark.parametrize(("name", "rate"), [(SMALL, 0.35), ("efficientnet_b0", 0.0), ("efficientnet_b0", 0.35)])
-def test_dropout_before_the_head(name, rate):
+def test_dropout_stands_before_the_head(name, rate):
     dropouts = [layer for layer in build(name, dropout=rate).layers if isinstance(layer, keras.layers.Dropout)]
     assert dropouts[-1].rate == rate
 
@@ -80,7 +80,7 @@ def test_cnn_grows_by_width_and_depth():
 
 
 @pytest.mark.parametrize("name", [SMALL, "efficientnet_b0"])
-def test_weights_from_a_file(models, name, tmp_path):
+def test_weights_from_a_file_are_loaded(models, name, tmp_path):
     file = tmp_path / "mine.weights.h5"
     models[name].save_weights(file)
     np.testing.assert_allclose(logits(build(name, seed=9, weights=str(file))), logits(models[name]), atol=1e-6)
@@ -158,8 +158,8 @@ def imagenet(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize("name", [SMALL, "efficientnet_b0"])
-def test_imagenet_weights(imagenet, tmp_path, name):
+@pytest.mark.parametrize("name", [SMALL, pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
+def test_imagenet_weights_give_keras_logits_and_fit_another_head(imagenet, tmp_path, name):
     stock = imagenet(name)
     pixels = torch.rand(1, 224, 224, 3, generator=torch.Generator().manual_seed(0)) * 255
     whole = build(name, classes=1000, image_size=224, weights="imagenet")

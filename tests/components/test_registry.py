@@ -18,7 +18,6 @@ from kdrecipes.components.registry import Registry, component, load_registry, un
 from kdrecipes.errors import EnvironmentProblem, RecipeError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.structure import structure_schema
-from kdrecipes.wording import nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = str(ROOT / "recipes" / "digits.toml")
@@ -47,7 +46,7 @@ def plugin(name: str):
     return found
 
 
-def test_built_ins(built_ins):
+def test_every_kind_has_its_built_ins_and_all_their_options_are_described(built_ins):
     registry = load_registry()
     assert not registry.not_loaded and not registry.conflicts
     assert {"digits", "fashion_mnist", "folder", "tfds"} <= set(registry.names("dataset"))
@@ -190,7 +189,7 @@ OBJECT = {"type": "object", "additionalProperties": False}
         ),
     ],
 )
-def test_check_component(faulty, error):
+def test_a_faulty_component_is_one_problem_on_one_line(faulty, error):
     (problem,) = check_component(faulty)
     assert error in problem and "\n" not in problem
 
@@ -261,7 +260,7 @@ def test_the_same_name_in_two_kinds_is_no_conflict():
 # ---- single-file plugins
 
 
-def test_single_file(tmp_path, built_ins):
+def test_a_single_file_plugin_is_used_only_where_it_was_asked_for(tmp_path, built_ins):
     file = tmp_path / "mine.py"
     file.write_text(good("mine"))
     recipe = load_recipe(DIGITS, ['student={name="mine"}'], plugins=[file])
@@ -301,7 +300,7 @@ def test_a_single_file_that_fails_leaves_no_module(tmp_path, built_ins):
     assert not [name for name in set(sys.modules) - before if name.startswith("kdrecipes_plugin_")]
 
 
-def test_single_file_of_another_type(tmp_path, built_ins):
+def test_a_single_file_of_another_type_is_refused(tmp_path, built_ins):
     (tmp_path / "mine.txt").write_text("x = 1")
     with pytest.raises(EnvironmentProblem, match=r"mine\.txt: not a Python file \(\.py\)\."):
         load_registry((tmp_path / "mine.txt",))
@@ -318,13 +317,6 @@ def test_unknown_component_names_the_nearest(built_ins):
     assert unknown_component(Registry(), "loss", "kd") == "No loss is called 'kd'. Installed: none."
 
 
-@pytest.mark.parametrize(
-    ("word", "expected"), [("adamW", "adamw"), ("temprature", "temperature"), ("xyz", ""), ("", "")]
-)
-def test_nearest(word, expected):
-    assert nearest(word, ["adamw", "sgd", "temperature"]) == expected
-
-
 def test_nothing_heavy_is_imported():
     code = (
         "import sys, kdrecipes\n"
@@ -338,7 +330,7 @@ def test_nothing_heavy_is_imported():
     assert done.returncode == 0, done.stderr
 
 
-def test_public_names():
+def test_every_light_public_name_is_there():
     for name in kdrecipes.__all__:
         if name in ("Component", "hookimpl", "component", "load_recipe", "Recipe") or name.endswith(
             ("Error", "Problem")

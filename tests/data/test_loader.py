@@ -48,7 +48,7 @@ def positions(loader: Loader, epoch: int) -> list[int]:
 # --- what a batch is --------------------------------------------------------------------------------------------------
 
 
-def test_dtypes_and_shapes():
+def test_a_batch_has_its_documented_dtypes_and_shapes():
     x, y = Loader(WHOLE, 5, 9, settings=VIEWS, order_seed=0)[0]
     assert x.keys() == {"image", "index"}
     assert x["image"].shape == (5, 9, 9, 3) and x["image"].dtype == torch.float32
@@ -76,7 +76,7 @@ def test_a_batch_is_the_callers_own():
 
 
 @pytest.mark.parametrize("drop_last, sizes", [(False, [5, 5, 5, 5, 3]), (True, [5, 5, 5, 5])])
-def test_the_last_incomplete_batch(drop_last, sizes):
+def test_the_last_incomplete_batch_is_given_or_dropped(drop_last, sizes):
     loader = Loader(WHOLE, 5, 6, drop_last=drop_last)
     assert len(loader) == len(sizes) and [len(loader[i][1]) for i in range(len(loader))] == sizes
     for batch in (-1, len(sizes)):
@@ -212,7 +212,7 @@ def test_a_mix_is_the_same_in_any_company_and_its_label_whole(chosen, epoch, see
         assert torch.equal(alone[0], images[i]) and torch.equal(label[0], labels[i])
 
 
-def test_mixed_batches_of_the_loader():
+def test_mixed_batches_hold_the_same_views_in_any_batch():
     first = Loader(WHOLE, 5, 9, settings=MIX, order_seed=0)
     other = Loader(WHOLE, 7, 9, settings=MIX, order_seed=8)
     for epoch in (0, 1):

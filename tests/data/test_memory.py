@@ -93,7 +93,7 @@ def used(folder: Path, size: int, batch: int, views: dict, into_memory: bool = F
     return ahead == "True", float(largest)
 
 
-def test_small_images(tmp_path):
+def test_memory_does_not_grow_with_the_number_of_small_images(tmp_path):
     views = {"crop_padding": 2}
     few, many = (made_store(tmp_path / str(count), count, 28) for count in (10_000, 60_000))
     expected = used(few, 28, 64, views)[1]
@@ -102,7 +102,7 @@ def test_small_images(tmp_path):
     assert used(many, 28, 64, views, into_memory=True)[1] - expected > LIMIT
 
 
-def test_many_large_images(tmp_path):
+def test_memory_does_not_grow_with_the_number_of_large_images(tmp_path):
     views = {"random_resized_crop": {"scale": [0.2, 1.0], "ratio": [0.75, 1.3333]}, "mixup": 0.2}
     few, many = (made_store(tmp_path / str(count), count, 224) for count in (500, 100_000))
     assert sum(file.stat().st_blocks for file in many.iterdir()) * 512 < 10_000_000  # it is sparse

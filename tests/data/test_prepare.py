@@ -33,9 +33,7 @@ learning_rate = 1e-3
 """
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture
@@ -74,7 +72,7 @@ def test_a_share_of_train_is_held_out(prepared):
     assert (data.student_size, data.converted, data.skipped) == (8, 0, [])
 
 
-def test_slices_are_cut(prepared):
+def test_splits_are_cut_as_the_recipe_says(prepared):
     data = prepared('train = "train[:90%]"\nvalidation = "train[90%:]"\ntest = "test[-60:]"\nimage_size = 12')
     assert data.train.positions.tolist() == list(range(1293))
     assert data.validation.positions.tolist() == list(range(1293, 1437))
@@ -258,7 +256,7 @@ def pets(root: Path, **counts: dict[str, int]) -> None:
                 Image.new("RGB", size, (number, 0, 0)).save(root / split / kind / f"{number}.png")
 
 
-def test_a_folder_of_images(tmp_path, prepared):
+def test_a_folder_of_images_is_prepared(tmp_path, prepared):
     pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3, "dog": 2})
     data = prepared('path = "pets"\nvalidation = 0.2\nimage_size = 5', 'dataset.name="folder"')
     assert (len(data.train) + len(data.validation), len(data.test)) == (40, 5)
@@ -266,7 +264,7 @@ def test_a_folder_of_images(tmp_path, prepared):
     assert sorted(data.test.labels.tolist()) == [0, 0, 0, 1, 1]
 
 
-def test_a_folder_with_another_class_in_test(tmp_path, prepared):
+def test_a_folder_with_another_class_in_test_is_refused(tmp_path, prepared):
     pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3, "eel": 2})
     text = refused(prepared, 'path = "pets"\nvalidation = 0.2\nimage_size = 5', 'dataset.name="folder"')
     assert text.startswith("dataset.test = 'test': ") and text.endswith("holds classes that train does not have: eel")

@@ -83,7 +83,7 @@ def test_everything_kept_is_listed_with_its_size_and_nothing_else(kept):
     assert entry.used == 2_000_000_000, "the last reading counts"
 
 
-def test_list(kept, call):
+def test_the_command_lists_every_entry_and_their_sum(kept, call):
     code, out, err = call("list")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -92,7 +92,7 @@ def test_list(kept, call):
     assert lines[-1] == f"2 MB in {kept}"
 
 
-def test_list_json(kept, call):
+def test_the_listing_in_json_holds_what_the_table_shows(kept, call):
     code, out, err = call("list", "--json")
     listing = json.loads(out)
     assert (code, err) == (0, "") and list(listing) == ["home", "bytes", "entries"]
@@ -101,7 +101,7 @@ def test_list_json(kept, call):
     assert {f"{row['kind']} {row['name']}" for row in listing["entries"]} == ALL
 
 
-def test_an_empty_home(tmp_path, monkeypatch, call):
+def test_an_empty_home_lists_nothing_and_is_not_made(tmp_path, monkeypatch, call):
     monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "nothing"))
     assert call("list") == (0, f"0 B in {tmp_path / 'nothing'}\n", "")
     assert call("clear", "all", "--yes") == (0, "Nothing to clear.\n", "")
@@ -127,7 +127,7 @@ def test_clear_removes_what_is_named(kept, call, chosen, gone):
 
 
 @pytest.mark.parametrize(("answer", "removed"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False)])
-def test_clear_asks(kept, call, answer, removed):
+def test_clear_removes_only_after_a_yes(kept, call, answer, removed):
     code, out, err = call("clear", "outputs", answer=answer)
     assert code == 0 and ("outputs cnn-04" not in names()) == removed
     assert "Remove these and free 900 B? [y/N]" in err

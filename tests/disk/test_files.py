@@ -1,4 +1,4 @@
-"""Caches: files and folders that appear whole or not at all, locks, and what a full disk is called."""
+"""Files and folders that appear whole or not at all, locks, and what a full disk is called."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from kdrecipes.disk.files import disk_errors, locked, new_file, new_folder, write_json
-from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem
-from kdrecipes.hashing import digest
-from kdrecipes.wording import readable_bytes
 
 
 @pytest.fixture(params=[0o022, 0o077])
@@ -23,31 +19,6 @@ def umask(request):
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
-
-
-def test_home_follows_the_variable(monkeypatch):
-    monkeypatch.setenv("KDRECIPES_HOME", "~/caches")
-    assert home() == Path.home() / "caches"
-    monkeypatch.setenv("KDRECIPES_HOME", "")
-    assert home() == Path.home() / ".cache" / "kdrecipes"
-
-
-def test_home_on_linux_is_the_same_whatever_xdg_says(monkeypatch):
-    monkeypatch.delenv("KDRECIPES_HOME", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert home() == Path.home() / ".cache" / "kdrecipes"
-
-
-def test_home_elsewhere_is_where_the_system_keeps_caches(tmp_path):
-    """In a process of its own, since platformdirs looks at the system once."""
-    code = "import sys; sys.platform = 'darwin'; from kdrecipes.disk.home import home; print(home())"
-    variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    for named, expected in (("", tmp_path / "Library" / "Caches" / "kdrecipes"), ("/named", Path("/named"))):
-        run = subprocess.run(
-            [sys.executable, "-c", code], env=variables | {"KDRECIPES_HOME": named}, capture_output=True, text=True
-        )
-        assert run.stdout == f"{expected}\n", run.stderr
 
 
 def test_a_new_file_replaces_the_old_one_whole(tmp_path):
@@ -200,13 +171,3 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, code):
     with pytest.raises(EnvironmentProblem) as caught, locked(tmp_path / "lock"):
         pass
     assert str(caught.value) == expected
-
-
-def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():
-    assert digest({"a": 1, "b": [None, "x"]}) == digest({"b": [None, "x"], "a": 1})
-    assert len({digest(1), digest(1, 1), digest([1]), digest("1"), digest(1.0)}) == 5
-
-
-@pytest.mark.parametrize("size, text", [(0, "0 B"), (999, "999 B"), (141_557_760, "142 MB"), (2.5e9, "2.5 GB")])
-def test_readable_bytes(size, text):
-    assert readable_bytes(size) == text

@@ -65,7 +65,7 @@ print(keras.backend.backend(), "tensorflow" in sys.modules)
     assert text.strip().endswith("torch False")
 
 
-def test_devices():
+def test_known_devices_have_names_and_others_are_refused():
     assert device_name("cpu") == "cpu"
     assert device_name("auto") in ("cpu", "cuda", "mps")
     with pytest.raises(UsageError, match=r"--device tpu: not available here \(.*\)\. Choose cpu, cuda, cuda:1 or mps"):

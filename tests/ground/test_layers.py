@@ -35,7 +35,7 @@ def expected(layer):
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("change", [lambda model: model, accelerate, frozen], ids=["keras", "accelerated", "frozen"])
-def test_it_is_the_formula(change, use_bias):
+def test_outputs_are_those_of_the_formula(change, use_bias):
     model, layer = model_of(use_bias=use_bias)
     torch.testing.assert_close(change(model)(IMAGES).detach().double(), expected(layer), rtol=1e-5, atol=1e-5)
 

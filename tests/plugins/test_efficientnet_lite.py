@@ -55,7 +55,7 @@ def reference(variant: str):
 
 @pytest.mark.parametrize("size", [96, 97])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_logits_equal_geffnet(variant, size):
+def test_logits_are_those_of_geffnet(variant, size):
     import torch
 
     noise = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
@@ -68,7 +68,7 @@ def test_logits_equal_geffnet(variant, size):
 
 
 @pytest.mark.parametrize(("variant", "parameters"), [("lite0", 4_652_008), ("lite1", 5_416_680), ("lite2", 6_092_072)])
-def test_published_parameter_counts(variant, parameters):
+def test_each_variant_has_its_published_number_of_parameters(variant, parameters):
     model = plugin.build(1000, 32, variant=variant, weights="none")
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == parameters
 
@@ -81,7 +81,7 @@ def test_names_what_the_photographs_show():
     assert flower[0] == 985  # daisy
 
 
-def test_new_classifier_on_the_ported_backbone():
+def test_a_new_classifier_stands_on_the_ported_backbone():
     whole, new = plugin.build(1000, 64), plugin.build(10, 64, dropout=0.5)
     assert new.output_shape == (None, 10)
     assert new.get_layer("dropout").rate == 0.5
@@ -167,7 +167,7 @@ def test_importing_and_listing_loads_neither_torch_nor_keras():
     assert json.loads(done.stdout) == [[["model", "efficientnet_lite"]], []]
 
 
-def test_options_schema():
+def test_options_are_a_closed_schema_that_refuses_other_values():
     (component,) = plugin.kdrecipes_components()
     schema = dict(component.options)
     jsonschema.Draft7Validator.check_schema(schema)

@@ -134,9 +134,9 @@ def test_what_is_installed_here_is_what_is_used(python, site):
 @pytest.mark.parametrize("package", RECIPES)
 def test_a_recipe_of_its_components_runs(python, package):
     if package == "kdrecipes-transformers":
-        from test_transformers_plugin import save
+        from samples import save_transformers
 
-        save(python.folder / "resnet", "resnet")
+        save_transformers(python.folder / "resnet", "resnet")
     text = f'schema_version = 1\nname = "tiny"\nrequires = ["{package}=={VERSION}"]\n{RECIPES[package]}{TRAIN}'
     (python.folder / "tiny.toml").write_text(text)
     done = python("-m", "kdrecipes", "validate", "tiny.toml")

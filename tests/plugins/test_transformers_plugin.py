@@ -3,40 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from samples import DEVIATION, MEAN, save_transformers
 
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.runs.teacher import weights_fingerprint
+from kdrecipes.training.fit import observed
 from kdrecipes.training.torch_modules import as_keras, variables_of
-
-MEAN, DEVIATION = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
-
-
-def save(folder, kind, classes=10, **options):
-    """A tiny classifier with random weights and statistics, and its image processor."""
-    import transformers
-
-    configs = {
-        "resnet": lambda: transformers.ResNetConfig(
-            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", **options
-        ),
-        "vit": lambda: transformers.ViTConfig(
-            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, patch_size=4,
-            image_size=16, **options
-        ),
-    }  # fmt: skip
-    torch.manual_seed(0)
-    config = configs[kind]()
-    config.num_labels = classes
-    model = transformers.AutoModelForImageClassification.from_config(config)
-    for name, buffer in model.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_()
-    model.save_pretrained(folder)
-    processor = {"resnet": transformers.ConvNextImageProcessor, "vit": transformers.ViTImageProcessor}[kind]
-    processor(image_mean=MEAN, image_std=DEVIATION, rescale_factor=1 / 255).save_pretrained(folder)
-    return model.eval()
 
 
 def built(folder, classes=10, image_size=16):
@@ -51,7 +25,7 @@ def pixels(size):
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
 def test_logits_are_the_classifiers_on_its_own_preprocessing(tmp_path, kind):
-    model = save(tmp_path, kind)
+    model = save_transformers(tmp_path, kind)
     images = pixels(16)
     with torch.no_grad():
         prepared = ((images / 255 - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).permute(0, 3, 1, 2)
@@ -79,19 +53,19 @@ def test_pixels_are_prepared_as_the_image_processor_does(kind, rescale_offset):
 def test_a_classifier_of_one_size_says_which(tmp_path, monkeypatch):
     import transformers
 
-    save(tmp_path, "vit")
+    save_transformers(tmp_path, "vit")
     monkeypatch.setattr(transformers.ViTForImageClassification, "forward", lambda self, pixel_values: None)
     with pytest.raises(EnvironmentProblem, match=r"takes images of 16 px only: set image_size = 16 in its table\."):
         built(tmp_path, image_size=32)
 
 
 def test_positions_are_interpolated_for_another_image_size(tmp_path):
-    save(tmp_path, "vit")
+    save_transformers(tmp_path, "vit")
     assert built(tmp_path, image_size=24)(pixels(24)).shape == (3, 10)
 
 
 def test_a_head_of_another_width_is_new(tmp_path):
-    save(tmp_path, "resnet")
+    save_transformers(tmp_path, "resnet")
     assert built(tmp_path, classes=4)(pixels(16)).shape == (3, 4)
 
 
@@ -143,21 +117,16 @@ def recipe(tmp_path, *more):
     return kdrecipes.load_recipe(tmp_path / "hf.toml", more)
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
-
-
 @pytest.mark.parametrize("more", [[], ['teacher.cache="off"'], ['teacher.precision="bfloat16"']])
-def test_it_teaches(tmp_path, home, more):
-    model = save(tmp_path / "classifier", "resnet")
+def test_it_teaches_from_cached_and_live_logits(tmp_path, home, more):
+    model = save_transformers(tmp_path / "classifier", "resnet")
     report = kdrecipes.run(recipe(tmp_path, *more), tmp_path / "run")
     assert report["teacher"]["params"] == sum(p.numel() for p in model.parameters())
     assert len(report["arms"]) == 2
 
 
 def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
-    save(tmp_path / "classifier", "resnet", classes=3)
+    save_transformers(tmp_path / "classifier", "resnet", classes=3)
     first = kdrecipes.run(recipe(tmp_path, "teacher.train.epochs=1"), tmp_path / "run")
     second = kdrecipes.run(recipe(tmp_path, "teacher.train.epochs=1", "seed=0", "name='other'"), tmp_path / "other")
     assert second["teacher"]["reused"] and second["teacher"]["test_accuracy"] == first["teacher"]["test_accuracy"]
@@ -166,41 +135,41 @@ def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
 
 def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monkeypatch):
     """A batch normalisation's statistics are no variables of Keras, and are kept all the same."""
-    from kdrecipes.training import fit as training
-
-    save(tmp_path / "classifier", "resnet")
+    save_transformers(tmp_path / "classifier", "resnet")
     options = ["teacher.train.epochs=2"]
     whole = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "whole")
     monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "other"))
-    fit = training.fit
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
                 raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("kdrecipes.runs.teacher.fit", lambda *a, **o: fit(*a, **{**o, "callbacks": [Stop()]}))
+    def stopping(label, distiller, loader, callbacks):
+        if label == "teacher":
+            callbacks.append(Stop())
+
+    with observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
     again = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
     assert again["teacher"]["sha256"] == whole["teacher"]["sha256"]
 
 
 def test_a_folder_whose_weights_changed_is_another_teacher(tmp_path, home):
-    save(tmp_path / "classifier", "resnet")
+    save_transformers(tmp_path / "classifier", "resnet")
     options = [
         "teacher.train.epochs=1",
         "train.head_learning_rate_factor=5",
         "teacher.train.head_learning_rate_factor=1",
     ]
     first = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "run")
-    save(tmp_path / "classifier", "resnet", classes=4)
+    save_transformers(tmp_path / "classifier", "resnet", classes=4)
     second = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "other")
     assert not second["teacher"]["reused"] and second["teacher"]["sha256"] != first["teacher"]["sha256"]
 
 
 def test_it_learns_as_a_student(tmp_path, home):
-    save(tmp_path / "classifier", "resnet")
+    save_transformers(tmp_path / "classifier", "resnet")
     report = kdrecipes.run(recipe(tmp_path, 'student={name="transformers", model="./classifier"}'), tmp_path / "run")
     assert {arm["student"] for arm in report["arms"]} == {
         "students/baseline-0.safetensors",
@@ -249,5 +218,5 @@ def test_a_module_of_another_width_is_said():
 def test_it_keeps_the_contract(tmp_path, kind):
     from kdrecipes.testing import check_model
 
-    save(tmp_path, kind)
+    save_transformers(tmp_path, kind)
     check_model(kdrecipes.component("model", "transformers"), model=str(tmp_path), image_size=[32, 16])

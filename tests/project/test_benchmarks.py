@@ -105,7 +105,7 @@ def test_ways_to_write_it_by_hand_compute_the_same():
     torch.testing.assert_close(logits(True), logits(False))
 
 
-def test_handwritten_step_learns():
+def test_a_handwritten_step_lowers_its_loss():
     images, labels = networks.batch_of(4, 32)
     step = handwritten.step_of("mobilenet_v3_small", images, labels, handwritten.Way(), Setting())
     losses = [float(step()) for _ in range(6)]

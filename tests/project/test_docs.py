@@ -224,7 +224,7 @@ def test_every_link_leads_somewhere(page):
             assert anchor in anchors(target), link
 
 
-def test_links_are_found():
+def test_the_links_that_are_checked_are_found():
     """The test above is about something."""
     assert "teachers.md#outputs-are-computed-once" in links("docs/guide/recipes.md")
     assert "results/quickstart.json" in links("README.md")
@@ -366,7 +366,7 @@ def test_commands_in_sentences_exist(page):
 
 
 @pytest.mark.parametrize("page", [page for page in WRITTEN if page not in RUN_ELSEWHERE and commands(page)])
-def test_cheap_commands_run(page, folder):
+def test_cheap_commands_run_where_the_page_has_them(page, folder):
     """Where the page has them, with the files that it shows."""
     for title, block in blocks(page, "toml"):
         if title:
@@ -377,7 +377,7 @@ def test_cheap_commands_run(page, folder):
             assert done.exit_code == 0, (words, done.output, done.exception)
 
 
-def test_make_targets_exist():
+def test_every_make_target_in_the_pages_exists():
     makefile = text_of("Makefile")
     for page in WRITTEN:
         for target in re.findall(r"`make ([a-z-]+)", text_of(page)):

@@ -45,7 +45,7 @@ def test_every_block_is_of_a_kind_that_is_tried():
 
 
 @pytest.mark.slow
-def test_the_guide_from_its_first_line_to_its_last(tmp_path):
+def test_the_guide_works_from_its_first_line_to_its_last(tmp_path):
     folder, said = tmp_path / "reader", ""
     folder.mkdir()
     environment = os.environ | {

@@ -111,7 +111,7 @@ def test_committed_reports_are_of_the_shipped_recipes():
 
 
 @pytest.mark.slow
-def test_notebook_runs(tmp_path):
+def test_the_notebook_runs_in_a_kernel_of_its_own(tmp_path):
     """In a kernel of its own, from a folder of its own."""
     import nbformat
     from nbclient import NotebookClient
@@ -121,6 +121,6 @@ def test_notebook_runs(tmp_path):
     assert (tmp_path / "runs" / "notebook" / "report.html").is_file()
 
 
-def test_python_dash_m_works():
+def test_python_dash_m_says_the_version():
     done = subprocess.run([sys.executable, "-m", "kdrecipes", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("kdrecipes ")

@@ -23,7 +23,7 @@ def schema(built_ins) -> Draft7Validator:
     return editor()
 
 
-def test_on_every_recipe_of_the_tests(schema, monkeypatch):
+def test_schema_and_validator_agree_on_every_recipe_of_the_tests(schema, monkeypatch):
     monkeypatch.chdir(FOLDER)
     assert len(FILES) > 130
     rules = {file: refusal(file) for file in FILES}
@@ -77,7 +77,7 @@ BETWEEN_KEYS = [
 
 
 @pytest.mark.parametrize(("valid", "text"), BETWEEN_KEYS, ids=[text.removeprefix(TOML) for _, text in BETWEEN_KEYS])
-def test_where_a_rule_between_keys_ends(schema, tmp_path, valid, text):
+def test_schema_and_validator_agree_where_a_rule_between_keys_ends(schema, tmp_path, valid, text):
     file = tmp_path / "recipe.toml"
     file.write_text(text, encoding="utf-8")
     assert (not refusal(file), schema.is_valid(data_of(file))) == (valid, valid)
@@ -100,7 +100,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
-def test_extends_leaves_out_what_it_likes(schema, part):
+def test_a_recipe_that_extends_may_leave_out_what_it_likes(schema, part):
     data = tomllib.loads('extends = "digits"\nname = "m"\n' + part)
     assert [error.message for error in schema.iter_errors(data)] == []
 
@@ -125,7 +125,7 @@ def test_extends_leaves_out_what_it_likes(schema, part):
         'name = "m"\nextends = 3',
     ],
 )
-def test_extends_keeps_the_rules_of_what_is_there(schema, line):
+def test_a_recipe_that_extends_keeps_the_rules_of_what_is_there(schema, line):
     text = ("" if "extends" in line else 'extends = "digits"\n') + line
     assert not schema.is_valid(tomllib.loads(text))
 

@@ -21,7 +21,7 @@ SCHEMAS = sorted((Path(__file__).resolve().parents[2] / "schemas").glob("*.json"
 
 
 @pytest.mark.parametrize("file", SCHEMAS, ids=lambda file: file.name)
-def test_metaschema(file):
+def test_every_shipped_schema_is_valid_draft_07(file):
     schema = json.loads(file.read_text(encoding="utf-8"))
     assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
     Draft7Validator.check_schema(schema)

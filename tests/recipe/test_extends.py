@@ -95,7 +95,7 @@ def test_another_term_keeps_what_concerns_the_labels(child, loss):
     assert term["name"] == "dist" and term["weight"] == 1.0 and term["temperature"] == 1.0
 
 
-def test_one_term_over_several(child):
+def test_one_term_replaces_several(child):
     child('[loss]\nterms = [{ name = "dist" }]')
     data = child('[loss]\nname = "kd"', extends="child.toml", file="mine/grandchild.toml").data["loss"]
     assert "terms" not in data and data["name"] == "kd" and data["label_weight"] == 0.25

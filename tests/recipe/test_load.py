@@ -43,7 +43,7 @@ def problems(load, *args, **options) -> list[str]:
 # ---- defaults
 
 
-def test_defaults_of_the_smallest_recipe(load):
+def test_the_smallest_recipe_has_all_its_defaults(load):
     assert load(MINIMAL).data == {
         "schema_version": 1,
         "name": "m",
@@ -78,7 +78,7 @@ def test_defaults_of_the_smallest_recipe(load):
     }
 
 
-def test_defaults_of_terms_and_teacher(load):
+def test_terms_and_teacher_have_all_their_defaults(load):
     data = load(TAUGHT).data
     run_keys = {"cache": "auto", "cache_limit_gb": 20.0, "precision": "float32", "preflight": "stop"}
     assert data["teacher"] == {"name": "cnn", "width": 32, "depth": 2, **run_keys}
@@ -168,7 +168,7 @@ def test_compare_seeds_default_to_the_seed(load):
 # ---- fingerprint
 
 
-def test_toml_and_json_twins():
+def test_toml_and_json_twins_have_one_fingerprint():
     twin = load_recipe(ROOT / "recipes" / "digits.json")
     assert twin.fingerprint == load_recipe(DIGITS).fingerprint
 
@@ -246,7 +246,7 @@ def test_quoted_and_spaced_keys_replace_too():
     assert data["train"]["optimizer"]["learning_rate"] == 0.001
 
 
-def test_later_overrides_win():
+def test_the_last_of_several_overrides_wins():
     recipe = load_recipe(DIGITS, ["train.epochs=2", "train.epochs=3"])
     assert recipe.data["train"]["epochs"] == 3
     assert recipe.overrides == ("train.epochs=2", "train.epochs=3")
@@ -275,7 +275,7 @@ def test_an_override_equals_the_same_words_in_the_file(load):
         "x=" + "[" * 50 + "]" * 50,
     ],
 )
-def test_an_override_that_is_not_one_toml_pair(text):
+def test_an_override_that_is_not_one_toml_pair_is_refused(text):
     with pytest.raises(RecipeError) as caught:
         load_recipe(DIGITS, [text])
     message = str(caught.value)
@@ -357,7 +357,7 @@ def test_what_a_path_option_becomes(load, tmp_path, monkeypatch, written, expect
     assert recipe.options(recipe.student)["weights"] == expected
 
 
-def test_packaged_names(monkeypatch, tmp_path):
+def test_packaged_recipes_are_named_without_an_ending(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names = packaged_recipes()
     files = [file.relative_to(ROOT / "recipes").with_suffix("") for file in (ROOT / "recipes").rglob("*.toml")]
@@ -368,7 +368,7 @@ def test_packaged_names(monkeypatch, tmp_path):
     assert load_recipe("digits").name == "digits", "a folder of that name does not hide it"
 
 
-def test_unknown_names(monkeypatch, tmp_path):
+def test_unknown_names_are_told_with_the_nearest(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(MINIMAL)
     (tmp_path / "notes.txt").write_text("x")
@@ -389,13 +389,13 @@ def test_unknown_names(monkeypatch, tmp_path):
         assert message(odd)
 
 
-def test_a_folder_named_like_a_recipe(tmp_path):
+def test_a_folder_named_like_a_recipe_is_refused(tmp_path):
     (tmp_path / "x.toml").mkdir()
     with pytest.raises(RecipeError, match="can't be read: Is a directory"):
         load_recipe(tmp_path / "x.toml")
 
 
-def test_over_one_mebibyte(load):
+def test_a_recipe_over_one_mebibyte_is_refused(load):
     pad = "# " + "x" * (MAX_BYTES - len(MINIMAL) - 3) + "\n"
     assert load(MINIMAL + pad).name == "m"
     (line,) = problems(load, MINIMAL + "#" + pad)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("built_ins")
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_valid(name, monkeypatch):
+def test_every_valid_recipe_loads(name, monkeypatch):
     monkeypatch.chdir(FOLDER)
     recipe = load_recipe(name)
     assert recipe.text == (FOLDER / name).read_bytes().decode()
@@ -33,7 +33,7 @@ def test_valid(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", INVALID)
-def test_invalid(name, monkeypatch):
+def test_every_invalid_recipe_gives_its_golden_message(name, monkeypatch):
     monkeypatch.chdir(FOLDER)
     with pytest.raises(KDRecipesError) as caught:
         load_recipe(name)

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdrecipes.recipe.positions import place, positions, repeated, show_path, too_deep
-from kdrecipes.wording import printable
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -168,7 +167,7 @@ def paths_of(value, path=()):
 
 @QUICK
 @given(TABLES, st.randoms(use_true_random=False))
-def test_toml_places(data, random):
+def test_every_value_in_toml_has_its_place(data, random):
     writer = Toml(random)
     writer.table((), [], data)
     assert tomllib.loads(writer.text) == data, "the writer of this test is wrong"
@@ -180,7 +179,7 @@ def test_toml_places(data, random):
 
 @QUICK
 @given(TABLES, st.randoms(use_true_random=False))
-def test_json_places(data, random):
+def test_every_value_in_json_has_its_place(data, random):
     writer = Json(random)
     writer.blank()
     writer.value((), data)
@@ -216,7 +215,7 @@ def test_whatever_the_parser_accepts_has_places(data, random, draw):
 
 @settings(max_examples=400, deadline=None)
 @given(st.text(alphabet="[]{}\"'=.,#\n ab01_-\\", max_size=14), st.booleans())
-def test_fuzzed_text(text, is_json):
+def test_any_short_text_that_parses_has_places(text, is_json):
     repeated(text, json=is_json)
     too_deep(text, 5, json=is_json)
     try:
@@ -241,7 +240,7 @@ def test_the_column_counts_characters_not_bytes():
         ('{"a": [{"b": 1, "b": 2}]}', True, ("a", 0, "b"), 8, 16),
     ],
 )
-def test_repeated(text, is_json, path, first, second):
+def test_a_repeated_key_is_found_at_both_places(text, is_json, path, first, second):
     assert repeated(text, json=is_json) == [(path, first, second)]
 
 
@@ -262,11 +261,11 @@ def test_repeated(text, is_json, path, first, second):
         ("[[[[", True, 3),
     ],
 )
-def test_too_deep(text, is_json, offset):
+def test_what_nests_too_deep_is_found_where_it_begins(text, is_json, offset):
     assert too_deep(text, 3, json=is_json) == offset
 
 
-def test_too_deep_is_fast_on_a_megabyte():
+def test_looking_for_depth_is_fast_on_a_megabyte():
     """It is asked before the parser, whose time grows with the square of a dotted key's parts."""
     for text in ("a" * 2**20, "a." * 2**19, "[" * 2**20, '"' * 2**20, "'''" * 2**18, "a = '" * 2**18):
         too_deep(text, 32, json=False)
@@ -285,10 +284,5 @@ def test_too_deep_is_fast_on_a_megabyte():
         ((), ""),
     ],
 )
-def test_show_path(path, shown):
+def test_a_path_is_shown_as_one_would_write_it(path, shown):
     assert show_path(path) == shown
-
-
-@given(st.text())
-def test_printable_is_one_line(text):
-    assert printable(text).isprintable()

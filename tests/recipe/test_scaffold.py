@@ -41,7 +41,7 @@ def test_every_built_in_gives_a_valid_recipe(kind):
         assert recipe.data[{"model": "student"}.get(kind, kind)]["name"] == name
 
 
-def test_what_a_recipe_says():
+def test_a_new_recipe_shows_required_and_optional_keys():
     file = new_recipe("mine", teacher="cnn", student="keras_file", dataset="digits")
     text = file.read_text()
     assert file == Path("mine.toml") and text.startswith("#:schema ./recipe.schema.json\n")
@@ -66,7 +66,7 @@ def test_comments_are_what_they_say():
             assert data == plain, line
 
 
-def test_a_recipe_without_a_teacher():
+def test_a_new_recipe_may_do_without_a_teacher():
     recipe = load_recipe(new_recipe("alone", student="cnn", dataset="digits"))
     assert "teacher" not in recipe.data and "# cnn on digits, labels only." in recipe.text
 
@@ -84,7 +84,7 @@ def kdrecipes_components():
 """
 
 
-def test_a_recipe_of_a_single_file_plugin():
+def test_a_new_recipe_may_use_a_single_file_plugin():
     Path("vit.py").write_text(PLUGIN.replace("{options}", OPTIONS))
     file = new_recipe("mine", student="vit", dataset="digits", plugins=[Path("vit.py")])
     text = file.read_text()
@@ -94,7 +94,7 @@ def test_a_recipe_of_a_single_file_plugin():
     assert load_recipe(file, plugins=["vit.py"]).data["student"]["size"] == 7
 
 
-def test_a_required_option_that_cannot_be_guessed():
+def test_a_required_option_that_cannot_be_guessed_is_named():
     Path("vit.py").write_text(PLUGIN.replace("{options}", OPTIONS.replace('["size"]', '["code"]')))
     with pytest.raises(EnvironmentProblem) as caught:
         new_recipe("mine", student="vit", dataset="digits", plugins=[Path("vit.py")])
@@ -118,7 +118,7 @@ def test_a_required_option_that_cannot_be_guessed():
         ({"out": Path("nowhere/mine.toml")}, "nowhere/mine.toml: can't be written: No such file or directory."),
     ],
 )
-def test_recipes_that_are_refused(changes, message):
+def test_a_new_recipe_of_wrong_words_is_refused(changes, message):
     arguments = {"name": "mine", "student": "cnn", "dataset": "digits", **changes}
     with pytest.raises(UsageError) as caught:
         new_recipe(arguments.pop("name"), **arguments)
@@ -143,7 +143,7 @@ def test_a_new_plugin_begins_as_the_example(file):
     assert written.read_text() == (EXAMPLE / file).read_text().replace("example_", "mine_")
 
 
-def test_what_a_new_plugin_holds():
+def test_a_new_plugin_holds_all_that_a_package_needs():
     folder = new_plugin("My.Lab-nets", Path("there/below"))
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == [
@@ -180,7 +180,7 @@ def test_what_a_new_plugin_holds():
         ("kdrecipes", "'kdrecipes': a module called 'kdrecipes' is installed already."),
     ],
 )
-def test_names_that_are_refused(name, message):
+def test_names_that_no_plugin_can_have_are_refused(name, message):
     with pytest.raises(UsageError) as caught:
         new_plugin(name)
     assert str(caught.value).startswith(message)

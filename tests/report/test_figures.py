@@ -29,14 +29,14 @@ def test_figures_agree_with_torch_and_scikit_learn():
     assert "top5" not in found and "agreement" not in figures(LOGITS, LABELS)
 
 
-def test_top5_from_twenty_classes_on():
+def test_top5_is_given_from_twenty_classes_on():
     logits = np.tile(np.arange(20, dtype=np.float32), (4, 1))
     labels = np.array([19, 15, 14, 0])
     assert figures(logits, labels)["top5"] == 0.5
     assert figures(logits, labels)["test_accuracy"] == 0.25
 
 
-def test_ece_worked_out_by_hand():
+def test_ece_is_what_a_hand_works_out():
     # Two images at confidence 0.8 (one right), two at 0.6 (both right): (|0.5 − 0.8| + |1 − 0.6|) / 2.
     confident, doubtful = np.log([0.8, 0.2]), np.log([0.6, 0.4])
     logits = np.array([confident, confident, doubtful, doubtful], np.float32)

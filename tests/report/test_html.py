@@ -209,7 +209,7 @@ def rendered(given: dict[str, Any]) -> Page:
     return seen
 
 
-def test_one_seed():
+def test_a_page_of_one_seed_has_intervals_over_test_images():
     seen = rendered(run())
     assert [line[0] for line in seen.table("Macro F1, %")] == [
         "teacher (cnn)",
@@ -226,7 +226,7 @@ def test_one_seed():
     assert "Warnings" not in seen.text
 
 
-def test_three_seeds():
+def test_a_page_of_three_seeds_has_means_and_spreads():
     given = run(seeds=3)
     seen = rendered(given)
     accuracies = [line[1] for line in seen.table("Macro F1, %")]
@@ -240,7 +240,7 @@ def test_two_seeds_have_no_interval():
     assert rendered(run(seeds=2)).table("95% interval")[0][1:] == ["−1.25", "–"]
 
 
-def test_without_a_teacher():
+def test_a_page_without_a_teacher_says_nothing_of_one():
     seen = rendered(run(teacher=False))
     assert [line[0] for line in seen.table("Macro F1, %")] == ["student, labels only"]
     assert "McNemar" not in seen.text and "taught by" not in seen.text and "Agreement" not in seen.text
@@ -264,7 +264,7 @@ def test_many_classes_have_a_table_of_confusions_instead_of_the_matrix():
     assert [int(line[2]) for line in pairs] == sorted((int(line[2]) for line in pairs), reverse=True)
 
 
-def test_no_confusion_and_no_history():
+def test_a_page_without_confusions_and_history_has_no_charts():
     given = run()
     given["logits"] = {label: np.eye(4)[given["labels"]] for label in given["logits"]}
     given["rows"] = []

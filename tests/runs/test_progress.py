@@ -6,7 +6,6 @@ import pytest
 from rich.console import Console
 
 from kdrecipes.runs.progress import ESTIMATE_AFTER, PlannedFit, Progress
-from kdrecipes.wording import readable_seconds
 
 
 @pytest.fixture
@@ -106,15 +105,3 @@ def test_teacher_outputs_are_shown_and_counted_in_the_expected_time(shown, monke
             now[0] += 1
     assert ("teacher outputs: computing 1,000 views" in text.getvalue()) == (not terminal)
     assert text.getvalue().count("training will take about 5 min in all (1.00 s a step here)") == 1
-
-
-def test_readable_seconds():
-    assert [readable_seconds(s) for s in (0.04, 9.94, 42, 99.4, 100, 3725, 7300)] == [
-        "0.0 s",
-        "9.9 s",
-        "42 s",
-        "99 s",
-        "2 min",
-        "62 min",
-        "2 h 2 min",
-    ]

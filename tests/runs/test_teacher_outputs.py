@@ -142,7 +142,7 @@ def test_batches_are_large_and_bounded_in_pixels(monkeypatch):
     assert teacher.batches == [9, 9, 4]
 
 
-def test_progress_counts_views():
+def test_progress_is_counted_in_views():
     calls: list[tuple[int, int]] = []
     opened(epochs=1, progress=lambda *counts: calls.append(counts))
     assert calls == [(done, N) for done in (0, 3, 6, 8, 11, 14, 16, 19, 22)]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from samples import small
 
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
-from kdrecipes.runs import arms
-from kdrecipes.training import fit as training
+from kdrecipes.training.fit import observed
 
 CODE = """
 import kdrecipes
@@ -43,21 +43,13 @@ def kdrecipes_components():
             "classes": {"type": "integer"}, "image_size": {"type": "integer"},
             "width": {"type": "integer", "minimum": 1, "default": 6, "description": "channels"}}})
 """
-SMALL = [
-    'student={name="torch_net"}',
-    "teacher.width=8",
-    "teacher.train.epochs=1",
-    "train.epochs=2",
-    'dataset.train="train[:320]"',
-    "dataset.validation=0.2",
-]
+NET = ['student={name="torch_net"}', "teacher.train.epochs=1"]
 
 
 @pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+def load(tmp_path, home):
     (tmp_path / "net.py").write_text(CODE)
-    return lambda *more: kdrecipes.load_recipe("digits", [*SMALL, *more], plugins=[tmp_path / "net.py"])
+    return lambda *more: small(*NET, *more, plugins=[tmp_path / "net.py"])
 
 
 def arrays(folder, label):
@@ -94,8 +86,8 @@ def test_it_is_trained_saved_and_measured_from_its_file(load, tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["train.ema=0.9", "train.recalibrate_batch_norm=2"]])
-def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, monkeypatch, options):
-    recipe, fit = load(*options), training.fit
+def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, options):
+    recipe = load(*options)
     kdrecipes.run(recipe, tmp_path / "whole")
 
     class Stop(keras.callbacks.Callback):
@@ -103,12 +95,11 @@ def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, monkeypatch,
             if self.model.optimizer.iterations.value >= 11:
                 raise KeyboardInterrupt
 
-    def stopping(distiller, data, train, **more):
-        stop = [Stop()] if more["label"] == "kd-0" else []
-        return fit(distiller, data, train, **{**more, "callbacks": [*more["callbacks"], *stop]})
+    def stopping(label, distiller, loader, callbacks):
+        if label == "kd-0":
+            callbacks.append(Stop())
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(arms, "fit", stopping)
+    with observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe, tmp_path / "run")
     kdrecipes.run(recipe, tmp_path / "run")
     for label in ("baseline-0", "kd-0"):

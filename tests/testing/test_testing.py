@@ -27,35 +27,35 @@ MODELS = [
 ]
 LOSSES = [("kd", {}), ("dist", {}), ("hint", LAYERS), ("hint", {**LAYERS, "projector": "linear"})]
 FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits", "csv_log"}  # below
-ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_sources.py, where their files are
+ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_tfds.py, where their files are
 
 
 @pytest.mark.parametrize(("name", "options"), MODELS)
-def test_built_in_models(name, options):
+def test_built_in_models_keep_the_contract(name, options):
     check_model(kdrecipes.component("model", name), **options)
 
 
 @pytest.mark.parametrize(("name", "options"), LOSSES)
-def test_built_in_losses(name, options):
+def test_built_in_losses_keep_the_contract(name, options):
     check_loss(kdrecipes.component("loss", name), **options)
 
 
-def test_built_in_callback():
+def test_the_built_in_callback_keeps_the_contract():
     check_callback(kdrecipes.component("callback", "csv_log"))
 
 
-def test_digits():
+def test_digits_keeps_the_contract():
     check_dataset(kdrecipes.component("dataset", "digits"))
 
 
-def test_keras_file(tmp_path):
+def test_a_model_from_a_keras_file_keeps_the_contract(tmp_path):
     model = kdrecipes.component("model", "cnn").build(classes=3, image_size=8, width=2)
     model.save(tmp_path / "saved.keras")
     check = kdrecipes.component("model", "keras_file")
     check_model(check, path=str(tmp_path / "saved.keras"), image_size=[8], classes=[3])
 
 
-def test_folder(tmp_path):
+def test_a_folder_of_images_keeps_the_contract(tmp_path):
     import numpy as np
     from PIL import Image
 
@@ -70,7 +70,7 @@ def test_folder(tmp_path):
     check_dataset(kdrecipes.component("dataset", "folder"), path=str(tmp_path))
 
 
-def test_fashion_mnist(tmp_path):
+def test_fashion_mnist_keeps_the_contract(tmp_path):
     from samples import write_idx
 
     check_dataset(kdrecipes.component("dataset", "fashion_mnist"), path=str(write_idx(tmp_path)))
@@ -84,7 +84,7 @@ def test_every_built_in_is_checked():
 
 
 @pytest.mark.parametrize("words", faulty.CONTRACT)
-def test_the_contract_of_all_kinds(words):
+def test_what_breaks_the_contract_of_all_kinds_is_one_message(words):
     with pytest.raises(AssertionError) as caught:
         check_model(faulty.CONTRACT[words])
     message = str(caught.value)
@@ -125,13 +125,13 @@ def test_what_a_term_says_of_itself_is_believed(name):
         ({"width": 0}, "model 'cnn': option 'width' must be at least 1. Received: 0"),
     ],
 )
-def test_options_that_do_not_fit(options, words):
+def test_options_that_do_not_fit_are_told_as_in_a_recipe(options, words):
     with pytest.raises(AssertionError) as caught:
         check_model(kdrecipes.component("model", "cnn"), **options)
     assert str(caught.value) == words
 
 
-def test_an_option_that_is_missing():
+def test_an_option_that_is_missing_is_named():
     with pytest.raises(AssertionError, match=r"^dataset 'folder': option 'path' missing key\. Received: nothing$"):
         check_dataset(kdrecipes.component("dataset", "folder"))
 
@@ -150,7 +150,7 @@ def kdrecipes_components():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("heavy", ["torch", "keras"])
-def test_a_plugin_that_imports_heavy_packages(install, heavy):
+def test_a_plugin_that_imports_heavy_packages_is_refused(install, heavy):
     install("kdrecipes-heavy", f"import {heavy}\n{HEAVY}")
     words = "loading kdrecipes_heavy must import neither torch nor keras nor tensorflow nor jax"
     with pytest.raises(AssertionError, match=f"^model 'heavy_one': {words}. Received: (torch )?{heavy}"):
@@ -170,7 +170,7 @@ def test_one_value_may_stand_for_several():
         check_dataset(kdrecipes.component("dataset", "digits"), split=[])
 
 
-def test_a_plugin_that_loads_only_where_something_else_was_imported(install):
+def test_a_plugin_that_needs_something_else_imported_is_refused(install):
     install("kdrecipes-heavy", f"import sys\nif 'pytest' not in sys.modules: raise ValueError('no pytest')\n{HEAVY}")
     with pytest.raises(AssertionError) as caught:
         check_model(kdrecipes.component("model", "heavy_one"))

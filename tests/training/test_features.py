@@ -32,7 +32,7 @@ def test_paths_reach_into_nested_models(nested):
     assert find_layer(nested, "body/relu") is find_layer(nested, "relu") is paths["body/relu"]
 
 
-def test_functional_nesting_and_two_layers_of_one_name():
+def test_paths_tell_two_nested_layers_of_one_name_apart():
     pixels = keras.Input((4, 4, 3))
     both = keras.layers.Concatenate()([backbone("left")(pixels), backbone("right")(pixels)])
     model = keras.Model(pixels, both, name="twins")
@@ -60,7 +60,7 @@ def test_unknown_layer_far_from_all_lists_some(nested):
         find_layer(nested, "zzz")
 
 
-def test_torch_modules_by_slash_or_dot(torch_net):
+def test_layers_of_torch_modules_are_named_by_slash_or_dot(torch_net):
     assert find_layer(torch_net, "1/0") is find_layer(torch_net, "1.0") is torch_net[1][0]
 
 

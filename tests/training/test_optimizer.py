@@ -1,4 +1,4 @@
-"""The optimiser of a recipe: schedules, decay of kernels alone, accumulation, a head that learns faster."""
+"""The optimiser of a recipe: schedules, clipping, decay of kernels alone, accumulation, a head that learns faster."""
 
 import numpy as np
 import pytest
@@ -139,3 +139,57 @@ def test_the_head_is_found_inside_other_models_and_without_a_graph():
     own = Own()
     own(torch.zeros(1, 4))
     assert all(a is b for a, b in zip(head_of(own), own.head.trainable_variables, strict=True))
+
+
+def rates_of(optimizer, steps):
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return [float(schedule(step)) for step in steps]
+    return [float(optimizer.learning_rate)] * len(steps)
+
+
+def test_warmup_cosine_rises_from_zero_and_falls_to_zero():
+    train = {
+        "optimizer": {"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.01},
+        "schedule": {"name": "warmup_cosine", "warmup": 0.2},
+    }
+    found = rates_of(build_optimizer(train_of(train), 100), [0, 10, 20, 60, 100])
+    np.testing.assert_allclose(found, [0, 0.05, 0.1, 0.05, 0], atol=1e-7)
+    none = {**train, "schedule": {"name": "warmup_cosine", "warmup": 0.0}}
+    np.testing.assert_allclose(rates_of(build_optimizer(train_of(none), 100), [0, 50, 100]), [0.1, 0.05, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "torch_kind", "torch_options"),
+    [
+        ({"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.3}, torch.optim.AdamW, {"weight_decay": 0.3}),
+        ({"name": "adam", "learning_rate": 0.1}, torch.optim.Adam, {}),
+        (
+            {"name": "sgd", "learning_rate": 0.1, "weight_decay": 0.0, "momentum": 0.9},
+            torch.optim.SGD,
+            {"momentum": 0.9},
+        ),
+    ],
+)
+def test_optimisers_step_as_torch_does(options, torch_kind, torch_options):
+    optimizer = build_optimizer(train_of({"optimizer": options, "schedule": CONSTANT}), 10)
+    mine = keras.Variable(np.array([1.0, -2.0], np.float32))
+    theirs = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    other = torch_kind([theirs], lr=0.1, **torch_options)
+    for gradient in ([0.5, 1.0], [-1.0, 2.0], [3.0, 0.1]):
+        theirs.grad = torch.tensor(gradient)
+        optimizer.apply([torch.tensor(gradient)], [mine])
+        other.step()
+    np.testing.assert_allclose(mine.numpy(), theirs.detach(), rtol=1e-5)
+
+
+def test_clip_norm_bounds_the_global_norm():
+    train = {
+        "optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0},
+        "schedule": CONSTANT,
+        "clip_norm": 1.0,
+    }
+    optimizer = build_optimizer(train_of(train), 10)
+    a, b = keras.Variable(np.zeros(1, np.float32)), keras.Variable(np.zeros(1, np.float32))
+    optimizer.apply([torch.tensor([3.0]), torch.tensor([4.0])], [a, b])
+    np.testing.assert_allclose([a.numpy()[0], b.numpy()[0]], [-0.6, -0.8], rtol=1e-5)

@@ -1,37 +1,18 @@
-"""Half precision, stock Keras and compilation by recipe: what they change, and what they must not."""
+"""Steps in half precision, and compiled ones: what they change, and what they must not."""
 
-import json
-
-import numpy as np
 import pytest
 import torch
+from samples import short
 
 import kdrecipes
 from kdrecipes import KD, Distiller
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.data.prepare import prepare
-from kdrecipes.errors import RunError
 from kdrecipes.fast import accelerate
-from kdrecipes.runs import compile_choice
-from kdrecipes.training.features import tapped
 from kdrecipes.training.inference import Inference
 from kdrecipes.training.optimizer import build_optimizer
 
-SMALL = [
-    "student.width=3",
-    "student.depth=1",
-    "teacher.width=8",
-    "teacher.train.epochs=1",
-    "train.epochs=1",
-    'dataset.train="train[:320]"',
-    "dataset.validation=0.2",
-]
 IMAGES = torch.rand(16, 8, 8, 3, generator=torch.Generator().manual_seed(0)) * 255
 LABELS = torch.arange(16) % 5
-
-
-def small(*more):
-    return kdrecipes.load_recipe("digits", [*SMALL, *more])
 
 
 def student(fast=True):
@@ -62,7 +43,7 @@ def test_half_precision_is_of_the_forward_pass_alone(fast):
     assert loss == pytest.approx(whole, rel=0.02) and loss != whole
 
 
-def test_evaluation_stays_float32():
+def test_evaluation_stays_float32_beside_half_precision():
     half, whole = distiller(student(), precision="bfloat16"), distiller(student())
     assert float(half.test_step((IMAGES, LABELS))["loss"]) == float(whole.test_step((IMAGES, LABELS))["loss"])
     assert half(IMAGES).dtype == torch.float32
@@ -96,59 +77,8 @@ def test_loss_scaling_changes_no_step():
     scaled = weights(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01)))
     for mine, theirs in zip(scaled, weights(keras.optimizers.SGD(0.01)), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
-    train = small("train.precision='float16'").train
+    train = short("train.precision='float16'").train
     assert isinstance(build_optimizer(train, 10), keras.optimizers.LossScaleOptimizer)
-
-
-@pytest.mark.parametrize("key", ["train", "teacher", "teacher.train"])
-def test_float16_is_refused_without_a_gpu(key, tmp_path):
-    with pytest.raises(RunError, match=rf'{key}.precision = "float16" needs a CUDA GPU; .* Use "bfloat16"'):
-        kdrecipes.run(small("teacher.train.precision='float32'", f"{key}.precision='float16'"), tmp_path / "run")
-
-
-def test_a_run_in_half_precision_saves_and_reports_a_float32_student(tmp_path):
-    recipe = small("train.precision='bfloat16'", "teacher.precision='bfloat16'", "teacher.train.precision='float32'")
-    report = kdrecipes.run(recipe, tmp_path / "run")
-    stored = np.load(tmp_path / "run" / "predictions.npz")
-    data = prepare(recipe)
-    for arm in report["arms"]:
-        saved = keras.models.load_model(tmp_path / "run" / arm["student"], compile=False, safe_mode=True)
-        assert saved.dtype_policy.name == "float32"
-        assert {layer.dtype_policy.name for layer in saved.layers} == {"float32"}
-        images = data.test.store.images[data.test.positions].astype("float32")
-        logits = keras.ops.convert_to_numpy(saved(images, training=False))
-        np.testing.assert_allclose(logits, stored[f"{arm['arm']}-{arm['seed']}"], rtol=1e-5, atol=1e-5)
-        assert arm["test_accuracy"] == (logits.argmax(1) == stored["labels"]).mean()
-
-
-def test_fast_false_runs_stock_keras(tmp_path, monkeypatch):
-    def refused(*args, **options):
-        raise AssertionError("the fast path was taken")
-
-    from kdrecipes.runs import build as building
-    from kdrecipes.training import fit as training
-    from kdrecipes.training import inference
-
-    monkeypatch.setattr(building, "accelerate", refused)
-    monkeypatch.setattr(inference, "frozen", refused)
-    monkeypatch.setattr(training, "accelerate_optimizer", refused)
-    kdrecipes.run(small("train.fast=false"), tmp_path / "run")
-    with pytest.raises(RunError, match="the fast path was taken"):
-        kdrecipes.run(small(), tmp_path / "fast")
-
-
-@pytest.fixture
-def eager_compiler(monkeypatch):
-    """torch.compile without its code generator, which takes minutes here: the graph is captured all the same."""
-    calls = []
-    real = torch.compile
-
-    def compile_(function, **options):
-        calls.append(options)
-        return real(function, backend="eager", fullgraph=True, **options)
-
-    monkeypatch.setattr(torch, "compile", compile_)
-    return calls
 
 
 def test_compiled_steps_are_the_plain_ones(eager_compiler):
@@ -184,48 +114,3 @@ def test_what_cannot_be_compiled_is_told():
     term.student_layers = ("logits",)
     with pytest.raises(ValueError, match="a term reads"):
         Distiller(student=student(), loss=term).compile(jit_compile=True)
-
-
-def test_a_run_compiles_where_the_recipe_says_so(tmp_path, eager_compiler):
-    kdrecipes.run(
-        small("train.compile=true", "teacher.train.compile=false", "compare.baseline=false"), tmp_path / "run"
-    )
-    decisions = json.loads((tmp_path / "run" / "lock.json").read_text())["decisions"]["compile"]
-    assert decisions["student"] == {"use": True, "why": "compile = true"}
-    assert decisions["teacher"] == {"use": False, "why": "compile = false"}
-    assert len(eager_compiler) == 2  # in the rehearsal and for the arm
-
-
-@pytest.mark.parametrize(
-    ("device", "plain", "compiled", "first", "use", "why"),
-    [
-        ("cpu", None, None, None, False, "slower on a CPU"),
-        ("cuda", 0.01, None, None, False, "less than compiling"),
-        ("cuda", 5.0, 2.0, 20.0, True, "5000.0 ms a step, 2000.0 ms compiled, 20 s to compile"),
-        ("cuda", 5.0, 4.9, 60.0, False, "60 s to compile"),
-        ("cuda", 5.0, RunError("no compiler"), None, False, "no compiler"),
-    ],
-)
-def test_auto_compiles_only_where_it_pays(device, plain, compiled, first, use, why, monkeypatch):
-    def rehearse(distiller, train, batch, jit):
-        assert device != "cpu"
-        if jit.use and isinstance(compiled, Exception):
-            raise compiled
-        return (first, compiled) if jit.use else (plain, plain)
-
-    monkeypatch.setattr(compile_choice, "rehearse", rehearse)
-    recipe = small("teacher.train.compile=false")
-    found = compile_choice.choose_compile(recipe, prepare(recipe), device, 2)["student"]
-    assert found.use is use and why in found.why
-
-
-def test_the_teacher_live_is_frozen_unless_its_layers_are_read():
-    recipe = small()
-    from kdrecipes.runs.build import inference
-
-    teacher = student()
-    assert inference(recipe, recipe.teacher, teacher)._logits.__module__ == "kdrecipes.fast.frozen"
-    whole = inference(recipe, recipe.teacher, teacher, whole=True)
-    with tapped({"logits": teacher.get_layer("logits")}) as features:
-        logits = whole(IMAGES)
-    assert torch.equal(features["logits"], logits)

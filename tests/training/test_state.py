@@ -24,7 +24,7 @@ def test_round_trip_keeps_values_dtypes_order_and_record(tmp_path):
 @pytest.mark.parametrize(
     "damage", [lambda b: b[:-1], lambda b: b[:40], lambda b: b"", lambda b: b[:-9] + b"x" + b[-8:]]
 )
-def test_damage_is_detected(tmp_path, damage):
+def test_a_damaged_state_is_not_loaded(tmp_path, damage):
     state.save(tmp_path / "s", ARRAYS, {})
     (tmp_path / "s").write_bytes(damage((tmp_path / "s").read_bytes()))
     assert state.load(tmp_path / "s") is None

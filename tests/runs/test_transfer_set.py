@@ -11,9 +11,8 @@ from kdrecipes.errors import RunError
 
 
 @pytest.fixture
-def pictures(tmp_path, monkeypatch):
+def pictures(tmp_path, home):
     """digits as files: train without labels, validation and test by class, and a network as teacher."""
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
     source = digits.build("train")
     for i in range(240):
         split = "train" if i < 160 else "validation" if i < 200 else "test"

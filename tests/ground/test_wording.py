@@ -1,0 +1,38 @@
+"""Words as people read them: bytes, seconds, the nearest name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdrecipes.wording import nearest, printable, readable_bytes, readable_seconds
+
+
+@pytest.mark.parametrize("size, text", [(0, "0 B"), (999, "999 B"), (141_557_760, "142 MB"), (2.5e9, "2.5 GB")])
+def test_bytes_are_told_in_the_unit_that_fits(size, text):
+    assert readable_bytes(size) == text
+
+
+def test_seconds_are_told_as_people_say_them():
+    assert [readable_seconds(s) for s in (0.04, 9.94, 42, 99.4, 100, 3725, 7300)] == [
+        "0.0 s",
+        "9.9 s",
+        "42 s",
+        "99 s",
+        "2 min",
+        "62 min",
+        "2 h 2 min",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"), [("adamW", "adamw"), ("temprature", "temperature"), ("xyz", ""), ("", "")]
+)
+def test_the_nearest_word_is_found_or_none_is(word, expected):
+    assert nearest(word, ["adamw", "sgd", "temperature"]) == expected
+
+
+@given(st.text())
+def test_printable_is_one_line(text):
+    assert printable(text).isprintable()

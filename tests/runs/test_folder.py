@@ -1,0 +1,105 @@
+"""The run folder: whose it is, what may be overwritten, what damage is called."""
+
+import json
+
+import pytest
+from samples import small
+
+import kdrecipes
+from kdrecipes.disk.files import locked
+from kdrecipes.errors import EnvironmentProblem, UsageError
+from kdrecipes.runs.folder import RunFolder, decide
+
+
+def test_decisions_are_made_once_and_kept_beside_each_other(tmp_path):
+    (tmp_path / "lock.json").write_text('{"recipe": {}}')
+    folder = RunFolder(tmp_path)
+    assert decide(folder, "one", lambda: decide(folder, "two", lambda: [2]) and {"a": 1}) == {"a": 1}
+    for name, value in (("one", {"a": 1}), ("two", [2])):
+        assert decide(folder, name, lambda: pytest.fail("decided again")) == value
+    assert json.loads((tmp_path / "lock.json").read_text()) == {
+        "recipe": {},
+        "decisions": {"two": [2], "one": {"a": 1}},
+    }
+
+
+def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, tmp_path):
+    folder, _ = finished
+    with pytest.raises(UsageError, match=r"train\.epochs was 2 and is 3.*--out.*--overwrite"):
+        kdrecipes.run(small("train.epochs=3"), folder)
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
+    recipe = small("train.epochs=1")
+    kdrecipes.run(recipe, tmp_path / "run")
+    other = kdrecipes.run(small("train.epochs=1", "student.width=2"), tmp_path / "run", overwrite=True)
+    assert json.loads((tmp_path / "run" / "report.json").read_text()) == other
+    (tmp_path / "run" / "notes.txt").write_text("precious")
+    kdrecipes.run(recipe, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "precious"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match=r"holds files that are no run \(thesis.tex"):
+        kdrecipes.run(recipe, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
+
+
+def test_overwrite_starts_the_same_recipe_afresh(tmp_path):
+    recipe = small("train.epochs=1")
+    kdrecipes.run(recipe, tmp_path / "run")
+    before = (tmp_path / "run" / "students" / "kd-0.keras").stat().st_mtime_ns
+    kdrecipes.run(recipe, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "students" / "kd-0.keras").stat().st_mtime_ns > before
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path):
+    with (
+        locked(tmp_path / "run" / ".lock"),
+        pytest.raises(EnvironmentProblem, match=r"Another process is running in .*--out"),
+    ):
+        kdrecipes.run(small(), tmp_path / "run")
+
+
+def test_out_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        kdrecipes.run(small(), tmp_path / "file")
+
+
+@pytest.mark.parametrize("change", [{"dataset_sha256": "0" * 64}, {"files": {"weights.h5": "0" * 64}}])
+def test_data_or_files_that_changed_since_the_run_began_are_refused(tmp_path, interrupted, change):
+    recipe = small("train.epochs=1")
+    lock = interrupted(recipe, tmp_path / "run")
+    (tmp_path / "run" / "lock.json").write_text(json.dumps({**lock, "origin": {**lock["origin"], **change}}))
+    with pytest.raises(UsageError, match=r"The (data|files that the recipe names) changed .*--out.*--overwrite"):
+        kdrecipes.run(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["lock.json", "status.json", "history.jsonl"])
+def test_damaged_run_folder_is_one_message(tmp_path, interrupted, name):
+    interrupted(small(), tmp_path / "run")
+    (tmp_path / "run" / name).write_text("{torn")
+    with pytest.raises(UsageError, match=rf"{name} can't be read .*--out"):
+        kdrecipes.run(small(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["arms", "teachers"])
+def test_damaged_facts_of_an_unfinished_run_are_one_message(tmp_path, interrupted, name):
+    interrupted(small(), tmp_path / "run")
+    (tmp_path / "run" / "facts" / f"{name}.json").write_text("{torn")
+    with pytest.raises(UsageError, match=rf"facts/{name}.json can't be read .*--overwrite` makes the run anew"):
+        kdrecipes.run(small(), tmp_path / "run")
+    report = kdrecipes.run(small("train.epochs=1"), tmp_path / "run", overwrite=True)
+    assert [arm["epochs"] for arm in report["arms"]] == [1, 1]
+
+
+def test_folder_with_nothing_but_leftovers_of_a_kill_is_used(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock.json.abc").write_text("half")
+    assert kdrecipes.run(small("train.epochs=1"), tmp_path / "run")["status"] == "done"
+
+
+def test_unknown_device_leaves_no_folder(tmp_path):
+    with pytest.raises(UsageError, match="--device tpu: not available here"):
+        kdrecipes.run(small(), tmp_path / "run", device="tpu")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,136 @@
+"""A run that was stopped and goes on: to the same bits, with the facts of a whole one."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from samples import EPOCHS, SMALL, small, student_arrays
+
+import kdrecipes
+from kdrecipes.backend import keras
+from kdrecipes.report.facts import read_arms, read_facts, read_teachers
+from kdrecipes.runs import run as runs
+from kdrecipes.training import fit as training
+
+
+def test_interrupted_run_ends_with_the_facts_of_a_whole_one(finished, tmp_path, home, monkeypatch):
+    """What a step wrote down as it ended stays: its seconds, and that this very run fine-tuned the teacher."""
+    train = runs.train_arm
+
+    def stopping(recipe, arm, *others):
+        if arm.arm == "kd":
+            raise KeyboardInterrupt
+        train(recipe, arm, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "train_arm", stopping)
+        kdrecipes.run(small(), tmp_path / "run")
+    teachers, arms = read_teachers(tmp_path / "run"), read_arms(tmp_path / "run")
+    assert list(teachers) == ["cnn"] and list(arms) == ["baseline-0"]
+    kdrecipes.run(small(), tmp_path / "run")
+    facts, whole = read_facts(tmp_path / "run"), read_facts(finished[0])
+    assert facts.teachers == teachers and facts.arms["baseline-0"] == arms["baseline-0"]
+    assert (facts.recipe, facts.dataset, facts.student) == (whole.recipe, whole.dataset, whole.student)
+    for found, expected in zip(
+        [*facts.teachers.values(), *facts.arms.values()],
+        [*whole.teachers.values(), *whole.arms.values()],
+        strict=True,
+    ):
+        assert replace(found, seconds=expected.seconds) == expected
+
+
+OPTIONS = [
+    "train.accumulate=3",
+    "train.ema=0.9",
+    "train.recalibrate_batch_norm=2",
+    "train.head_learning_rate_factor=5",
+    'train.optimizer={name="adamw", weight_decay_on="kernels"}',
+    'train.schedule={name="one_cycle"}',
+]
+
+
+@pytest.mark.parametrize("options", [[], OPTIONS], ids=["dropout", "every option of training"])
+def test_a_resumed_run_is_what_it_would_have_been(tmp_path, drops, options):
+    whole = tmp_path / "whole"
+    kdrecipes.run(drops(*options), whole)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    def stopping(label, distiller, loader, callbacks):
+        if label != "teacher":
+            callbacks.append(Stop())
+
+    with training.observed(stopping), pytest.raises(KeyboardInterrupt):
+        kdrecipes.run(drops(*options), tmp_path / "stopped")
+    kdrecipes.run(drops(*options), tmp_path / "stopped")
+    for label in ("baseline-0", "kd-0"):
+        for a, b in zip(student_arrays(whole, label), student_arrays(tmp_path / "stopped", label), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("arm", "epoch"), [("teacher", 1), ("baseline", 0), ("kd", 0), ("kd", 1)])
+def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, home, arm, epoch):
+    """Stop in the middle of an epoch of one fit, run the same command again: weights as if nothing had happened."""
+    folder, _ = finished
+    recipe = small()
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, number, logs=None):
+            self.number = number
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self.number == epoch and batch == 3:
+                raise KeyboardInterrupt
+
+    def stopping(label, distiller, loader, callbacks):
+        if label.startswith(arm):
+            callbacks.append(Stop())
+
+    with training.observed(stopping), pytest.raises(KeyboardInterrupt):
+        kdrecipes.run(recipe, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
+    kdrecipes.run(recipe, tmp_path / "run")
+    for label in ("baseline-0", "kd-0"):
+        for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "run", label), strict=True):
+            np.testing.assert_array_equal(a, b)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [(row["arm"], row["epoch"]) for row in rows] == EPOCHS
+
+
+def test_another_machine_on_the_way_is_told_in_the_report(tmp_path, interrupted):
+    recipe = small("train.epochs=1")
+    lock = interrupted(recipe, tmp_path / "run")
+    (tmp_path / "run" / "lock.json").write_text(json.dumps({**lock, "origin": {**lock["origin"], "device": "cuda"}}))
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    assert report["warnings"] == ["the run began with device cuda and went on with cpu"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_leave_a_run_that_continues(tmp_path, number):
+    """The real command, stopped while it trains: exit code 143 or 130, and status "preempted"."""
+    sets = [word for text in [*SMALL, "train.epochs=500"] for word in ("--set", text)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdrecipes", "run", "digits", "--out", str(tmp_path / "run"), *sets],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killer = threading.Timer(120, process.kill)
+    killer.start()
+    for line in process.stderr:
+        if line.startswith("baseline-0  epoch 2/"):
+            process.send_signal(number)
+            break
+    message = process.stderr.read()
+    assert process.wait() == (143 if number == signal.SIGTERM else 130)
+    killer.cancel()
+    assert "continues from the last whole epoch" in message and "Traceback" not in message
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
+    assert (tmp_path / "run" / "state" / "last").is_file()
