@@ -171,7 +171,8 @@ class Recipe:
     """A valid recipe.
 
     Attributes:
-        data: the resolved form as JSON, every default filled in: for lock, fingerprint and report. Read-only.
+        data: the resolved form as JSON, every default filled in: for lock, fingerprint and report. Changing it changes
+            nothing that a run does: that reads the tables below.
         text: the file, verbatim.
         source: where it was read from, as given.
         folder: paths in the recipe are relative to it.
@@ -234,7 +235,7 @@ class Recipe:
 
     @property
     def teachers(self) -> dict[str, TeacherTable]:
-        """The teachers by name, under which all that they say is kept."""
+        """The teachers by name, under which all that they say is kept; the one there can be has its component's."""
         return {} if self.teacher is None else {self.teacher.name: self.teacher}
 
     def training_of(self, network: TeacherTable | StudentTable) -> TrainTable:

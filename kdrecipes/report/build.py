@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.disk.files import locked, new_file, write_json
-from kdrecipes.errors import UsageError
+from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.facts import ArmFacts, Facts, Report, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
@@ -129,9 +129,10 @@ def write_report(folder: Path) -> Report:
     facts = read_facts(folder)
     report = report_of(facts)
     check_report(report)
+    page = render(report, facts)  # before either file is written: the two always agree
     write_json(folder / "report.json", report)
     with new_file(folder / "report.html", "w") as file:
-        file.write(render(report, facts))
+        file.write(page)
     return report
 
 
@@ -145,8 +146,10 @@ def rebuild_report(folder: Path) -> Report:
     from jsonschema import ValidationError
     from jsonschema.exceptions import best_match
 
-    _refuse_unfinished(folder)
+    if not (folder / "lock.json").is_file():
+        raise UsageError(f"{folder} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
     with locked(folder / ".lock", f"Another process is running in {folder}. Wait for it."):
+        _refuse_unfinished(folder)
         try:
             return write_report(folder)
         except ValidationError as error:
@@ -158,18 +161,19 @@ def rebuild_report(folder: Path) -> Report:
 
 
 def _refuse_unfinished(folder: Path) -> None:
-    if not (folder / "lock.json").is_file():
-        raise UsageError(f"{folder} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
     try:
         status = json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, KeyError, TypeError):
-        status = "its status.json can't be read"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{folder / 'status.json'} can't be read ({one_line(error)}). "
+            f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
+        ) from error
     if status != "done":
         raise UsageError(
             f"The run in {folder} is not finished ({status}), and a report is made of finished runs only. The command "
             f"that began it continues it: `kdrecipes run RECIPE --out {folder}`."
         )
-    if not (folder / "facts").is_dir():
+    if not (folder / "facts").exists():
         raise UsageError(
             f"{folder} holds a run of an earlier version: it has no folder facts, which a report is made from. Its "
             "report.json and report.html stay as they are, and that version can show them again. "

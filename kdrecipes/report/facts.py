@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +171,7 @@ def read_facts(run: Path) -> Facts:
     """
     lock = _read(run, "lock.json")
     try:
-        sha256, student = lock["recipe_sha256"], lock["recipe"]["student"]["name"]
+        sha256, student = str(lock["recipe_sha256"]), str(lock["recipe"]["student"]["name"])
     except (KeyError, TypeError) as error:
         raise _damaged(run, "lock.json", one_line(error)) from error
     labels, logits = _predictions(run)
@@ -203,9 +203,18 @@ def _damaged(run: Path, file: str, why: str) -> UsageError:
 
 def _read(run: Path, file: str) -> Any:
     try:
-        return json.loads((run / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return _parsed((run / file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(run, file, one_line(error)) from error
+
+
+def _parsed(text: str) -> Any:
+    """JSON as we write it: without NaN and infinities, which Python would read."""
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def _read_one(run: Path, name: str, kind: type[T]) -> T:
@@ -223,21 +232,30 @@ def _typed(run: Path, name: str, kind: type[T], value: Any) -> T:
     """A fact from its JSON form, every field there and of its type."""
     hints = get_type_hints(kind)
     if not isinstance(value, dict) or value.keys() != hints.keys():
-        raise _damaged(run, _at(name), f"its keys are not {', '.join(hints)}")
+        raise _damaged(run, _at(name), f"its keys are not {', '.join(hints)}: another version's?")
     for key, hint in hints.items():
-        if not isinstance(value[key], hint if isinstance(hint, UnionType) else get_origin(hint) or hint):
+        if not _fits(value[key], hint):
             raise _damaged(run, _at(name), f"{key} can't be {value[key]!r}")
     return kind(**value)
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a JSON file is of a field's type; true and false are no numbers here."""
+    if isinstance(value, bool):
+        return hint is bool
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(isinstance(entry, get_args(hint)[0]) for entry in value)
+    return isinstance(value, hint if isinstance(hint, UnionType) else get_origin(hint) or hint)
+
+
 def _history(run: Path) -> list[Row]:
     try:
-        rows = [json.loads(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+        rows = [_parsed(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(run, "history.jsonl", one_line(error)) from error
     for number, row in enumerate(rows, 1):
         whole = isinstance(row, dict) and {"arm", "seed", "epoch", "val_accuracy"} <= row.keys()
-        if not whole or not all(isinstance(value, int | float) for key, value in row.items() if key != "arm"):
+        if not whole or not all(type(v) is str if key == "arm" else type(v) in (int, float) for key, v in row.items()):
             raise _damaged(run, "history.jsonl", f"line {number} is no epoch of a run")
     return rows
 
@@ -259,6 +277,10 @@ def _refuse_unlike(run: Path, facts: Facts) -> None:
         found = facts.logits[key].shape if key in facts.logits else None
         if found != shape or facts.labels.shape != shape[:1]:
             raise _damaged(run, "predictions.npz", f"{key} has the shape {found} and should have {shape}")
+        if facts.logits[key].dtype.kind != "f" or not np.isfinite(facts.logits[key]).all():
+            raise _damaged(run, "predictions.npz", f"{key} holds what no logits are")
+    if facts.labels.dtype.kind not in "iu" or not ((facts.labels >= 0) & (facts.labels < shape[1])).all():
+        raise _damaged(run, "predictions.npz", f"its labels are no whole numbers from 0 to {shape[1] - 1}")
     for label, arm in facts.arms.items():
         epochs = sum((row["arm"], row["seed"]) == (arm.arm, arm.seed) for row in facts.rows)
         if epochs != arm.epochs or not epochs:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kdrecipes.runs import folder as run_folder
-from kdrecipes.runs.folder import RunFolder
+from kdrecipes.runs.folder import RunFolder, keep_decision
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,10 @@ EAGER = Decision(False, "")  # no torch.compile
 
 def decide(folder: RunFolder, name: str, make: Callable[[], Decision]) -> Decision:
     """The decision that the lock holds under `name`; made and kept where there is none."""
-    return Decision(**run_folder.decide(folder, name, lambda: asdict(make())))
+    return Decision(**keep_decision(folder, name, lambda: asdict(make())))
 
 
 def decide_all(folder: RunFolder, name: str, make: Callable[[], Mapping[str, Decision]]) -> dict[str, Decision]:
     """Several decisions that the lock holds together under `name`, by what they are about."""
-    kept = run_folder.decide(folder, name, lambda: {about: asdict(one) for about, one in make().items()})
+    kept = keep_decision(folder, name, lambda: {about: asdict(one) for about, one in make().items()})
     return {about: Decision(**one) for about, one in kept.items()}

@@ -44,7 +44,7 @@ class RunFolder:
     """The files of one run.
 
     `status` and `rows` mirror status.json and history.jsonl; `teachers`, by name, and `arms`, by label, mirror
-    facts/teachers.json and facts/arms.json.
+    facts/teachers.json and facts/arms.json. `outdated`: a version without these facts began the run.
     """
 
     path: Path
@@ -52,6 +52,7 @@ class RunFolder:
     rows: list[Row] = field(default_factory=list)
     teachers: dict[str, TeacherFacts] = field(default_factory=dict)
     arms: dict[str, ArmFacts] = field(default_factory=dict)
+    outdated: bool = False
 
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: running, done, failed or preempted."""
@@ -185,7 +186,11 @@ def _read_folder(path: Path) -> RunFolder:
             raise UsageError(
                 f"{history} can't be read ({one_line(error)}). Choose another folder with --out."
             ) from error
-    return RunFolder(path, status, rows, read_teachers(path), read_arms(path))
+    # A finished run is only shown again: whatever another version wrote as its facts, its report is there.
+    if status.get("status") == "done" and (path / "report.json").is_file():
+        return RunFolder(path, status, rows)
+    outdated = status.pop("arms", None) is not None
+    return RunFolder(path, status, rows, read_teachers(path), read_arms(path), outdated)
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -220,7 +225,7 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def decide(folder: RunFolder, name: str, make: Callable[[], Any]) -> Any:
+def keep_decision(folder: RunFolder, name: str, make: Callable[[], Any]) -> Any:
     """What the run decided about `name`: made once, kept in lock.json under "decisions", reread ever after.
 
     Args:
@@ -243,7 +248,7 @@ def check_origin(folder: RunFolder, origin: Mapping[str, Any]) -> list[str]:
 
     Args:
         folder: the run's.
-        origin: from `environment.origin`.
+        origin: from `provenance.origin`.
 
     Returns:
         What else than the data and files changed since: the report repeats it.

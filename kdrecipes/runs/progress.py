@@ -107,7 +107,7 @@ class Progress:
             self.bars.remove_task(self._tasks.pop(text))
 
     def watch(self, label: str, epochs: int) -> Any:
-        """For `training.fit`: makes the callback that shows one fit."""
+        """For `training.fit.fit`: makes the callback that shows one fit."""
         return lambda done, steps: _FitWatcher(self, label, epochs, done, steps)
 
     def estimate(self, label: str, seconds_per_step: float, done: int = 0) -> None:

@@ -56,6 +56,8 @@ def run(
         if folder.status.get("status") == "done" and (path / "report.json").is_file():
             progress.note(f"{path} holds the finished run; this is its report again")
             return json.loads((path / "report.json").read_text(encoding="utf-8"))
+        if folder.outdated:
+            progress.note(f"{path}: an earlier version of kdrecipes began this run; its students are trained again")
         with keras.device(device), progress.shown():
             try:
                 return _straight_line(recipe, folder, progress, device)
@@ -72,6 +74,7 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     arms = arms_of(recipe)
+    # The lock and the history have room for one teacher, whatever its name: "teacher_outputs", "teacher".
     hearing = {
         name: decide(folder, "teacher_outputs", partial(choose_outputs, recipe, table, data))
         for name, table in recipe.teachers.items()

@@ -74,7 +74,7 @@ def prepare_teacher(
         recipe: of the run.
         table: the teacher's.
         data: the prepared splits.
-        watch: as for `training.fit`.
+        watch: as for `training.fit.fit`.
         note: takes one line for the user.
         jit: whether its training steps go through `torch.compile`.
 

@@ -99,6 +99,16 @@ class Distiller(keras.Model):
         return self.learner.student
 
     @property
+    def label_smoothing(self) -> float:
+        """Share of each label spread over all classes while training."""
+        return self.learner.label_smoothing
+
+    @property
+    def precision(self) -> str:
+        """What the student computes in while it trains."""
+        return self.learner.precision
+
+    @property
     def terms(self) -> Sequence[Any]:
         """The distillation terms; those that are layers train with the student."""
         return self.learner.terms

@@ -9,7 +9,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
-from kdrecipes.training.batches import teacher_images_of, teacher_logits_of
+from kdrecipes.training.batches import by_teacher, teacher_images_of, teacher_logits_of
 from kdrecipes.training.features import find_layer, tapped
 from kdrecipes.training.inference import Inference, at_input_size, refuse_softmax, wide
 
@@ -56,11 +56,17 @@ class Teachers:
             index: int64 (batch,); None where the data have none.
 
         Raises:
-            ValueError: when the batch brings logits of another teacher.
+            ValueError: when the batch brings logits of another teacher, or images for one.
         """
-        given = teacher_logits_of(x, next(iter(self.networks), ONLY))
+        only = next(iter(self.networks), ONLY)
+        given = teacher_logits_of(x, only)
         if len(self.networks.keys() | given) > 1:
             raise ValueError(f"A batch brings logits of {list(given)}; the distiller's teacher: {list(self.networks)}.")
+        shown = by_teacher(x, "teacher_image", only)
+        if self.networks and shown.keys() - self.networks:
+            raise ValueError(
+                f"A batch brings images for {list(shown)}; the distiller's teacher: {list(self.networks)}."
+            )
         if not self.networks:
             return {name: Outputs(wide(logits), {}, index) for name, logits in given.items()}
         return {name: self._ask(name, given.get(name), x, image, index) for name in self.networks}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -144,6 +145,8 @@ def test_a_damaged_or_missing_file_is_one_message_that_names_it(run, file, text)
     [
         ("dataset", {"train": "many"}, "train can't be 'many'"),
         ("dataset", {"classes": {}}, "classes can't be {}"),
+        ("dataset", {"classes": ["a", 1, "c"]}, "classes can't be "),
+        ("dataset", {"train": True}, "train can't be True"),
         (
             "dataset",
             {"test": 41},
@@ -158,6 +161,42 @@ def test_facts_of_another_form_or_another_run_are_refused(run, file, change, why
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(UsageError, match=why):
         build_report(run)
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "[" * 100_000])
+@pytest.mark.parametrize("file", ["facts/arms.json", "history.jsonl"])
+def test_what_python_reads_and_json_does_not_know_is_damage(run, file, word):
+    text = (run / file).read_text()
+    (run / file).write_text(re.sub(r'("(?:seconds|val_accuracy)": )[0-9.]+', rf"\g<1>{word}", text, count=1))
+    with pytest.raises(UsageError, match=rf"{file} can't be read"):
+        build_report(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"labels": np.full(40, 3)}, "its labels are no whole numbers from 0 to 2"),
+        ({"labels": np.zeros(40, np.float32)}, "its labels are no whole numbers"),
+        ({"kd-0": np.full((40, 3), np.nan, np.float32)}, "kd-0 holds what no logits are"),
+        ({"kd-0": np.zeros((40, 3), "U3")}, "kd-0 holds what no logits are"),
+    ],
+)
+def test_predictions_that_no_network_made_are_refused(run, change, why):
+    with np.load(run / "predictions.npz") as stored:
+        arrays = dict(stored)
+    np.savez(run / "predictions.npz", **arrays | change)
+    with pytest.raises(UsageError, match=f"predictions.npz .*{why}"):
+        build_report(run)
+
+
+def test_a_page_that_fails_leaves_the_report_as_it_was(run, monkeypatch):
+    before = rebuild_report(run)
+    path = run / "facts" / "environment.json"
+    path.write_text(path.read_text().replace('"command": "', '"command": "another ', 1))
+    monkeypatch.setattr("kdrecipes.report.build.render", lambda *_: pytest.fail("no page"))
+    with pytest.raises(pytest.fail.Exception):
+        rebuild_report(run)
+    assert json.loads((run / "report.json").read_text()) == before
 
 
 def test_a_history_that_lacks_an_epoch_is_refused(run):

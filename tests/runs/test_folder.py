@@ -8,15 +8,15 @@ from samples import small
 import kdrecipes
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, UsageError
-from kdrecipes.runs.folder import RunFolder, decide
+from kdrecipes.runs.folder import RunFolder, keep_decision
 
 
 def test_decisions_are_made_once_and_kept_beside_each_other(tmp_path):
     (tmp_path / "lock.json").write_text('{"recipe": {}}')
     folder = RunFolder(tmp_path)
-    assert decide(folder, "one", lambda: decide(folder, "two", lambda: [2]) and {"a": 1}) == {"a": 1}
+    assert keep_decision(folder, "one", lambda: keep_decision(folder, "two", lambda: [2]) and {"a": 1}) == {"a": 1}
     for name, value in (("one", {"a": 1}), ("two", [2])):
-        assert decide(folder, name, lambda: pytest.fail("decided again")) == value
+        assert keep_decision(folder, name, lambda: pytest.fail("decided again")) == value
     assert json.loads((tmp_path / "lock.json").read_text()) == {
         "recipe": {},
         "decisions": {"two": [2], "one": {"a": 1}},

@@ -52,6 +52,11 @@ def test_logits_of_another_teacher_are_refused(teacher):
         trained({"image": IMAGES, "teacher": said}, teacher)
 
 
+def test_images_for_another_teacher_are_refused():
+    with pytest.raises(ValueError, match=r"brings images for \['small'\]"):
+        trained({"image": IMAGES, "teacher_image": {"small": IMAGES}}, {"big": network(1)})
+
+
 def test_several_teachers_are_refused():
     with pytest.raises(ValueError, match=r"has one teacher. Received: \['a', 'b'\]"):
         Distiller(student=network(0), teacher={"a": network(1), "b": network(2)}, loss=KD())
