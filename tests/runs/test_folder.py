@@ -103,3 +103,12 @@ def test_unknown_device_leaves_no_folder(tmp_path):
     with pytest.raises(UsageError, match="--device tpu: not available here"):
         kdrecipes.run(small(), tmp_path / "run", device="tpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_an_earlier_version_began_says_that_its_students_are_trained_again(tmp_path, interrupted):
+    interrupted(small(), tmp_path / "run")
+    status = tmp_path / "run" / "status.json"
+    status.write_text(json.dumps(json.loads(status.read_text()) | {"arms": {"baseline-0": {}}}))
+    kdrecipes.run(small(), tmp_path / "run")
+    assert "an earlier version of kdrecipes began this run" in (tmp_path / "run" / "log.txt").read_text()
+    assert "arms" not in json.loads(status.read_text())
