@@ -8,17 +8,14 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.wording import nearest, normal_name
-
-if TYPE_CHECKING:
-    from packaging.specifiers import Specifier
 
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
 BUILT_IN = tuple(f"kdrecipes.components.{room}" for room in ("datasets", "models", "losses", "callbacks"))
@@ -119,36 +116,46 @@ def _other_kdrecipes(dist: importlib.metadata.Distribution, version: str) -> str
 
     A development version or a candidate counts as what it will be.
     """
-    from packaging.version import Version
-
-    released = Version(version).base_version
     for text in dist.requires or ():
         name = re.match(r"[A-Za-z0-9._-]*", text)
-        if name is None or normal_name(name[0]) != "kdrecipes":
-            continue
-        failing = sorted(str(one) for one in _versions(text) if not one.contains(released, prereleases=True))
-        if failing:
+        if name is not None and normal_name(name[0]) == "kdrecipes" and (failing := _failing(text, version)):
             return f"kdrecipes{','.join(failing)}"
     return ""
 
 
-def _versions(requirement: str) -> Iterable[Specifier]:
-    """The versions that a requirement allows; none where it does not apply here, or can't be read: pip's business."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+def _failing(requirement: str, version: str) -> list[str]:
+    """The bounds of a requirement that a version is not within; none where it does not apply here."""
+    plain = re.fullmatch(r"[A-Za-z0-9._-]+ *((?:(?:>=|<) *[0-9.]+ *,? *)*)", requirement)
+    if plain is None:
+        return _failing_specifiers(requirement, version)
+    # As nearly every plugin writes it. To import packaging's specifiers takes as long as to load all plugins.
+    own = _numbers(version)
+    bounds = sorted(re.findall(r"(>=|<) *([0-9.]+)", plain[1]))
+    return [f"{sign}{bound}" for sign, bound in bounds if (own < _numbers(bound)) == (sign == ">=")]
 
-    plain = re.fullmatch(r"[A-Za-z0-9._-]+\s*([<>=!~,.\w\s*+-]*)", requirement)
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`"0.3.0.dev0"` → `(0, 3)`: the release that it is or will be, without zeros at its end."""
+    release = re.match(r"[0-9]+(\.[0-9]+)*", version)
+    numbers = [int(part) for part in release[0].split(".")] if release else []
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _failing_specifiers(requirement: str, version: str) -> list[str]:
+    """The same for any requirement."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.version import Version
+
     try:
-        if plain:  # packaging's parser of whole requirements takes as long to import as all of jsonschema
-            return SpecifierSet(plain[1])
-        from packaging.requirements import InvalidRequirement, Requirement
-
-        try:
-            needed = Requirement(requirement)
-        except InvalidRequirement:
-            return ()
-        return needed.specifier if needed.marker is None or needed.marker.evaluate({"extra": ""}) else ()
-    except InvalidSpecifier:
-        return ()
+        needed = Requirement(requirement)
+    except InvalidRequirement:
+        return []  # pip's business
+    if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+        return []
+    released = Version(version).base_version
+    return sorted(str(one) for one in needed.specifier if not one.contains(released, prereleases=True))
 
 
 def load_file(path: Path) -> tuple[Plugin, ModuleType]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,6 +95,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _temporary_name(path: Path) -> Path:
+    import secrets  # 3 ms, which nothing that only reads has to wait for
+
     # Made by open() or mkdir(), not by tempfile, so that its permissions follow the umask.
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 

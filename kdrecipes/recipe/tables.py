@@ -18,7 +18,7 @@ Json = Mapping[str, Any]
 Range = tuple[float, float]  # least, greatest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComponentTable:
     """A table that names a component.
 
@@ -35,7 +35,7 @@ class ComponentTable:
     options: Json
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoxTable:
     """`random_resized_crop`: ranges of the share of the area, and of width ÷ height."""
 
@@ -43,7 +43,7 @@ class BoxTable:
     ratio: Range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErasingTable:
     """`random_erasing`: the share of images, and ranges of the share of the area and of width ÷ height."""
 
@@ -52,7 +52,7 @@ class ErasingTable:
     ratio: Range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ViewsTable:
     """`[dataset.views]`; `data` is its JSON form, for fingerprints."""
 
@@ -65,7 +65,7 @@ class ViewsTable:
     mixup: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DatasetTable(ComponentTable):
     """`[dataset]`; `validation` is a split or the share held out of train."""
 
@@ -79,7 +79,7 @@ class DatasetTable(ComponentTable):
     views: ViewsTable | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OptimizerTable:
     """An optimiser of the closed list; `options` are the arguments that Keras takes beside these."""
 
@@ -90,7 +90,7 @@ class OptimizerTable:
     weight_decay_on: Literal["all", "kernels"] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScheduleTable:
     """A schedule of the closed list: `warmup` is a share of all steps, `start` and `end` are shares of the peak."""
 
@@ -100,7 +100,7 @@ class ScheduleTable:
     end: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainTable:
     """`[train]`, or `[teacher.train]` with what it takes over from it; `data` is its JSON form, for fingerprints."""
 
@@ -120,7 +120,7 @@ class TrainTable:
     class_weight: Literal["balanced"] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TeacherTable(ComponentTable):
     """`[teacher]`; `train` is None where its weights are used as they are."""
 
@@ -132,14 +132,14 @@ class TeacherTable(ComponentTable):
     train: TrainTable | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudentTable(ComponentTable):
     """`[student]`."""
 
     image_size: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TermTable(ComponentTable):
     """One distillation term: `[loss]` itself where it names one, or an entry of `[[loss.terms]]`."""
 
@@ -149,7 +149,7 @@ class TermTable(ComponentTable):
     projector: Literal["linear"] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LossTable:
     """`[loss]`: the weight and smoothing of labels, and the terms."""
 
@@ -158,7 +158,7 @@ class LossTable:
     terms: tuple[TermTable, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CompareTable:
     """`[compare]`."""
 
@@ -166,7 +166,7 @@ class CompareTable:
     seeds: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """A valid recipe.
 

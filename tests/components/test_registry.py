@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import kdrecipes
+from kdrecipes.components import plugins
 from kdrecipes.components.contract import PASSED_BY_RUN, RUN_KEYS, check_component, recipe_options
 from kdrecipes.components.hookspecs import KINDS, Component
 from kdrecipes.components.plugins import Provider, _other_kdrecipes
@@ -485,3 +486,9 @@ def test_a_plugin_that_imports_torch_at_once_is_noted(install):
     assert done.stdout == (
         "[['imports torch and keras when it is loaded, which slows every command down: import inside `build`']]\n"
     ), done.stderr
+
+
+@pytest.mark.parametrize("bounds", ["", ">=0.3", "<0.3", ">=0.3,<0.4", ">= 0.2, < 0.3.1", "<0.30", ">=0.3.0", ">=1"])
+@pytest.mark.parametrize("version", ["0.3.0", "0.3.0.dev0", "0.30", "0.2.9", "1.0rc1"])
+def test_the_short_way_and_packaging_agree_on_plain_requirements(bounds: str, version: str) -> None:
+    assert plugins._failing(f"kdrecipes{bounds}", version) == plugins._failing_specifiers(f"kdrecipes{bounds}", version)
