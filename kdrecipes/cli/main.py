@@ -9,7 +9,7 @@ import typer
 
 from kdrecipes.cli import cache, new
 from kdrecipes.cli.list import list_
-from kdrecipes.cli.options import print_json
+from kdrecipes.cli.options import collect_as_usual, collect_rarely, print_json
 from kdrecipes.cli.report import report
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
@@ -56,6 +56,7 @@ app.add_typer(new.app, name="new")
 
 def main() -> None:
     """Entry point: turns every known error into its message and exit code; with --json into an object on stdout too."""
+    collect_rarely()
     try:
         app()
     except (KDRecipesError, Preempted) as error:
@@ -67,3 +68,5 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
         sys.exit(130)
+    finally:
+        collect_as_usual()

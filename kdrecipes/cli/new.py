@@ -26,9 +26,11 @@ def new_recipe(
 
     Example:  kdrecipes new recipe mine --teacher cnn --student cnn --dataset digits
     """
-    from kdrecipes.recipe import scaffold as new
+    from kdrecipes.recipe import scaffold
 
-    file = new.new_recipe(name, student=student, dataset=dataset, teacher=teacher, loss=loss, out=out, plugins=plugin)
+    file = scaffold.new_recipe(
+        name, student=student, dataset=dataset, teacher=teacher, loss=loss, out=out, plugins=plugin
+    )
     typer.echo(f"{file}")
 
 
@@ -41,8 +43,8 @@ def new_plugin(
 
     Example:  kdrecipes new plugin kdrecipes-mine
     """
-    from kdrecipes.recipe import scaffold as new
+    from kdrecipes.recipe import scaffold
 
-    folder = new.new_plugin(name, out)
+    folder = scaffold.new_plugin(name, out)
     typer.echo(f"{folder}")
     typer.echo(f"Next:  cd {folder} && pip install -e '.[test]' && pytest && kdrecipes run recipe.toml", err=True)

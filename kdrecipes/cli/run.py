@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kdrecipes.cli import OWN_THRESHOLDS
-from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, print_json
+from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual, print_json
 
 
 def run(
@@ -30,7 +28,7 @@ def run(
     from kdrecipes.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, plugins=plugin)
-    gc.set_threshold(*OWN_THRESHOLDS)
+    collect_as_usual()
     from kdrecipes.runs.run import run as run_recipe  # torch and keras: only once the recipe is known to be valid
 
     try:

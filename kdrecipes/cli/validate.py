@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, print_json
+from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual, print_json
 from kdrecipes.errors import UsageError
 
 
@@ -47,6 +47,8 @@ def validate(
 
     if classes is not None and not dry_run:
         raise UsageError("--classes says something to --dry-run only.")
+    if dry_run:
+        collect_as_usual()
     results = []
     for file in recipe_files(paths):
         result = check_file(file, overrides, plugin, dry=dry_run, classes=classes)

@@ -74,30 +74,10 @@ def new_file(path: Path, mode: str = "wb") -> Iterator[Any]:
         sync_folder(path.parent)
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder that appears under its name only when the block ends without an error; yields where to write.
-
-    What the block writes there it syncs itself. A folder that is already there is an error.
-    """
-    with disk_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary_name(path)
-        temporary.mkdir()
-        try:
-            yield temporary
-            sync_folder(temporary)
-            temporary.rename(path)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_folder(path.parent)
-
-
 def _temporary_name(path: Path) -> Path:
     import secrets  # 3 ms, which nothing that only reads has to wait for
 
-    # Made by open() or mkdir(), not by tempfile, so that its permissions follow the umask.
+    # Made by open(), not by tempfile, so that its permissions follow the umask.
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 
 

@@ -18,6 +18,7 @@ Json = Mapping[str, Any]
 Range = tuple[float, float]  # least, greatest
 
 
+# eq=False, here and below: a table holds dicts, so it has no hash; compare `Recipe.fingerprint` instead.
 @dataclass(frozen=True, eq=False)
 class ComponentTable:
     """A table that names a component.

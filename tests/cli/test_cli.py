@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import os
@@ -390,3 +391,27 @@ def test_new_plugin_says_what_is_next(call, monkeypatch, tmp_path):
 def test_new_teaches_with_an_example(call, what):
     code, out, _ = call("new", what, "--help")
     assert code == 0 and f"Example:  kdrecipes new {what} " in out
+
+
+@pytest.mark.parametrize(
+    ("verb", "rarely"),
+    [(["run", "digits"], False), (["validate", "--dry-run", "digits"], False), (["validate", "digits"], True)],
+    ids=["run", "dry-run", "validate"],
+)
+def test_garbage_is_sought_rarely_and_as_usual_by_what_trains(monkeypatch, verb, rarely):
+    usual, seen = gc.get_threshold(), []
+
+    def stop(*_, **__):
+        seen.append(gc.get_threshold())
+        raise RunError("stopped")
+
+    monkeypatch.setattr("kdrecipes.runs.run.run", stop)
+    monkeypatch.setattr("kdrecipes.runs.dry_run.dry_run", stop)
+    if rarely:
+        monkeypatch.setattr("kdrecipes.cli.checks.load_recipe", stop)
+    monkeypatch.setattr(sys, "argv", ["kdrecipes", *verb])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1 and len(seen) == 1
+    assert (seen[0][0] > usual[0]) if rarely else seen[0] == usual
+    assert gc.get_threshold() == usual

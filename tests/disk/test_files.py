@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from kdrecipes.disk.files import disk_errors, locked, new_file, new_folder, write_json
+from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
 from kdrecipes.errors import EnvironmentProblem
 
 
@@ -43,27 +43,9 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
 
 
-def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "deep" / "folder"
-    with pytest.raises(ValueError), new_folder(path) as temporary:
-        (temporary / "a").write_text("half")
-        raise ValueError
-    assert os.listdir(path.parent) == []
-    with new_folder(path) as temporary:
-        (temporary / "a").write_text("whole")
-        assert not path.exists()
-    assert (path / "a").read_text() == "whole" and os.listdir(path.parent) == ["folder"]
-    with pytest.raises(EnvironmentProblem, match="not empty"), new_folder(path) as temporary:
-        (temporary / "a").write_text("another")
-    assert (path / "a").read_text() == "whole" and os.listdir(path.parent) == ["folder"]
-
-
 def test_permissions_follow_the_umask(tmp_path, umask):
     write_json(tmp_path / "file", {})
-    with new_folder(tmp_path / "folder"):
-        pass
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
 def test_json_keeps_every_letter(tmp_path):
