@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kdrecipes.backend import keras, seed_everything, without_tensorflow
-from kdrecipes.data.loader import ViewSettings
+from kdrecipes.data.examples import ViewSettings
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.make import train_table, views_table
 from kdrecipes.recipe.resolve import fill
@@ -45,9 +45,9 @@ def small(*more, **options):
     return load_recipe("digits", [*SMALL, *more], **options)
 
 
-def short(*more):
+def short(*more, **options):
     """The same with one epoch of each fit."""
-    return small("teacher.train.epochs=1", "train.epochs=1", *more)
+    return small("teacher.train.epochs=1", "train.epochs=1", *more, **options)
 
 
 def student_arrays(folder, label):

@@ -1,10 +1,10 @@
-"""The loader: batches of one split, any batch of any epoch at random access, vectorised over the batch."""
+"""The loader: batches of some examples, any batch of any epoch at random access, vectorised over the batch."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from kdrecipes.backend import current_device, keras
 from kdrecipes.data import views as view_functions
-from kdrecipes.data.store import Store
+from kdrecipes.data.examples import Split, Stored, ViewSettings, read, shown
 from kdrecipes.hashing import hash64
-from kdrecipes.recipe.tables import ViewsTable
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _DROPOUT = 0x64726F70  # the stream of hashes that seeds dropout
@@ -27,125 +25,102 @@ _DROPOUT = 0x64726F70  # the stream of hashes that seeds dropout
 # time than a thread takes to start.
 _AHEAD_FROM, _AHEAD = 1_000_000_000, 3
 
+TeacherOutputs = Callable[[int, np.ndarray], np.ndarray]  # pass, positions → logits (batch, classes)
+
 
 @dataclass(frozen=True)
-class Split:
-    """Some examples of a store.
+class Unlabelled:
+    """Images that a loader mixes into its batches, and that no label is known of.
 
     Attributes:
-        store: the store.
-        positions: int64 rows of the store, in the split's order.
-        labelled: False where the store's labels say nothing.
+        splits: they stand one after the other, behind the loader's own examples.
+        take: so many of them are in each batch.
     """
 
-    store: Store
-    positions: np.ndarray
-    labelled: bool = True
+    splits: Sequence[Split]
+    take: int
 
     def __len__(self) -> int:
-        return len(self.positions)
-
-    @property
-    def labels(self) -> np.ndarray:
-        """int64 (examples,)."""
-        return self.store.labels[self.positions]
-
-    @property
-    def index(self) -> np.ndarray:
-        """int64 (examples,): each example's index in its base split, which its views are drawn from."""
-        return self.store.index[self.positions]
+        return sum(len(split) for split in self.splits)
 
 
 @dataclass(frozen=True)
-class ViewSettings:
-    """What the views are drawn from besides the epoch and the examples: `[dataset.views]` and the recipe's seed."""
+class _Part:
+    """Some of a batch's examples: positions in one split, in one pass over it.
 
-    views: ViewsTable | None = None
-    seed: int = 0
+    `first` is added to a position where all examples of the loader are counted.
+    """
+
+    split: Split
+    chosen: np.ndarray
+    number: int
+    first: int
 
 
-TeacherOutputs = Callable[[int, np.ndarray], np.ndarray]  # epoch, positions in the split → logits (batch, classes)
-
-
-def show(
-    split: Split, chosen: np.ndarray, size: int, settings: ViewSettings | None = None, epoch: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the networks see of some examples in an epoch: the one place where views are made.
+class _Stream:
+    """Some examples over and over, each pass in an order of its own: a pure function of (seed, pass).
 
     Args:
-        split: the examples.
-        chosen: int64 (batch,), positions in the split.
-        size: pixels per side.
-        settings: the views; None shows every image whole, as evaluation does.
-        epoch: counted from 0.
-
-    Returns:
-        Images, float32 (batch, size, size, 3), 0–255, on Keras' current device where that is CUDA; and labels: int64
-        (batch,), or where views mix examples float32 (batch, classes), rows that sum to 1.
-    """
-    return _shown(_read(split, chosen, settings, epoch), size)
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Examples as they stand in the store, and what is to be done to them.
-
-    Where they are mixed, their partners follow them, in the same order; `shares` (batch,) is the examples' own part.
+        examples: how many there are.
+        take: so many to a batch.
+        seed: of the order; None keeps it.
+        drop_last: a pass leaves out what fills no whole batch; but one batch may be longer than a pass.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    classes: int
-    parameters: view_functions.Parameters | None
-    shares: np.ndarray | None
+    def __init__(self, examples: int, take: int, seed: Sequence[int] | None, drop_last: bool):
+        self.examples, self.take, self.seed = examples, take, seed
+        self.batches = examples // take if drop_last else -(-examples // take)  # in a pass
+        self._order: tuple[int, np.ndarray] | None = None
 
+    def order(self, number: int) -> np.ndarray:
+        """Positions in the order of a pass."""
+        if self.seed is None:
+            return np.arange(self.examples, dtype=np.int64)
+        if self._order is None or self._order[0] != number:
+            self._order = (number, np.random.default_rng([*self.seed, number]).permutation(self.examples))
+        return self._order[1]
 
-def _read(split: Split, chosen: np.ndarray, settings: ViewSettings | None, epoch: int) -> _Stored:
-    """Everything that waits for a disk, and nothing that draws on torch: so it can be done in a thread."""
-    store, rows = split.store, split.positions[chosen]
-    views = settings.views if settings else None
-    parameters = shares = None
-    if views and settings:
-        if views.mixup:
-            partner, shares = view_functions.draw_mix(views.mixup, settings.seed, epoch, store.index[rows], len(split))
-            rows = np.concatenate([rows, split.positions[partner]])
-        parameters = view_functions.draw(views, settings.seed, epoch, store.index[rows], store.images.shape[1])
-    return _Stored(store.images[rows], store.labels[rows], len(store.classes), parameters, shares)
-
-
-def _shown(stored: _Stored, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    device = current_device()
-    image = view_functions.apply(stored.images, stored.parameters, size, device)
-    labels = torch.from_numpy(stored.labels)
-    if stored.shares is None:
-        return image, labels
-    share = torch.from_numpy(stored.shares.astype(np.float32))
-    (image, others), (labels, other_labels) = image.chunk(2), F.one_hot(labels, stored.classes).float().chunk(2)
-    image.lerp_(others, view_functions.to_device(1 - share, device)[:, None, None, None])
-    return image, labels.lerp(other_labels, (1 - share)[:, None])
+    def chosen(self, batch: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The passes that a batch, counted over all passes, takes from, and the positions."""
+        if self.batches:
+            number, place = divmod(batch, self.batches)
+            yield number, self.order(number)[place * self.take : (place + 1) * self.take]
+            return
+        begin, end = batch * self.take, (batch + 1) * self.take
+        while begin < end:
+            number, place = divmod(begin, self.examples)
+            taken = self.order(number)[place : place + end - begin]
+            yield number, taken
+            begin += len(taken)
 
 
 class Loader(keras.utils.PyDataset):
     """Batches `(x, y)` or `(x, y, sample_weight)` for `fit`, `evaluate` and `predict`.
 
     `x` is `{"image": float32 (batch, size, size, 3) 0–255, "index": int64 (batch,)}`, `index` being the position in the
-    split; with `teachers` their logits, `"teacher"`: {name: (batch, classes)}; with `teacher_sizes` the same views at
-    those sizes, `"teacher_image"`: {name: images}. `y` is int64 (batch,), or where views mix examples float32 (batch,
-    classes); a split without labels gives `(x,)`. On CUDA they lie on the GPU.
+    split, or behind it among the images without labels; with `teachers` their logits, `"teacher"`: {name: (batch,
+    classes)}; with `teacher_sizes` the same views at those sizes, `"teacher_image"`: {name: images}. `y` is int64
+    (batch,), or where views mix examples float32 (batch, classes); an image without a label has -1, or a row of zeros;
+    a split without labels gives `(x,)`. On CUDA they lie on the GPU.
 
     `loader[i]` is batch `i` of epoch `loader.epoch`, which `EpochSetter` keeps in step with `fit`. Nothing is drawn
     from a global generator; so `fit` must be told `shuffle=False`, without which Keras orders the batches by Python's.
+
+    Views are drawn by the number of the pass over the split: the epoch's, unless `steps` says otherwise.
 
     Args:
         split: the examples.
         batch_size: examples per batch.
         size: pixels per side.
         settings: the views; None shows every image whole, as evaluation does.
-        order_seed: shuffles by (seed, epoch); None keeps the split's order.
+        order_seed: shuffles by (seed, pass); None keeps the split's order.
         drop_last: leave an incomplete last batch out.
-        class_weight: float (classes,), the weight of each class's examples; mixed ones weigh what their labels do.
-        teachers: by a teacher's name, its logits by epoch and positions in the split; of those not asked live.
+        class_weight: float (classes,), the weight of each class's examples; mixed ones weigh what their labels do, and
+            those without a label 1.
+        teachers: by a teacher's name, its logits by pass and positions; of those not asked live.
         teacher_sizes: by a teacher's name, pixels per side that it is shown; of those that are asked.
+        unlabelled: images without labels that take a part of each batch; with `steps` and `drop_last`.
+        steps: batches in an epoch; the split is passed over as often as that takes. Default: one pass.
     """
 
     def __init__(
@@ -160,66 +135,111 @@ class Loader(keras.utils.PyDataset):
         class_weight: np.ndarray | None = None,
         teachers: Mapping[str, TeacherOutputs] = NOTHING,
         teacher_sizes: Mapping[str, int] = NOTHING,
+        unlabelled: Unlabelled | None = None,
+        steps: int | None = None,
     ):
         super().__init__()
         self.teachers, self.teacher_sizes = teachers, {n: its for n, its in teacher_sizes.items() if its != size}
         self.split, self.batch_size, self.size = split, batch_size, size
         self.settings, self.order_seed = settings, order_seed
         self.drop_last, self.class_weight = drop_last, class_weight
+        self.unlabelled = unlabelled
+        seed = None if order_seed is None else [order_seed]
+        self._own = _Stream(len(split), batch_size - (unlabelled.take if unlabelled else 0), seed, drop_last)
+        # A seed that is longer by one number gives another order.
+        self._others = (
+            _Stream(len(unlabelled), unlabelled.take, None if seed is None else [*seed, 1], drop_last)
+            if unlabelled
+            else None
+        )
+        self._steps = self._own.batches if steps is None else steps
         self.epoch = 0
-        self.read_ahead = isinstance(split.store.images, np.memmap) and split.store.images.nbytes >= _AHEAD_FROM
-        self._order: tuple[int, np.ndarray] | None = None
+        self.read_ahead = any(
+            isinstance(one.store.images, np.memmap) and one.store.images.nbytes >= _AHEAD_FROM
+            for one in (split, *(unlabelled.splits if unlabelled else ()))
+        )
         self._coming: deque[_Reading] = deque()
 
     def __len__(self) -> int:
-        n = len(self.split)
-        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+        return self._steps
 
     def order(self) -> np.ndarray:
-        """Positions in the split, in this epoch's order: a pure function of (order seed, epoch)."""
-        if self.order_seed is None:
-            return np.arange(len(self.split), dtype=np.int64)
-        if self._order is None or self._order[0] != self.epoch:
-            generator = np.random.default_rng([self.order_seed, self.epoch])
-            self._order = (self.epoch, generator.permutation(len(self.split)))
-        return self._order[1]
+        """Positions in the split, in the order of the pass that the epoch begins with."""
+        return self._own.order(self.epoch * self._steps // max(self._own.batches, 1))
 
     def __getitem__(self, batch: int) -> tuple:
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
-        chosen, move = self._chosen(batch), partial(view_functions.to_device, device=current_device())
-        stored = self._stored(batch)
-        image, y = _shown(stored, self.size)
-        x: dict[str, Any] = {"image": image, "index": move(torch.from_numpy(chosen.copy()))}
+        move = partial(view_functions.to_device, device=current_device())
+        parts = self._parts(batch)
+        stored = self._stored(batch, parts)
+        image, y = _together([shown(one, self.size) for one in stored])
+        index = [part.chosen + part.first for part in parts]
+        x: dict[str, Any] = {"image": image, "index": move(torch.from_numpy(np.concatenate(index)))}
         if self.teacher_sizes:
-            x["teacher_image"] = {name: _shown(stored, size)[0] for name, size in self.teacher_sizes.items()}
+            sizes = self.teacher_sizes.items()
+            x["teacher_image"] = {name: _together([shown(one, size) for one in stored])[0] for name, size in sizes}
         if self.teachers:
-            said = {name: outputs(self.epoch, chosen) for name, outputs in self.teachers.items()}
-            x["teacher"] = {name: move(torch.from_numpy(logits)) for name, logits in said.items()}
+            x["teacher"] = {name: move(_said(outputs, parts)) for name, outputs in self.teachers.items()}
         if not self.split.labelled:
             return (x,)
         if self.class_weight is None:
             return x, move(y)
-        weight = torch.from_numpy(self.class_weight)
-        return x, move(y), move((weight[y] if y.ndim == 1 else y.to(weight.dtype) @ weight).float())
+        return x, move(y), move(_weights(torch.from_numpy(self.class_weight), y))
 
     def on_epoch_end(self) -> None:
         """Called by Keras after an epoch, and after the look at the data that `fit` takes before the first."""
         self._coming.clear()
 
-    def _chosen(self, batch: int) -> np.ndarray:
-        return self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
+    def _parts(self, batch: int) -> list[_Part]:
+        """What a batch of this epoch holds: those with labels first."""
+        number = self.epoch * self._steps + batch
+        parts = [_Part(self.split, chosen, passed, 0) for passed, chosen in self._own.chosen(number)]
+        if self._others is None or self.unlabelled is None:
+            return parts
+        for passed, chosen in self._others.chosen(number):
+            first = 0
+            for split in self.unlabelled.splits:
+                inside = chosen[(chosen >= first) & (chosen < first + len(split))] - first
+                if len(inside):
+                    parts.append(_Part(split, inside, passed, len(self.split) + first))
+                first += len(split)
+        return parts
 
-    def _stored(self, batch: int) -> _Stored:
+    def _stored(self, batch: int, parts: list[_Part]) -> list[Stored]:
         """A batch's examples; those of the next batches are being read meanwhile, where that is of use."""
         epoch, coming = self.epoch, self._coming
         if not self.read_ahead:
-            return _read(self.split, self._chosen(batch), self.settings, epoch)
+            return _read(parts, self.settings)
         while coming and coming[0].batch != (epoch, batch):  # of another epoch, or passed over
             coming.popleft()
         for i in range(batch + len(coming), min(batch + 1 + _AHEAD, len(self))):
-            coming.append(_Reading((epoch, i), partial(_read, self.split, self._chosen(i), self.settings, epoch)))
+            # The parts before the thread begins: the epoch may be another by then.
+            coming.append(_Reading((epoch, i), partial(_read, self._parts(i), self.settings)))
         return coming.popleft().result()
+
+
+def _together(shown_parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and labels of a batch's parts, one after the other."""
+    if len(shown_parts) == 1:
+        return shown_parts[0]
+    return torch.cat([image for image, _ in shown_parts]), torch.cat([labels for _, labels in shown_parts])
+
+
+def _said(outputs: TeacherOutputs, parts: list[_Part]) -> torch.Tensor:
+    """A teacher's logits (batch, classes) on a batch's parts."""
+    return torch.from_numpy(np.concatenate([outputs(part.number, part.chosen + part.first) for part in parts]))
+
+
+def _weights(weight: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """float32 (batch,): the weights of examples by those of classes; 1 where the label is not known."""
+    if y.ndim == 1:
+        return torch.where(y >= 0, weight[y], 1.0).float()
+    return torch.where(y.sum(1) > 0, y.to(weight.dtype) @ weight, 1.0).float()
+
+
+def _read(parts: list[_Part], settings: ViewSettings | None) -> list[Stored]:
+    return [read(part.split, part.chosen, settings, part.number) for part in parts]
 
 
 class _Reading(threading.Thread):
@@ -230,10 +250,10 @@ class _Reading(threading.Thread):
         read: reads it.
     """
 
-    def __init__(self, batch: tuple[int, int], read: Callable[[], _Stored]):
+    def __init__(self, batch: tuple[int, int], read: Callable[[], list[Stored]]):
         super().__init__(name=f"kdrecipes reads batch {batch}", daemon=True)
         self.batch, self._read = batch, read
-        self._stored: _Stored | None = None
+        self._stored: list[Stored] | None = None
         self._error: BaseException | None = None
         self.start()
 
@@ -244,7 +264,7 @@ class _Reading(threading.Thread):
         except BaseException as error:
             self._error = error
 
-    def result(self) -> _Stored:
+    def result(self) -> list[Stored]:
         """The batch, as soon as it is there; or the error that it met."""
         self.join()
         if self._stored is None:

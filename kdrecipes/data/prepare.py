@@ -1,4 +1,4 @@
-"""From the recipe's `[dataset]` table to three disjoint splits of stored images."""
+"""From the recipe's `[dataset]` table to disjoint splits of stored images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes.data.loader import Split
-from kdrecipes.data.splits import cut, held_out, overlap, parse_split
+from kdrecipes.data.examples import Split
+from kdrecipes.data.mixture import Mixture, mixture
+from kdrecipes.data.splits import cut, draw_labelled, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import DatasetTable, Recipe, StudentTable, TeacherTable
 
 Progress = Callable[[str, int, int, int], None]
 SPLITS = ("train", "validation", "test")
+WRITTEN = (*SPLITS, "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Data:
         teacher_sizes: the same of each teacher, by its name.
         fingerprint: sha256 (hex) of the stored pixels, labels and what belongs to which split.
         converted, skipped: images that were not RGB; names of those that could not be read.
+        unlabelled: images that the distilled student is taught without labels, disjoint from those above: the rest of
+            train, where `dataset.labelled` keeps a part of its labels, and `dataset.unlabelled`.
     """
 
     train: Split
@@ -43,6 +47,18 @@ class Data:
     fingerprint: str
     converted: int
     skipped: list[str]
+    unlabelled: tuple[Split, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """Training images of the distilled student, with and without labels."""
+        return len(self.train) + sum(map(len, self.unlabelled))
+
+    def mixture(self, recipe: Recipe, *, taught: bool) -> Mixture:
+        """What the batches of a student of the recipe hold; one on labels only takes as many steps."""
+        batch_size = recipe.train.batch_size
+        both = mixture(len(self.train), self.images - len(self.train), batch_size, recipe.dataset.labelled_share)
+        return both if taught else Mixture(batch_size, 0, both.steps)
 
     def size(self, network: TeacherTable | StudentTable) -> int:
         """Pixels per side that a network of the recipe sees."""
@@ -70,7 +86,8 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     stores = {name: _open_store(recipe, name, key, sources[name], progress) for name, key in bases.items()}
     labelled = {name: getattr(source, "labelled", True) for name, source in sources.items()}
     parts = {
-        key: _cut(stores[base := parse_split(text)[0]], key, text, labelled[base]) for key, text in written.items()
+        key: _cut(stores[base := parse_split(text)[0]], key, text, key != "unlabelled" and labelled[base])
+        for key, text in written.items()
     }
     refuse_without_labels(recipe, parts)
     if "validation" not in parts:
@@ -78,9 +95,11 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     _refuse_overlap(table, parts)
     _refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
-    _refuse_less_than_a_batch(recipe, train)
+    train, rest = _keep_labels(recipe, train)
+    unlabelled = tuple(part for part in (rest, parts.get("unlabelled")) if part is not None)
+    _refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
     content = hashlib.sha256()
-    for part in (train, validation, test):
+    for part in (train, validation, test, *unlabelled):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())
     used = stores.values()
     default = table.image_size or train.store.images.shape[1]
@@ -94,12 +113,13 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         content.hexdigest(),
         sum(store.converted for store in used),
         [name for store in used for name in store.skipped],
+        unlabelled,
     )
 
 
 def splits_of(table: DatasetTable) -> dict[str, str]:
     """The splits that are written as such, by key; a share of train is none."""
-    written = {key: getattr(table, key) for key in SPLITS}
+    written = {key: getattr(table, key) for key in WRITTEN}
     return {key: text for key, text in written.items() if isinstance(text, str)}
 
 
@@ -122,6 +142,7 @@ def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Prog
             store_size=table.store_size,
             resize=table.resize,
             corrupt_limit=table.corrupt_limit,
+            labelled=key != "unlabelled",
             progress=(lambda *step: progress(label, *step)) if progress else None,
         )
 
@@ -155,6 +176,13 @@ def refuse_without_labels(recipe: Recipe, parts: Mapping[str, Any]) -> None:
             raise RunError(f"dataset.{key} = {getattr(recipe.dataset, key)!r} has no labels to measure by.")
     if parts["train"].labelled:
         return
+    if recipe.has_unlabelled:
+        key = "labelled" if recipe.dataset.labelled is not None else "unlabelled"
+        raise RunError(
+            f"dataset.train = {recipe.dataset.train!r} has no labels, and dataset.{key} = "
+            f"{getattr(recipe.dataset, key)!r} is for images beside those that have. Leave it out, or let "
+            "dataset.train name a split with labels."
+        )
     wrong = []
     if "validation" not in parts:
         wrong.append("dataset.validation names a split that has labels")
@@ -170,14 +198,38 @@ def refuse_without_labels(recipe: Recipe, parts: Mapping[str, Any]) -> None:
         raise RunError(f"dataset.train = {recipe.dataset.train!r} has no labels. That needs {', '.join(wrong)}.")
 
 
-def _refuse_less_than_a_batch(recipe: Recipe, train: Split) -> None:
+def _refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> None:
     tables = {"train": recipe.train} | {f"{t.place}.train": t.train for t in recipe.teachers.values() if t.train}
     for key, table in tables.items():
-        if len(train) < table.batch_size:
+        # A student passes over few images with labels as often as those without take; a teacher has only these.
+        images = len(train) + (unlabelled if table is recipe.train else 0)
+        if images < table.batch_size:
+            what = f"{images} images" + (" with labels" if unlabelled and table is not recipe.train else "")
             raise RunError(
-                f"dataset.train holds {len(train)} images, fewer than one batch of {key}.batch_size = "
+                f"dataset.train holds {what}, fewer than one batch of {key}.batch_size = "
                 f"{table.batch_size}, and the last incomplete batch is dropped. Lower {key}.batch_size."
             )
+    if unlabelled and recipe.train.batch_size == 1:
+        raise RunError("train.batch_size = 1 has no room for images with labels and images without. Raise it.")
+
+
+def _keep_labels(recipe: Recipe, train: Split) -> tuple[Split, Split | None]:
+    """The images of train whose labels are used, and the others; None where `dataset.labelled` leaves none."""
+    asked = recipe.dataset.labelled
+    if asked is None:
+        return train, None
+    classes = len(np.unique(train.labels))
+    count = round(asked * len(train)) if isinstance(asked, float) else asked
+    place = f"dataset.labelled = {asked:g}"
+    if count > len(train):
+        raise RunError(f"{place} is more than the {len(train)} images that train holds. Lower it, or leave it out.")
+    if count < classes:
+        what = f"{place} of {len(train)} images is {count}, and" if isinstance(asked, float) else f"{place}:"
+        raise RunError(f"{what} train has {classes} classes, each of which needs one label at least. Raise it.")
+    kept = draw_labelled(train.labels, train.index, count, recipe.seed)
+    if kept.all():
+        return train, None
+    return Split(train.store, train.positions[kept]), Split(train.store, train.positions[~kept], labelled=False)
 
 
 def _cut(store: Store, key: str, text: str, labelled: bool) -> Split:
@@ -197,7 +249,7 @@ def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
 
 
 def _refuse_overlap(table: DatasetTable, parts: dict[str, Split]) -> None:
-    for first, second in combinations(SPLITS, 2):
+    for first, second in combinations(parts, 2):
         a, b = parts[first], parts[second]
         shared = overlap(a.positions, b.positions) if a.store is b.store else 0
         if shared:

@@ -51,6 +51,7 @@ class Reader:
         size: pixels per side; None: the native size.
         resize: "squash" or "crop".
         corrupt_limit: greatest share of unreadable images.
+        labelled: False: no label is read, and each is -1.
 
     Attributes:
         side: pixels per side of what is read.
@@ -60,8 +61,18 @@ class Reader:
         MixedSizes: here or in `read`, when `size` is None and the images do not share one square size.
     """
 
-    def __init__(self, source: Any, arrays: Any, name: str, size: int | None, resize: str, corrupt_limit: float):
+    def __init__(
+        self,
+        source: Any,
+        arrays: Any,
+        name: str,
+        size: int | None,
+        resize: str,
+        corrupt_limit: float,
+        labelled: bool = True,
+    ):
         self.source, self.arrays, self.name, self.size, self.resize = source, arrays, name, size, resize
+        self.labelled = labelled
         self.classes = [str(name) for name in source.classes]
         self.corrupt_limit = corrupt_limit
         self.side = size or self._native_side()
@@ -78,7 +89,8 @@ class Reader:
         """
         converted, skipped = 0, []
         if self.arrays is not None and np.shape(self.arrays[0])[1:3] == (self.side, self.side):
-            images, labels = (np.asarray(array[start:stop]) for array in self.arrays)
+            images = np.asarray(self.arrays[0][start:stop])
+            labels = np.asarray(self.arrays[1][start:stop]) if self.labelled else np.full(len(images), -1)
             self._check_form(images.dtype, images.shape[1:], start)
             if labels.dtype.kind not in "iu":
                 raise RunError(f"{self.name}: the labels are {labels.dtype}; a label is an integer.")
@@ -98,7 +110,8 @@ class Reader:
             images = np.array([image for image, _, _ in found], np.uint8).reshape(-1, self.side, self.side, 3)
             labels = np.array([label for _, label, _ in found], np.int64)
             index = np.array([i for _, _, i in found], np.int64)
-        for row in np.flatnonzero((labels < 0) | (labels >= len(self.classes)))[:1]:
+        wrong = (labels < 0) | (labels >= len(self.classes)) if self.labelled else np.zeros(0, bool)
+        for row in np.flatnonzero(wrong)[:1]:
             raise RunError(
                 f"{self.name}: {self.name_of(int(index[row]))} has label {labels[row]}; with {len(self.classes)} "
                 f"classes labels go from 0 to {len(self.classes) - 1}."
@@ -106,10 +119,11 @@ class Reader:
         return Chunk(np.ascontiguousarray(images), labels.astype(np.int64), index, converted, skipped)
 
     def _item(self, i: int) -> tuple[Any, Any]:
+        """An image and its label; -1 where labels are not to be read."""
         if self.arrays is not None:
-            return self.arrays[0][i], self.arrays[1][i]
+            return self.arrays[0][i], self.arrays[1][i] if self.labelled else -1
         example = self.source[i]
-        return example["image"], example["label"]
+        return example["image"], example["label"] if self.labelled else -1
 
     def _example(self, i: int) -> tuple[np.ndarray, int] | str:
         """An image as the source has it and its label; or why it can't be read."""

@@ -6,10 +6,11 @@ import re
 
 import numpy as np
 
-from kdrecipes.hashing import uniform
+from kdrecipes.hashing import hash64, uniform
 
 _SPLIT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<from>-?[0-9]+%?)?:(?P<to>-?[0-9]+%?)?\])?")
 _HELD_OUT = 0x686F6C64  # the stream of hashes that decides which training images are held out
+_LABELLED = 0x6C61626C  # the stream of hashes that decides which training images keep their labels
 
 
 def parse_split(text: str) -> tuple[str, str | None, str | None]:
@@ -46,6 +47,28 @@ def held_out(index: np.ndarray, share: float) -> np.ndarray:
     A fixed hash of the index decides: the same for every recipe and seed, and a smaller share is part of a larger one.
     """
     return uniform(index, _HELD_OUT) < share
+
+
+def draw_labelled(labels: np.ndarray, index: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Which of the examples keep their labels: bool, same shape, `count` of them.
+
+    Each class that occurs keeps one; the others go to the classes in proportion to their sizes, by the divisor method
+    of Sainte-Laguë. So a smaller count is part of a larger one of the same seed. Within a class a fixed hash of the
+    seed and the index decides.
+
+    Args:
+        labels: int64 (examples,).
+        index: int64 (examples,), each example's index in the base split.
+        count: from the number of classes that occur to the number of examples.
+        seed: the recipe's.
+    """
+    order = np.lexsort((hash64(index, _LABELLED, seed), labels))  # by class, then by hash
+    _, firsts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    rank = np.arange(len(labels)) - np.repeat(firsts, sizes)
+    turn = np.where(rank == 0, -1.0, (rank + 0.5) / np.repeat(sizes, sizes))
+    kept = np.zeros(len(labels), bool)
+    kept[order[np.argsort(turn, kind="stable")[:count]]] = True
+    return kept
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> int:

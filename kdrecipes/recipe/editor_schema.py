@@ -72,7 +72,7 @@ def _whole(root: list[str], train: list[str]) -> Schema:
     """What a recipe must have that completes no other one: keys, and the rules between them."""
     closed_lists = {"properties": dict.fromkeys(CLOSED_LISTS, _NAMED)}
     rules = {
-        "dataset": {**_NAMED, "allOf": [_reference("dataset")]},
+        "dataset": {**_NAMED, "allOf": [_reference("dataset"), *_fragments("dataset", whole=True)]},
         "student": {**_NAMED, "allOf": [_reference("model")]},
         "teacher": {**_NAMED, "allOf": [_reference("model")], "properties": {"train": closed_lists}},
         "train": {"required": train, **closed_lists},

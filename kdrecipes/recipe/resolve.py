@@ -66,7 +66,7 @@ def fill(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
         value[:] = [fill(item, schema["items"], root) for item in value]
     elif isinstance(value, int | float) and not isinstance(value, bool):
         kinds = [schema.get("type"), *(part.get("type") for part in schema.get("anyOf", ()))]
-        if "number" in kinds:
+        if "number" in kinds and not ("integer" in kinds and isinstance(value, int)):
             return float(value)
         if "integer" in kinds:
             return int(value)  # draft-07 takes 5.0 for a whole number; a count is written 5

@@ -94,14 +94,12 @@ def _only_the_baseline(path: Path, recipe: Data) -> Iterator[Broken]:
 _OWN_KEYS = list(definition("loss")["properties"])
 _NO_OTHER_KEYS: Data = {"propertyNames": {"enum": _OWN_KEYS}}
 _HAS_WEIGHT: Data = {"properties": {"weight": {"not": {"const": 0}}}}  # absent: 1
+_HAS_WEIGHTY_TERM: Data = {
+    "anyOf": [{**_NAMED, **_HAS_WEIGHT}, {**_SEVERAL, "properties": {"terms": {"contains": _HAS_WEIGHT}}}]
+}
 _HAS_LABELS_OR_WEIGHT: Data = {
     "if": {"required": ["label_weight"], "properties": {"label_weight": {"const": 0}}},
-    "then": {
-        "anyOf": [
-            {**_NAMED, **_HAS_WEIGHT},
-            {**_SEVERAL, "properties": {"terms": {"contains": _HAS_WEIGHT}}},
-        ]
-    },
+    "then": _HAS_WEIGHTY_TERM,
 }
 _PAIRED: Data = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
 
@@ -159,12 +157,44 @@ def _backward_ranges(path: Path, views: Data) -> Iterator[Broken]:
                 yield Broken((*path, table, key), "must go from the least to the greatest", show(pair))
 
 
+_HAS_UNLABELLED: Data = {"anyOf": [{"required": ["labelled"]}, {"required": ["unlabelled"]}]}
+_WITH_UNLABELLED: Data = {"required": ["dataset"], "properties": {"dataset": {"type": "object", **_HAS_UNLABELLED}}}
+
+
+def _no_unlabelled(path: Path, dataset: Data) -> Iterator[Broken]:
+    rule = "needs `labelled` or `unlabelled` beside it: without them every image has its label"
+    yield Broken((*path, "labelled_share"), rule, show(dataset["labelled_share"]))
+
+
+def _real_count(path: Path, dataset: Data) -> Iterator[Broken]:
+    """draft-07 takes 1.0 for a whole number; here a point makes it a share."""
+    labelled = dataset.get("labelled")
+    if isinstance(labelled, float) and labelled >= 1:
+        rule = "must be below 1 where it is a share; a count has no decimal point, and all labels are used without it"
+        yield Broken((*path, "labelled"), rule, show(labelled))
+
+
+def _unlabelled_key(recipe: Data) -> tuple[Path, str]:
+    key = "unlabelled" if "unlabelled" in recipe["dataset"] else "labelled"
+    return ("dataset", key), show(recipe["dataset"][key])
+
+
+def _unlabelled_without_teacher(path: Path, recipe: Data) -> Iterator[Broken]:
+    key, received = _unlabelled_key(recipe)
+    yield Broken(key, "images without labels need a [teacher], which alone speaks of them", received)
+
+
+def _unlabelled_without_term(path: Path, recipe: Data) -> Iterator[Broken]:
+    key, received = _unlabelled_key(recipe)
+    yield Broken(key, "images without labels need a distillation term with a weight above 0", received)
+
+
 def _same_splits(path: Path, dataset: Data) -> Iterator[Broken]:
     """Splits written alike overlap for certain; slices are compared once the data are there."""
     keys = definition("dataset")["properties"]
     seen: dict[str, str] = {}
-    for key in ("train", "validation", "test"):
-        split = dataset.get(key, keys[key]["default"])
+    for key in ("train", "validation", "test", "unlabelled"):
+        split = dataset.get(key, keys[key].get("default"))
         if isinstance(split, str) and split in seen:
             # Point at the one that is written; the other may be the default.
             this, other = (key, seen[split]) if key in dataset else (seen[split], key)
@@ -218,4 +248,23 @@ RULES = (
     Rule("two-crops", "views", _two_crops, _ONE_CROP),
     Rule("unordered-range", "views", _backward_ranges),
     Rule("same-split", "dataset", _same_splits),
+    Rule(
+        "missing-key",
+        "dataset",
+        _no_unlabelled,
+        {"if": {"required": ["labelled_share"]}, "then": _HAS_UNLABELLED},
+        whole=True,
+    ),
+    Rule("out-of-range", "dataset", _real_count),
+    Rule("missing-teacher", "", _unlabelled_without_teacher, {"if": _WITH_UNLABELLED, "then": _TEACHER}, whole=True),
+    Rule(
+        "nothing-to-learn",
+        "",
+        _unlabelled_without_term,
+        {
+            "if": {**_TAUGHT, "allOf": [_WITH_UNLABELLED, _TEACHER]},
+            "then": {"properties": {"loss": _HAS_WEIGHTY_TERM}},
+        },
+        whole=True,
+    ),
 )

@@ -68,13 +68,19 @@ class ViewsTable:
 
 @dataclass(frozen=True, eq=False)
 class DatasetTable(ComponentTable):
-    """`[dataset]`; `validation` is a split or the share held out of train."""
+    """`[dataset]`.
+
+    `validation` is a split or the share held out of train, `labelled` a count (int) or a share of train (float).
+    """
 
     train: str
     validation: str | float
     test: str
     resize: Literal["squash", "crop"]
     corrupt_limit: float
+    labelled: int | float | None = None
+    unlabelled: str | None = None
+    labelled_share: float | None = None
     image_size: int | None = None
     store_size: int | None = None
     views: ViewsTable | None = None
@@ -238,6 +244,11 @@ class Recipe:
     def teachers(self) -> dict[str, TeacherTable]:
         """The teachers by name, under which all that they say is kept; the one there can be has its component's."""
         return {} if self.teacher is None else {self.teacher.name: self.teacher}
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether the recipe asks for images without labels beside images with them."""
+        return self.dataset.labelled is not None or self.dataset.unlabelled is not None
 
     def training_of(self, network: TeacherTable | StudentTable) -> TrainTable:
         """How a network is trained; for a teacher that is not, `[train]` says the rest, such as whether it is fast."""

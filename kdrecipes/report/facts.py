@@ -43,12 +43,17 @@ class RecipeFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The data. `classes` are their names; `train` … `skipped` count images."""
+    """The data. `classes` are their names; `train` … `skipped` count images.
+
+    Of the training images `labelled` have a label that is used and `unlabelled` have none.
+    """
 
     name: str
     fingerprint: str
     classes: list[str]
     train: int
+    labelled: int
+    unlabelled: int
     validation: int
     test: int
     converted: int
@@ -80,12 +85,13 @@ class TeacherFacts:
 
 @dataclass(frozen=True)
 class ArmFacts:
-    """A trained student: its arm and seed, its file in the run folder, its weights, epochs, steps and seconds."""
+    """A trained student: arm and seed, its file in the run folder, weights, labels used, epochs, steps and seconds."""
 
     arm: str
     seed: int
     student: str
     params: int
+    labels: int
     epochs: int
     steps: int
     seconds: float | int
@@ -254,7 +260,8 @@ def _history(run: Path) -> list[Row]:
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(run, "history.jsonl", one_line(error)) from error
     for number, row in enumerate(rows, 1):
-        whole = isinstance(row, dict) and {"arm", "seed", "epoch", "val_accuracy"} <= row.keys()
+        whole = isinstance(row, dict) and {"arm", "seed", "epoch"} <= row.keys()
+        whole = whole and ("val_accuracy" in row or row["arm"] == "teacher")  # not validated after each of its epochs
         if not whole or not all(type(v) is str if key == "arm" else type(v) in (int, float) for key, v in row.items()):
             raise _damaged(run, "history.jsonl", f"line {number} is no epoch of a run")
     return rows

@@ -83,7 +83,7 @@ def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
 
 def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
     """One term, told the layers that the recipe gives it, behind a projector where the recipe wants one."""
-    term = _build(recipe, table, classes=len(data.classes), examples=len(data.train))
+    term = _build(recipe, table, classes=len(data.classes), examples=data.images)
     for key, layers in (("student_layers", table.student_layers), ("teacher_layers", table.teacher_layers)):
         if layers is not None:
             setattr(term, key, layers)

@@ -41,7 +41,11 @@ def _choose(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, devi
         return Decision(train.compile, f"compile = {str(train.compile).lower()}")
     if device == "cpu":
         return Decision(False, "compiled steps are slower on a CPU, and compiling takes minutes")
-    steps = train.epochs * (len(data.train) // train.batch_size)
+    steps = train.epochs * (
+        len(data.train) // train.batch_size
+        if isinstance(table, TeacherTable)
+        else data.mixture(recipe, taught=bool(recipe.teachers)).steps
+    )
     plain = _seconds(recipe, table, data, EAGER)[1]
     if steps * plain < LEAST_COMPILE_SECONDS:
         return Decision(False, f"all steps of a fit take {steps * plain:.0f} s, less than compiling")

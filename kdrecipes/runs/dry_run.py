@@ -90,8 +90,9 @@ def _data(recipe: Recipe, classes: int | None) -> Data:
         size = size or _side(sources["train"])
     names = [str(label) for label in range(known)]
     train: Any = parts["train"]
+    unlabelled: Any = (_Images(),) if recipe.has_unlabelled else ()
     teachers = {name: one.image_size or size for name, one in recipe.teachers.items()}
-    return Data(train, train, train, names, recipe.student.image_size or size, teachers, "", converted=0, skipped=[])
+    return Data(train, train, train, names, recipe.student.image_size or size, teachers, "", 0, [], unlabelled)
 
 
 def _side(source: Any) -> int:

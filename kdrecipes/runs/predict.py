@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.backend import keras
-from kdrecipes.data.loader import Loader, Split
+from kdrecipes.data.examples import Split
+from kdrecipes.data.loader import Loader
 from kdrecipes.training.inference import Inference, at_input_size
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kdrecipes.data.loader import Split
+from kdrecipes.data.examples import Split
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import TeacherTable

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from kdrecipes.backend import keras, seed_everything, synchronize
+from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
@@ -19,9 +20,7 @@ from kdrecipes.runs.arms import Arm
 from kdrecipes.runs.build import build_distiller, build_model, build_tuner, mixes
 from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.progress import OUTPUTS, PlannedFit
-from kdrecipes.runs.teach import logits_of
-from kdrecipes.runs.teacher import view_settings
-from kdrecipes.runs.teacher_outputs import count_views
+from kdrecipes.runs.teach import logits_of, views_taught
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.fit import prepare_steps
@@ -53,27 +52,25 @@ def plan_fits(
         if table.train:
             tuner = build_tuner(recipe, table, model)
             batch = black_batch(recipe, data, tuner, table.train, data.size(table))
-            plan.append(_planned("teacher", data, table.train, rehearse(tuner, table.train, batch, jit["teacher"])[1]))
+            steps = table.train.epochs * (len(data.train) // table.train.batch_size)
+            plan.append(PlannedFit("teacher", steps, rehearse(tuner, table.train, batch, jit["teacher"])[1]))
         if name in cached:
-            views = count_views(data.train, view_settings(recipe), recipe.train.epochs)
+            views = views_taught(recipe, data)
             asked = logits_of(recipe, table, model)
             seconds = rehearse_inference(asked, recipe.train.batch_size, data.size(table))
             plan.append(PlannedFit(OUTPUTS, views // recipe.train.batch_size, seconds))
-    steps: dict[str, float] = {}
+    seconds_of: dict[str, float] = {}
     for arm in arms:
-        if arm.arm not in steps:
+        if arm.arm not in seconds_of:
             student, taught = build_model(recipe, recipe.student, data), arm.arm == "kd"
             distiller = build_distiller(recipe, data, student, teachers if taught else {})
             batch = black_batch(recipe, data, distiller, recipe.train, data.student_size, cached if taught else ())
-            steps[arm.arm] = rehearse(distiller, recipe.train, batch, jit["student"])[1]
-            if len(steps) == 1:
+            seconds_of[arm.arm] = rehearse(distiller, recipe.train, batch, jit["student"])[1]
+            if len(seconds_of) == 1:
                 _refuse_unsaveable(student, lambda: build_model(recipe, recipe.student, data))
-        plan.append(_planned(arm.label, data, recipe.train, steps[arm.arm]))
+        steps = recipe.train.epochs * data.mixture(recipe, taught=arm.arm == "kd").steps
+        plan.append(PlannedFit(arm.label, steps, seconds_of[arm.arm]))
     return plan
-
-
-def _planned(label: str, data: Data, train: TrainTable, seconds: float) -> PlannedFit:
-    return PlannedFit(label, train.epochs * (len(data.train) // train.batch_size), seconds)
 
 
 def black_batch(
@@ -97,6 +94,8 @@ def black_batch(
     labels: Any = np.zeros(n, np.int64)
     if mixes(recipe):
         labels = np.eye(classes, dtype=np.float32)[labels]
+    if distiller.terms and data.unlabelled and n > 1:
+        labels[n // 2 :] = 0 if mixes(recipe) else NO_LABEL
     batch: tuple[Any, ...] = (x, labels) if data.train.labelled or distiller.label_weight else (x,)
     return (*batch, np.ones(n, np.float32)) if train.class_weight else batch
 

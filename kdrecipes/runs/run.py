@@ -122,11 +122,14 @@ def ready_teacher(
 
 def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:
     """What the report says of the data."""
+    labelled = len(data.train) if data.train.labelled else 0
     return DatasetFacts(
         name=recipe.dataset.name,
         fingerprint=data.fingerprint,
         classes=list(data.classes),
-        train=len(data.train),
+        train=data.images,
+        labelled=labelled,
+        unlabelled=data.images - labelled,
         validation=len(data.validation),
         test=len(data.test),
         converted=data.converted,

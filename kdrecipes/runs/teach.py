@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from kdrecipes.backend import keras
+from kdrecipes.data.examples import Split
+from kdrecipes.data.mixture import count_passes
 from kdrecipes.data.prepare import Data
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import inference
@@ -10,13 +12,7 @@ from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.progress import OUTPUTS, Progress
 from kdrecipes.runs.teacher import Teacher, component_facts, view_settings
-from kdrecipes.runs.teacher_outputs import (
-    CachedOutputs,
-    LogitsOf,
-    count_views,
-    estimated_bytes,
-    open_outputs,
-)
+from kdrecipes.runs.teacher_outputs import JoinedOutputs, LogitsOf, count_views, open_outputs
 from kdrecipes.training.inference import at_input_size
 from kdrecipes.wording import readable_bytes, readable_seconds
 
@@ -28,13 +24,27 @@ def choose_outputs(recipe: Recipe, table: TeacherTable, data: Data) -> Decision:
     """
     if table.cache == "off":
         return Decision("live", f'{table.place}.cache = "off"')
-    settings, epochs = view_settings(recipe), recipe.train.epochs
-    needed = estimated_bytes(data.train, settings, epochs, len(data.classes))
-    size = f"{count_views(data.train, settings, epochs):,} views take {readable_bytes(needed)}"
+    views = views_taught(recipe, data)
+    needed = views * len(data.classes) * 2  # in float16
+    size = f"{views:,} views take {readable_bytes(needed)}"
     limit = f"{table.place}.cache_limit_gb = {table.cache_limit_gb:g}"
     if needed > table.cache_limit_gb * 1e9:
         return Decision("live", f"{size}, more than {limit}")
     return Decision("cached", f"{size}, within {limit}")
+
+
+def passes_taught(recipe: Recipe, data: Data) -> list[tuple[Split, int]]:
+    """The splits that a distilled student is taught on, and how often it passes over each."""
+    mixed = data.mixture(recipe, taught=True)
+    batches, unlabelled = recipe.train.epochs * mixed.steps, data.images - len(data.train)
+    found = [(data.train, count_passes(len(data.train), mixed.labelled, batches))]
+    return found + [(part, count_passes(unlabelled, mixed.unlabelled, batches)) for part in data.unlabelled]
+
+
+def views_taught(recipe: Recipe, data: Data) -> int:
+    """How many views a teacher is asked about, once and for all students."""
+    settings = view_settings(recipe)
+    return sum(count_views(len(part), settings, passes) for part, passes in passes_taught(recipe, data))
 
 
 def logits_of(recipe: Recipe, table: TeacherTable, model: keras.Model) -> LogitsOf:
@@ -45,7 +55,7 @@ def logits_of(recipe: Recipe, table: TeacherTable, model: keras.Model) -> Logits
 
 def teacher_outputs(
     recipe: Recipe, table: TeacherTable, data: Data, teacher: Teacher, device: str, progress: Progress
-) -> CachedOutputs:
+) -> JoinedOutputs:
     """A teacher's logits on every view that the students will be shown; what no earlier run left is computed.
 
     Raises:
@@ -53,18 +63,26 @@ def teacher_outputs(
         EnvironmentProblem: when the disk has no room for them.
     """
     run_keys = {"image_size": table.image_size, "precision": table.precision}
-    outputs = open_outputs(
-        logits_of(recipe, table, teacher.model),
-        data.train,
-        data.size(table),
-        view_settings(recipe),
-        recipe.train.epochs,
-        len(data.classes),
-        [teacher.fingerprint, *component_facts(recipe, table), run_keys, device.partition(":")[0]],
-        name=table.name,
-        progress=progress.teaching,
-        note=progress.note,
-    )
+    asked, views = logits_of(recipe, table, teacher.model), views_taught(recipe, data)
+    outputs = JoinedOutputs([])
+
+    def teaching(done: int, total: int) -> None:
+        progress.teaching(outputs.rows + done, views)
+
+    for split, passes in passes_taught(recipe, data):
+        one = open_outputs(
+            asked,
+            split,
+            data.size(table),
+            view_settings(recipe),
+            passes,
+            len(data.classes),
+            [teacher.fingerprint, *component_facts(recipe, table), run_keys, device.partition(":")[0]],
+            name=table.name,
+            progress=teaching,
+            note=progress.note,
+        )
+        outputs.parts.append(one)
     size, earlier = f"{outputs.rows:,} views, {readable_bytes(outputs.bytes)}", outputs.rows - outputs.computed
     if not outputs.computed:
         progress.note(f"{OUTPUTS}: {size}, taken from an earlier run")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.data.loader import ViewSettings
+from kdrecipes.data.examples import ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import locked
 from kdrecipes.disk.home import home
@@ -19,10 +19,7 @@ from kdrecipes.hashing import digest, path_sha256
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
 from kdrecipes.runs.build import build_model, build_tuner
 from kdrecipes.runs.decisions import EAGER, Decision
-from kdrecipes.runs.teacher_outputs import (
-    CachedOutputs,
-    split_content,
-)
+from kdrecipes.runs.teacher_outputs import JoinedOutputs, split_content
 from kdrecipes.training import state as state_files
 from kdrecipes.training.fit import fit
 from kdrecipes.training.keeper import Row, assign
@@ -50,7 +47,7 @@ class Teacher:
     rows: list[Row] = field(default_factory=list)
     reused: bool = False
     warnings: list[str] = field(default_factory=list)
-    outputs: CachedOutputs | None = None
+    outputs: JoinedOutputs | None = None
     outputs_seconds: float | None = None
 
     @property
@@ -106,6 +103,7 @@ def prepare_teacher(
             settings=view_settings(recipe),
             state=state,
             jit_compile=jit.use,
+            every_epoch=False,  # on few labels it would take longer than the training
             watch=watch,
         )
         arrays = [keras.ops.convert_to_numpy(v.value) for v in variables_of(model)]

@@ -63,6 +63,30 @@ def labels_of(y: Any, logits: torch.Tensor) -> torch.Tensor | None:
     return labels.to(torch.int64) if labels.ndim == 1 else labels.to(wide(logits).dtype)
 
 
+def known(labels: torch.Tensor) -> torch.Tensor:
+    """bool (batch,): which examples have a label; -1, or a row of zeros or less, is none."""
+    return labels >= 0 if labels.ndim == 1 else labels.sum(1) > 0
+
+
+def mean_over_labelled(
+    values: torch.Tensor, labelled: torch.Tensor, sample_weight: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of (batch,) values over the examples that have labels, 0 where none has; and how many have."""
+    count = labelled.sum()
+    values = values if sample_weight is None else values * sample_weight
+    return torch.where(labelled, values, 0.0).sum() / count.clamp(min=1), count
+
+
+def labelled_alone(y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Labels, logits and weights of the examples that have labels."""
+    labels: Any = labels_of(y, y_pred)
+    labelled = known(labels)
+    if labelled.all():
+        return y, y_pred, sample_weight
+    y = keras.ops.convert_to_tensor(y)
+    return y[labelled], y_pred[labelled], None if sample_weight is None else sample_weight[labelled]
+
+
 def mean_over_examples(values: torch.Tensor, sample_weight: torch.Tensor | None) -> torch.Tensor:
     """Mean over examples; a scalar term is its own mean and has no examples to weigh."""
     if values.ndim == 0:

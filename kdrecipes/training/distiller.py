@@ -12,10 +12,19 @@ from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.compiled import compiled
 from kdrecipes.keras_private import added_losses, compiled_metrics, flat_layers, loss_tracker, set_loss_tracker
-from kdrecipes.training.batches import images_of, index_of, labels_of, mean_over_examples, weights_of
+from kdrecipes.training.batches import (
+    images_of,
+    index_of,
+    known,
+    labelled_alone,
+    labels_of,
+    mean_over_examples,
+    mean_over_labelled,
+    weights_of,
+)
 from kdrecipes.training.inference import Inference, refuse_softmax, wide
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
-from kdrecipes.training.metrics import RunningMean
+from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.teachers import ONLY, Teachers
 
 Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
@@ -28,6 +37,9 @@ class Distiller(keras.Model):
     `compile`, `fit`, `evaluate`, `predict`, callbacks and any data Keras takes work as for every model; `compile` gets
     an optimiser and metrics, the loss is given here. `evaluate` and validation run the student on labels only: `loss`
     there is the cross-entropy and the teacher is not called. Save `distiller.student`, which is an ordinary model.
+
+    A label of -1 is none: such an image is taught by the terms alone, and the cross-entropy and the metrics are means
+    over the others of a batch. Where labels are rows of shares, a row of zeros is none.
 
     The teacher runs in inference mode under `torch.no_grad()`. It is not tracked: it is in no checkpoint, no optimiser
     sees it, and neither its weights nor its `trainable` flag change.
@@ -91,6 +103,7 @@ class Distiller(keras.Model):
         self._label_tracker = RunningMean(name="label_loss")
         self._term_trackers = [RunningMean(name=term_name) for term_name in names_of(terms)]
         self._parts: _Parts | None = None
+        self._own_metrics = False
         self.learner.build_terms(self.teachers)
 
     @property
@@ -131,6 +144,9 @@ class Distiller(keras.Model):
         if jit_compile and self.learner.taps:
             raise ValueError(f"A student whose layers a term reads ({list(self.learner.taps)}) can't be compiled.")
         super().compile(optimizer=optimizer, jit_compile=False, **options)
+        # These know what no label is; for others each step waits for the device to say which examples have one.
+        given = keras.tree.flatten([options.get("metrics"), options.get("weighted_metrics")])
+        self._own_metrics = all(metric is None or isinstance(metric, Accuracy) for metric in given)
         self.learner.compiled = compiled(self.student) if jit_compile else None
         set_loss_tracker(self, RunningMean(name="loss"))
         self._parts = None
@@ -162,7 +178,7 @@ class Distiller(keras.Model):
         )
         n, total = logits.shape[0], torch.zeros((), device=logits.device)
         if own is not None:
-            total = total + self.label_weight * self._tracked(self._label_tracker, own, sample_weight, n)
+            total = total + self.label_weight * self._tracked_labels(own, labels_of(y, logits), sample_weight)
         elif self.label_weight:
             raise ValueError("The data have no labels. Set label_weight=0, or give labels.")
         for value, weight, tracker in zip(values, self.term_weights, self._term_trackers, strict=True):
@@ -177,6 +193,12 @@ class Distiller(keras.Model):
             return results
         measured = {"loss", *(tracker.name for tracker in self._term_trackers)}
         return {name: value for name, value in results.items() if name in measured}
+
+    def _tracked_labels(self, values: torch.Tensor, labels: Any, weights: torch.Tensor | None) -> torch.Tensor:
+        """The mean of the label loss over the batch's examples with labels, which its metric is told."""
+        mean, count = mean_over_labelled(values, known(labels), weights)
+        self._label_tracker.update_state(mean.detach(), sample_weight=count)
+        return mean
 
     @staticmethod
     def _tracked(tracker: RunningMean, values: torch.Tensor, weights: torch.Tensor | None, n: int) -> torch.Tensor:
@@ -203,14 +225,21 @@ class Distiller(keras.Model):
         if labels is None:
             raise ValueError("evaluate needs labels.")
         values = cross_entropy(labels, wide(logits))
-        loss_tracker(self).update_state(mean_over_examples(values, sample_weight), sample_weight=values.shape[0])
+        mean, count = mean_over_labelled(values, known(labels), sample_weight)
+        loss_tracker(self).update_state(mean, sample_weight=count)
         results = self.compute_metrics(x, y, logits, sample_weight=sample_weight)
         training_only = {"label_loss", *(tracker.name for tracker in self._term_trackers)}
         return {name: value for name, value in results.items() if name not in training_only}
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """As `keras.Model.compute_metrics`; without labels the compiled metrics are left out."""
-        return self.get_metrics_result() if y is None else super().compute_metrics(x, y, y_pred, sample_weight)
+        """As `keras.Model.compute_metrics`; examples without labels are left out."""
+        if y is None:
+            return self.get_metrics_result()
+        if not self._own_metrics:
+            y, y_pred, sample_weight = labelled_alone(y, y_pred, sample_weight)
+        if len(y_pred):
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics' values by name; compiled metrics have none before they met a label."""

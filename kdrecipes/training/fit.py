@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.backend import keras
-from kdrecipes.data.loader import NOTHING, EpochSetter, Loader, TeacherOutputs, ViewSettings
+from kdrecipes.data.examples import ViewSettings
+from kdrecipes.data.loader import NOTHING, EpochSetter, Loader, TeacherOutputs, Unlabelled
+from kdrecipes.data.mixture import Mixture
 from kdrecipes.data.prepare import Data
 from kdrecipes.fast import accelerate_optimizer
 from kdrecipes.recipe.tables import TrainTable
@@ -67,6 +69,12 @@ def balanced_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 0.0)
 
 
+def validated(epochs: int, images: int, data: Data) -> list[int]:
+    """The epochs, counted from 1, after which a fit that trains on so many images an epoch is validated."""
+    passes = [epoch * images // len(data.validation) for epoch in range(epochs + 1)]
+    return [epoch for epoch in range(1, epochs + 1) if epoch == epochs or passes[epoch] > passes[epoch - 1]]
+
+
 def fit(
     distiller: Distiller,
     data: Data,
@@ -79,7 +87,9 @@ def fit(
     state: StateFolder,
     teachers: Mapping[str, TeacherOutputs] = NOTHING,
     teacher_sizes: Mapping[str, int] = NOTHING,
+    mixed: Mixture | None = None,
     jit_compile: bool = False,
+    every_epoch: bool = True,
     callbacks: Sequence[Any] = (),
     on_epoch: Callable[[list[Row]], None] = lambda rows: None,
     watch: Callable[[int, int], Any] | None = None,
@@ -98,7 +108,10 @@ def fit(
         teachers: by a teacher's name, its logits by epoch and positions; of those that are not asked live.
         teacher_sizes: by a teacher's name, pixels per side that it sees; of those that are asked live, or whose layers
             are read.
+        mixed: what a batch holds and how many an epoch has. Default: images with labels, and one pass over them.
         jit_compile: whether the network's step goes through `torch.compile`.
+        every_epoch: validate after each epoch; else as often as keeps images that are validated below those that are
+            trained on, and after the last one.
         callbacks: more Keras callbacks.
         on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
         watch: called with (epochs done, steps per epoch); returns the callback that shows progress.
@@ -119,11 +132,14 @@ def fit(
         class_weight=balanced_weights(data.train.labels, len(data.classes)) if train.class_weight else None,
         teachers=teachers,
         teacher_sizes=teacher_sizes,
+        unlabelled=Unlabelled(data.unlabelled, mixed.unlabelled) if mixed and mixed.unlabelled else None,
+        steps=mixed.steps if mixed else None,
     )
     callbacks = [*callbacks]
     for listener in _listeners:
         listener(label, distiller, loader, callbacks)
-    optimizer = prepare_steps(distiller, train, train.epochs * len(loader), jit_compile, len(data.train))
+    examples = data.images if mixed else len(data.train)  # both arms of a run have one schedule
+    optimizer = prepare_steps(distiller, train, train.epochs * len(loader), jit_compile, examples)
     finisher = Finisher(distiller.student, loader, train)
     keeper = Keeper([*variables_of(distiller), *optimizer.variables, *finisher.variables], state, label, on_epoch)
     done = keeper.resume()
@@ -135,6 +151,7 @@ def fit(
             epochs=train.epochs,
             initial_epoch=done,
             validation_data=Loader(data.validation, EVALUATION_BATCH, size),
+            validation_freq=1 if every_epoch else validated(train.epochs, len(loader) * train.batch_size, data),
             verbose=0,
             shuffle=False,
             callbacks=[EpochSetter(loader), *callbacks, finisher, keeper, *watcher],

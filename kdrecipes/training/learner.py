@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
+from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.keras_private import take_any_arguments
 from kdrecipes.training.features import tapped
 from kdrecipes.training.inference import autocast, wide
@@ -91,8 +92,11 @@ class Learner(keras.layers.Layer):
 
 
 def cross_entropy(labels: torch.Tensor, logits: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """(batch,) cross-entropy, in nats; `labels` are int64 (batch,) or float (batch, classes)."""
-    return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    """(batch,) cross-entropy, in nats; `labels` are int64 (batch,) or float (batch, classes).
+
+    Of an example without a label, -1 or a row of zeros, the value means nothing; it is finite.
+    """
+    return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing, ignore_index=NO_LABEL)
 
 
 def names_of(terms: Sequence[Any]) -> list[str]:

@@ -7,19 +7,23 @@ from typing import Any
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.training.batches import labels_of
+from kdrecipes.training.batches import known, labels_of, mean_over_labelled
 
 
 class RunningMean(keras.metrics.Mean):
     """Mean over examples of what is a mean over a batch already; the same figure as `keras.metrics.Mean`.
 
-    `update_state(value, n)` takes the batch's mean, a scalar tensor, and its number of examples.
+    `update_state(value, n)` takes the batch's mean, a scalar tensor, and its number of examples; a tensor where that
+    is known on the device alone, so that nothing waits for it.
     """
 
-    def update_state(self, value: torch.Tensor, sample_weight: int = 1) -> None:  # type: ignore[override]
+    def update_state(self, value: torch.Tensor, sample_weight: int | torch.Tensor = 1) -> None:  # type: ignore[override]
         """Add a batch: its mean and its number of examples."""
         with torch.no_grad():
-            self.total.value.add_(value, alpha=sample_weight)
+            if isinstance(sample_weight, torch.Tensor):
+                self.total.value.addcmul_(value, sample_weight.to(value.dtype))
+            else:
+                self.total.value.add_(value, alpha=sample_weight)
             self.count.value.add_(sample_weight)
 
     def result(self) -> Any:
@@ -29,6 +33,8 @@ class RunningMean(keras.metrics.Mean):
 
 class Accuracy(RunningMean):
     """Share of examples whose largest logit is their label's; of a mixed label its largest share counts.
+
+    Examples without a label, -1 or a row of zeros, do not count.
 
     Keras' own settles at the first batch whether labels are numbers or shares; where training mixes examples and
     validation does not, that is wrong for one of them.
@@ -41,5 +47,6 @@ class Accuracy(RunningMean):
         """Add a batch: labels int64 (batch,) or float (batch, classes), and logits; each example counts alike."""
         labels = labels_of(y_true, y_pred)
         assert labels is not None
+        labelled = known(labels)
         labels = labels if labels.ndim == 1 else labels.argmax(-1)
-        super().update_state((labels == y_pred.argmax(-1)).float().mean(), len(labels))
+        super().update_state(*mean_over_labelled((labels == y_pred.argmax(-1)).float(), labelled, None))

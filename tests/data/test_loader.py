@@ -16,7 +16,8 @@ from samples import settings_of
 from kdrecipes.backend import keras
 from kdrecipes.data import loader as loaders
 from kdrecipes.data import views as view_functions
-from kdrecipes.data.loader import EpochSetter, Loader, Split, ViewSettings, show
+from kdrecipes.data.examples import Split, ViewSettings, show
+from kdrecipes.data.loader import EpochSetter, Loader, Unlabelled
 from kdrecipes.data.store import Store
 from kdrecipes.training.fit import balanced_weights
 
@@ -257,13 +258,13 @@ def all_read() -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[int]]]:
     """What was read: epochs and positions, sorted by when it was asked for."""
     seen: list[tuple[int, list[int]]] = []
-    read = loaders._read
+    read = loaders.read
 
     def recording(split, chosen, settings, epoch):
         seen.append((epoch, chosen.tolist()))
         return read(split, chosen, settings, epoch)
 
-    monkeypatch.setattr(loaders, "_read", recording)
+    monkeypatch.setattr(loaders, "read", recording)
     return seen
 
 
@@ -275,8 +276,7 @@ def test_only_large_mapped_stores_are_read_ahead(mapped, monkeypatch):
 
 @pytest.mark.parametrize("settings", [VIEWS, MIX])
 def test_batches_are_the_same_when_they_are_read_ahead(mapped, settings):
-    ahead, plain = Loader(mapped, 3, 9, settings=settings, order_seed=4), Loader(WHOLE, 3, 9, settings=settings)
-    plain.order_seed = 4
+    ahead, plain = (Loader(split, 3, 9, settings=settings, order_seed=4) for split in (mapped, WHOLE))
     asked = [(0, i) for i in range(8)] + [(1, 0), (1, 1), (1, 3), (1, 2), (0, 2), (0, 3), (2, 7), (2, 0), (2, 1)]
     for epoch, batch in asked:
         ahead.epoch = plain.epoch = epoch
@@ -315,14 +315,14 @@ def test_nothing_is_kept_of_an_epoch_that_ended(mapped, reads):
 
 
 def test_an_error_of_reading_arrives_with_its_batch(mapped, monkeypatch):
-    read = loaders._read
+    read = loaders.read
 
     def failing(split, chosen, settings, epoch):
         if 7 in chosen:
             raise OSError("disk on fire")
         return read(split, chosen, settings, epoch)
 
-    monkeypatch.setattr(loaders, "_read", failing)
+    monkeypatch.setattr(loaders, "read", failing)
     loader = Loader(mapped, 3, 6)
     loader[0], loader[1]
     with pytest.raises(OSError, match="disk on fire"):
@@ -443,3 +443,112 @@ def test_the_teacher_sees_the_same_view_at_its_own_size(settings):
 
 def test_a_teacher_of_the_same_size_gets_no_images_of_its_own():
     assert Loader(WHOLE, 8, 6, teacher_sizes={"big": 6})[0][0].keys() == {"image", "index"}
+
+
+# --- images without labels beside images with them --------------------------------------------------------------------
+
+MIX_VIEWS = settings_of({"flip": True, "crop_padding": 2, "mixup": 0.4}, seed=3)
+
+
+class Secret(np.ndarray):
+    """Labels that nobody may read."""
+
+    def __getitem__(self, key):
+        raise AssertionError("a label of an image without labels was read")
+
+
+def pool(count: int, side: int = 6, seed: int = 1) -> Split:
+    """Images whose store holds labels that raise."""
+    store = made_store(count, side)
+    images = np.random.default_rng(seed).integers(0, 256, store.images.shape, np.uint8)
+    hidden = Store(images, np.zeros(count, np.int64).view(Secret), store.index, store.classes, "other", 0, [])
+    return Split(hidden, np.arange(count), labelled=False)
+
+
+def mixed(few: int = 5, take: int = 6, steps: int = 4, settings=VIEWS, **options) -> Loader:
+    """Batches of 8: two with labels and six without, of two splits of other stores."""
+    own = Split(STORE, np.arange(few))
+    others = Unlabelled((pool(9), pool(16, side=8, seed=2)), take)
+    return Loader(own, 8, 6, settings=settings, order_seed=2, drop_last=True, unlabelled=others, steps=steps, **options)
+
+
+def test_a_batch_holds_images_with_labels_first_and_then_those_without():
+    x, y = mixed()[0]
+    assert x["image"].shape == (8, 6, 6, 3) and x["index"].dtype == y.dtype == torch.int64
+    assert (x["index"][:2] < 5).all() and (x["index"][2:] >= 5).all() and (x["index"] < 5 + 25).all()
+    assert y[:2].tolist() == STORE.labels[x["index"][:2]].tolist() and y[2:].tolist() == [-1] * 6
+
+
+def test_an_epoch_passes_over_all_images_without_labels_and_over_the_others_as_often_as_that_takes():
+    loader = mixed()
+    for epoch in range(3):
+        seen = positions(loader, epoch)
+        without, own = [i for i in seen if i >= 5], [i for i in seen if i < 5]
+        assert len(set(without)) == len(without) == 24
+        assert len(own) == 8 and all(own.count(i) <= 2 for i in range(5))  # two passes, each of two batches
+
+
+def test_views_of_an_image_change_with_the_pass_and_not_with_the_epoch():
+    loader, own = mixed(), Split(STORE, np.arange(5))
+    for epoch in range(2):
+        loader.epoch = epoch
+        for batch in range(4):
+            x, _ = loader[batch]
+            passed = (epoch * 4 + batch) // 2
+            wanted = show(own, x["index"][:2].numpy(), 6, VIEWS, passed)[0]
+            assert torch.equal(x["image"][:2], wanted)
+
+
+def test_the_labels_only_student_passes_over_its_images_in_the_same_number_of_steps():
+    loader = Loader(Split(STORE, np.arange(9)), 4, 6, settings=VIEWS, order_seed=2, drop_last=True, steps=7)
+    assert len(loader) == 7
+    seen = [positions(loader, epoch) for epoch in range(2)]
+    assert all(len(epoch) == 28 for epoch in seen)
+    passes = [(seen[0] + seen[1])[start : start + 8] for start in range(0, 56, 8)]
+    assert all(len(set(one)) == 8 for one in passes) and len({tuple(one) for one in passes}) == 7
+
+
+def test_a_batch_may_be_larger_than_all_images_with_labels():
+    loader = Loader(Split(STORE, np.arange(3)), 8, 6, settings=VIEWS, order_seed=2, drop_last=True, steps=3)
+    seen = positions(loader, 0)
+    assert [sorted(seen[start : start + 3]) for start in range(0, 24, 3)] == [[0, 1, 2]] * 8
+    x, _ = loader[0]
+    first, second = x["image"][:3][x["index"][:3].argsort()], x["image"][3:6][x["index"][3:6].argsort()]
+    assert not torch.equal(first, second), "each pass has views of its own"
+
+
+def test_labels_of_images_without_labels_are_never_read_and_mixing_keeps_to_its_kind():
+    loader = mixed(settings=MIX_VIEWS)
+    for batch in range(4):
+        _, y = loader[batch]
+        assert y.shape == (8, 4) and torch.allclose(y[:2].sum(1), torch.ones(2)) and not y[2:].any()
+
+
+def test_class_weights_leave_images_without_labels_alone():
+    for settings_ in (VIEWS, MIX_VIEWS):
+        _, _, weight = mixed(settings=settings_, class_weight=np.array([2.0, 3.0, 4.0, 5.0]))[0]
+        assert weight.dtype == torch.float32 and weight[2:].tolist() == [1.0] * 6 and (weight[:2] >= 2).all()
+
+
+def test_teachers_are_asked_about_passes_and_about_positions_among_all_images():
+    asked = []
+
+    def outputs(number, at):
+        asked.append((number, at.tolist()))
+        return np.zeros((len(at), 4), np.float16)
+
+    loader = mixed(teachers={"t": outputs}, teacher_sizes={"live": 9})
+    loader.epoch = 1
+    x, _ = loader[3]
+    assert [i for _, at in asked for i in at] == x["index"].tolist()
+    assert asked[0][0] == 3 and {number for number, _ in asked[1:]} == {1}
+    assert all(max(at) < 5 or max(at) < 14 or min(at) >= 14 for _, at in asked), "each call is about one split"
+    assert x["teacher"]["t"].shape == (8, 4) and x["teacher_image"]["live"].shape == (8, 9, 9, 3)
+
+
+def test_mixed_batches_are_the_same_when_they_are_read_ahead(monkeypatch):
+    ahead, plain = mixed(), mixed()
+    ahead.read_ahead = True
+    for epoch, batch in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 2)]:
+        ahead.epoch = plain.epoch = epoch
+        assert same(ahead[batch], plain[batch])

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from kdrecipes.components.datasets import digits
+from kdrecipes.data import prepare as preparing
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
@@ -298,3 +299,126 @@ def test_each_role_has_its_size():
     assert sizes() == (8, 8, 8)
     assert sizes("teacher.image_size=16") == (8, 16, 8)
     assert sizes("dataset.image_size=12", "student.image_size=10") == (10, 12, 8)
+
+
+# --- images without labels --------------------------------------------------------------------------------------------
+
+TAUGHT = "[teacher]\nname = 'cnn'\n[loss]\nname = 'kd'"
+
+
+def test_some_labels_are_kept_and_the_rest_of_train_has_none(prepared):
+    data = prepared(f"validation = 0.15\nlabelled = 60\n{TAUGHT}")
+    [rest] = data.unlabelled
+    whole = prepared("validation = 0.15")
+    both = np.sort(np.concatenate([data.train.positions, rest.positions]))
+    assert np.array_equal(both, whole.train.positions) and data.images == len(whole.train)
+    assert np.bincount(data.train.labels).tolist() == [6, 7, 6, 6, 6, 5, 6, 6, 6, 6]
+    assert set(rest.labels) == {-1} and not rest.labelled and data.train.labelled
+    assert np.array_equal(data.validation.positions, whole.validation.positions)
+    assert data.fingerprint != whole.fingerprint
+
+
+def test_the_recipes_seed_alone_draws_the_labels(prepared):
+    few = f"validation = 0.15\nlabelled = 60\n{TAUGHT}"
+    first = prepared(few).train.positions
+    assert np.array_equal(prepared(few, "compare.seeds=[1,2]", "train.epochs=3").train.positions, first)
+    assert not np.array_equal(prepared(few, "seed=1").train.positions, first)
+
+
+def test_a_share_of_the_labels_is_a_count(prepared):
+    assert len(prepared(f"validation = 0.15\nlabelled = 0.05\n{TAUGHT}").train) == round(0.05 * 1210)
+
+
+def test_all_labels_leave_no_image_without(prepared):
+    assert prepared(f"train = 'train[:100]'\nvalidation = 'train[100:200]'\nlabelled = 100\n{TAUGHT}").unlabelled == ()
+
+
+def test_another_split_and_the_rest_of_train_go_together(prepared):
+    text = (
+        f"train = 'train[:400]'\nvalidation = 'train[400:500]'\nunlabelled = 'train[500:900]'\nlabelled = 50\n{TAUGHT}"
+    )
+    data = prepared(text)
+    assert [len(part) for part in data.unlabelled] == [350, 400] and len(data.train) == 50
+    assert data.unlabelled[1].positions.tolist() == list(range(500, 900)) and set(data.unlabelled[1].labels) == {-1}
+
+
+def test_both_arms_take_the_same_number_of_steps(tmp_path):
+    asked = recipe(tmp_path, f"validation = 0.15\nlabelled = 60\n{TAUGHT}")
+    data = prepare(asked)
+    taught, alone = data.mixture(asked, taught=True), data.mixture(asked, taught=False)
+    assert (taught.labelled, taught.unlabelled, taught.steps) == (4, 12, 1150 // 12)
+    assert (alone.labelled, alone.unlabelled, alone.steps) == (16, 0, taught.steps)
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Two classes with labels, one more class in the folder of unlabelled images, as they lie on a disk."""
+    random = np.random.default_rng(0)
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog", "pool"):
+        (tmp_path / "photos" / place).mkdir(parents=True)
+        for i in range(12):
+            image = Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8))
+            image.save(tmp_path / "photos" / place / f"{i}.png")
+    return tmp_path
+
+
+def test_a_folder_of_images_without_classes_is_taught_without_labels(photos):
+    file = photos / "r.toml"
+    text = RECIPE.replace('"digits"', '"folder"\npath = "photos"').replace("batch_size = 16", "batch_size = 8")
+    file.write_text(text.format(dataset=f"validation = 0.3\nunlabelled = 'pool'\n{TAUGHT}"), encoding="utf-8")
+    data = prepare(load_recipe(file))
+    assert [len(part) for part in data.unlabelled] == [12] and set(data.unlabelled[0].labels) == {-1}
+    assert data.classes == ["cat", "dog"]
+
+
+def test_no_label_of_the_unlabelled_split_is_read(prepared, monkeypatch):
+    class Hidden(dict):
+        """An example whose label nobody may ask for."""
+
+        def __getitem__(self, key):
+            assert key != "label", "the label of an image without labels was read"
+            return super().__getitem__(key)
+
+    class Source:
+        def __init__(self):
+            self.classes = [str(digit) for digit in range(10)]
+
+        def __len__(self):
+            return 30
+
+        def __getitem__(self, i):
+            return Hidden(image=np.full((8, 8, 1), i, np.uint8))
+
+    build = preparing.build_source
+    monkeypatch.setattr(
+        preparing, "build_source", lambda recipe, name, key: Source() if name == "pool" else build(recipe, name, key)
+    )
+    data = prepared(f"validation = 0.15\nunlabelled = 'pool'\n{TAUGHT}")
+    assert [len(part) for part in data.unlabelled] == [30]
+    assert set(data.unlabelled[0].store.labels) == {-1}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("labelled = 5000", "dataset.labelled = 5000 is more than the 1210 images that train holds."),
+        ("labelled = 9", "dataset.labelled = 9: train has 10 classes, each of which needs one label at least."),
+        ("labelled = 0.001", "dataset.labelled = 0.001 of 1210 images is 1, and train has 10 classes"),
+        ("unlabelled = 'train[500:900]'", "dataset.train = 'train' and dataset.unlabelled = 'train[500:900]' share"),
+        ("unlabelled = 'test[10:20]'", "dataset.test = 'test' and dataset.unlabelled = 'test[10:20]' share 10 images"),
+        ("unlabelled = 'pool'", "dataset.unlabelled = 'pool': the dataset has no split 'pool'; it has 'train', 'test'"),
+        ("unlabelled = 'train[9000:]'", "dataset.unlabelled = 'train[9000:]' holds no image"),
+    ],
+)
+def test_what_can_not_be_without_labels_is_one_message(prepared, dataset, message):
+    with pytest.raises(RunError) as caught:
+        prepared(f"validation = 0.15\n{dataset}\n{TAUGHT}")
+    assert message in str(caught.value)
+
+
+def test_unlabelled_images_that_are_held_out_for_validation_are_refused(prepared):
+    with pytest.raises(
+        RunError, match=r"dataset.validation = 'train\[90%:\]' and dataset.unlabelled = 'train\[80%:\]'"
+    ):
+        text = f"train = 'train[:50%]'\nvalidation = 'train[90%:]'\nunlabelled = 'train[80%:]'\n{TAUGHT}"
+        prepared(text)

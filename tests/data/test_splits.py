@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdrecipes.data.splits import cut, held_out, overlap, parse_split
+from kdrecipes.data.splits import cut, draw_labelled, held_out, overlap, parse_split
 
 INDICES = st.lists(st.integers(0, 2**40), min_size=1, max_size=50)
 COUNTS = st.integers(0, 5000)
@@ -108,3 +108,49 @@ def test_the_share_is_about_right_and_fixed_for_ever():
 def test_overlap_counts_common_positions():
     assert overlap(cut("train[:90%]", 100), cut("train[80%:]", 100)) == 10
     assert overlap(cut("train[:90%]", 100), cut("train[90%:]", 100)) == 0
+
+
+# --- which images keep their labels -----------------------------------------------------------------------------------
+
+GOLDEN = [0, 9, 16, 21, 22, 27, 31, 38]
+LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array)
+
+
+@given(LABELS, st.data(), st.integers(0, 2**32 - 1))
+def test_labels_are_drawn_class_by_class(labels, data, seed):
+    classes, sizes = np.unique(labels, return_counts=True)
+    count = data.draw(st.integers(len(classes), len(labels)))
+    index = np.arange(len(labels)) * 3
+    kept = draw_labelled(labels, index, count, seed)
+    assert kept.dtype == bool and kept.sum() == count
+    drawn = np.array([(labels[kept] == label).sum() for label in classes])
+    assert (drawn >= 1).all() and (drawn <= sizes).all()
+    for a in range(len(classes)):  # by shares: moving one label from class to class makes no class fitter
+        for b in range(len(classes)):
+            if drawn[a] > 1 and drawn[b] < sizes[b]:
+                assert (drawn[a] - 0.5) / sizes[a] <= (drawn[b] + 0.5) / sizes[b] + 1e-9
+
+
+@given(LABELS, st.data(), st.integers(0, 2**32 - 1))
+def test_fewer_labels_are_part_of_more(labels, data, seed):
+    classes = len(np.unique(labels))
+    few = data.draw(st.integers(classes, len(labels)))
+    more = data.draw(st.integers(few, len(labels)))
+    index = np.arange(len(labels))
+    assert not (draw_labelled(labels, index, few, seed) & ~draw_labelled(labels, index, more, seed)).any()
+
+
+@given(LABELS, st.permutations(range(200)))
+def test_the_draw_does_not_depend_on_the_order_of_examples(labels, order):
+    index, count = np.arange(len(labels)) * 7, max(len(np.unique(labels)), len(labels) // 2)
+    order = np.array([place for place in order if place < len(labels)])
+    assert np.array_equal(
+        draw_labelled(labels, index, count, 3)[order], draw_labelled(labels[order], index[order], count, 3)
+    )
+
+
+def test_a_draw_is_what_it_always_was():
+    """Another draw would be other data under the same recipe."""
+    kept = draw_labelled(np.arange(40) % 4, np.arange(40), 8, 0)
+    assert np.flatnonzero(kept).tolist() == GOLDEN
+    assert np.flatnonzero(draw_labelled(np.arange(40) % 4, np.arange(40), 8, 1)).tolist() != GOLDEN

@@ -56,6 +56,11 @@ BEYOND_A_SCHEMA = (
         "what is installed is no property of the text",
         TOML + 'requires = ["kdrecipes-nowhere"]\n',
     ),
+    Beyond(
+        "a count has no decimal point",
+        "to draft-07 a number without a fraction is a whole one, however it is written",
+        TOML + 'teacher.name = "cnn"\nloss.name = "kd"\ndataset.labelled = 1.0\n',
+    ),
     Beyond("must be a finite number", "no rule of draft-07 is about infinity", TOML + "train.clip_norm = inf\n"),
     Beyond(
         "must be a finite number", "a number may be too large to be read", JSON % '{"epochs": 1, "clip_norm": 1e999}'

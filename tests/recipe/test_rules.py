@@ -43,6 +43,10 @@ EXAMPLES = [
     (START + "dataset.views = { random_resized_crop = {}, crop_padding = 2 }", "dataset.views.crop_padding"),
     (START + "dataset.views.random_erasing.ratio = [2, 1]", "dataset.views.random_erasing.ratio"),
     (START + 'dataset.test = "train"', "dataset.test"),
+    (START + "dataset.labelled_share = 0.5", "dataset.labelled_share"),
+    (TAUGHT + 'loss.name = "kd"\ndataset.labelled = 1.0', "dataset.labelled"),
+    (START + "dataset.labelled = 100", "dataset.labelled"),
+    (TAUGHT + 'loss = { name = "kd", weight = 0 }\ndataset.unlabelled = "pool"', "dataset.unlabelled"),
 ]
 
 

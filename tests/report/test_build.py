@@ -46,11 +46,11 @@ def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True):
     (folder / "history.jsonl").write_text("".join(line.format(*row) for row in rows))
     np.savez(folder / "predictions.npz", labels=labels, **logits)
     write_facts(folder, "recipe", RecipeFacts("r", "An invented run.", "r.toml", ["a=1"], 'name = "r"', "name = 'r'"))
-    write_facts(folder, "dataset", DatasetFacts("digits", SHA, CLASSES, 100, 20, IMAGES, 3, 1))
+    write_facts(folder, "dataset", DatasetFacts("digits", SHA, CLASSES, 100, 60, 40, 20, IMAGES, 3, 1))
     seconds = {"fit": 1.5, "outputs": None}
     taught = TeacherFacts("vit", 999, SHA, False, seconds, "of the teacher", ["teacher preflight: weak"])
     write_facts(folder, "teachers", {"big": taught} if teacher else {})
-    student = {k: ArmFacts(*arm, f"students/{k}.keras", 77, EPOCHS, 20, 3.25) for k, arm in arms.items()}
+    student = {k: ArmFacts(*arm, f"students/{k}.keras", 77, 60, EPOCHS, 20, 3.25) for k, arm in arms.items()}
     write_facts(folder, "arms", student)
     place = {"versions": {}, "device": "cpu", "threads": 2, "git": None}
     write_facts(folder, "environment", EnvironmentFacts("kdrecipes run r.toml", ["other threads"], place))
@@ -66,11 +66,11 @@ def test_every_fact_has_its_place_in_the_report(run):
     report = build_report(run)
     check_report(report)
     assert (report["name"], report["command"], report["recipe_sha256"]) == ("r", "kdrecipes run r.toml", SHA)
-    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 20, IMAGES, 3, 1]
+    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1]
     assert report["teacher"]["component"] == "vit" and report["teacher"]["seconds"] == {"fit": 1.5, "outputs": None}
     assert report["warnings"] == ["other threads", "teacher preflight: weak"]
     [baseline, kd] = report["arms"]
-    assert list(kd)[:7] == ["arm", "seed", "student", "params", "epochs", "steps", "seconds"]
+    assert list(kd)[:8] == ["arm", "seed", "student", "params", "labels", "epochs", "steps", "seconds"]
     assert (baseline["arm"], kd["arm"], kd["seed"], kd["student"]) == ("baseline", "kd", 0, "students/kd-0.keras")
     assert kd["validation_accuracy"] == [0.5, 0.5] and kd["best_epoch"] == 1
     with np.load(run / "predictions.npz") as stored:

@@ -38,7 +38,7 @@ def net(activation: str | None) -> keras.Model:
 )
 def test_a_softmax_head_is_told_of_its_table(tmp_path, student, teacher, begin):
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    data = SimpleNamespace(classes=["a", "b"], train=[0] * 8)
+    data = SimpleNamespace(classes=["a", "b"], images=8)
     with pytest.raises(RunError) as caught:
         build_distiller(load_recipe(tmp_path / "recipe.toml"), data, net(student), {"cnn": net(teacher)})
     assert str(caught.value).startswith(begin)

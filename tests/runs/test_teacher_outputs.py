@@ -16,13 +16,14 @@ from samples import settings_of
 
 from kdrecipes.backend import seed_everything
 from kdrecipes.components.models import cnn
-from kdrecipes.data.loader import Loader, Split, ViewSettings
+from kdrecipes.data.examples import Split, ViewSettings
+from kdrecipes.data.loader import Loader
 from kdrecipes.data.store import Store
 from kdrecipes.disk import chunked_array as chunked
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.runs import teacher_outputs
-from kdrecipes.runs.teacher_outputs import estimated_bytes, open_outputs
+from kdrecipes.runs.teacher_outputs import count_views, open_outputs
 from kdrecipes.training.inference import Inference
 
 N, SIDE, SIZE, CLASSES = 22, 6, 8, 4
@@ -120,9 +121,9 @@ def test_rows_are_the_callers_own_and_memory_mapped():
 def test_sizes_are_those_on_disk(small):
     outputs = opened()
     files = [path.stat().st_size for path in folder_of(small).glob("*.float16")]
-    assert outputs.bytes == sum(files) == estimated_bytes(SPLIT, SHIFTED, 2, CLASSES) == 2 * N * CLASSES * 2
+    assert outputs.bytes == sum(files) == count_views(N, SHIFTED, 2) * CLASSES * 2 == 2 * N * CLASSES * 2
     assert outputs.rows == outputs.computed == 2 * N and outputs.seconds > 0
-    assert estimated_bytes(SPLIT, PLAIN, 50, CLASSES) == N * CLASSES * 2
+    assert count_views(N, PLAIN, 50) * CLASSES * 2 == N * CLASSES * 2
 
 
 def test_without_views_one_epoch_serves_all():

@@ -9,7 +9,8 @@ from distilling import CLASSES, EXAMPLES, SIZE, fit, logits_of, made, net
 
 from kdrecipes import KD, Hint
 from kdrecipes.backend import keras
-from kdrecipes.data.loader import Loader, Split
+from kdrecipes.data.examples import Split
+from kdrecipes.data.loader import Loader
 from kdrecipes.training.projector import Projected
 
 
