@@ -45,3 +45,14 @@ def readable_seconds(seconds: float) -> str:
 def points(share: float) -> str:
     """`-0.0083` → `"−0.83"`, a difference in percentage points with its sign."""
     return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def about_points(share: float) -> str:
+    """`0.0173` → `"1.7"`, a size in percentage points to about two digits."""
+    size = 100 * share
+    return f"{size:.{0 if size >= 10 else 1 if size >= 1 else 2}f}"
+
+
+def nats(value: float) -> str:
+    """`-0.0214` → `"−0.021"`, a difference in nats with its sign."""
+    return f"{value:+.3f}".replace("-", "−")

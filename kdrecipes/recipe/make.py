@@ -77,7 +77,7 @@ def make_recipe(
             tuple(component(TermTable, place, "loss", term) for place, term in terms),
         ),
         train=train_table(data["train"]),
-        compare=CompareTable(data["compare"]["baseline"], tuple(data["compare"]["seeds"])),
+        compare=_filled(CompareTable, data["compare"]),
         callbacks=tuple(
             component(ComponentTable, f"callbacks[{i}]", "callback", table)
             for i, table in enumerate(data.get("callbacks", ()))

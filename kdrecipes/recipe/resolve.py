@@ -12,6 +12,10 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.structure import component_tables, definition, followed, run_keys, structure_schema
 
+# Keys that are younger than reports whose fingerprints people keep. Their defaults are what was done before there were
+# such keys, so a key counts only where it differs from its default.
+NEWER_KEYS = (("compare", "margin"),)
+
 
 def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """Fill every default of a valid recipe in; numbers declared "number" become floats."""
@@ -38,9 +42,18 @@ def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
 
 
 def fingerprint(resolved: Mapping[str, Any]) -> str:
-    """sha256 (hex) of what a run's result depends on: the resolved recipe without its name, words and callbacks."""
-    counted = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks")}
-    return hashlib.sha256(json.dumps(counted, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    """sha256 (hex) of what a run's result depends on."""
+    return hashlib.sha256(json.dumps(counted(resolved), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def counted(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved recipe without its name, words and callbacks, and without newer keys at their defaults."""
+    found = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks")}
+    for table, key in NEWER_KEYS:
+        values, default = found.get(table, {}), definition(table)["properties"][key]["default"]
+        if isinstance(values, Mapping) and values.get(key) == default:
+            found[table] = {k: v for k, v in values.items() if k != key}
+    return found
 
 
 def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

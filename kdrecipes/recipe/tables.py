@@ -167,10 +167,11 @@ class LossTable:
 
 @dataclass(frozen=True, eq=False)
 class CompareTable:
-    """`[compare]`."""
+    """`[compare]`; `margin` is a share of accuracy below which a difference is practically none."""
 
     baseline: bool
     seeds: tuple[int, ...]
+    margin: float
 
 
 @dataclass(frozen=True, eq=False)

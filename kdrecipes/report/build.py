@@ -15,6 +15,7 @@ from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.facts import ArmFacts, Facts, Report, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
+from kdrecipes.report.verdict import decide
 
 
 def build_report(folder: Path) -> Report:
@@ -33,7 +34,7 @@ def report_of(facts: Facts) -> Report:
     """The report as a dict that fits `schemas/report.schema.json`."""
     warnings = [*facts.environment.warnings, *(text for one in facts.teachers.values() for text in one.warnings)]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": facts.recipe.name,
         "status": "done",
         "command": facts.environment.command,
@@ -91,12 +92,16 @@ def _comparison(facts: Facts) -> dict[str, Any] | None:
     for other in ("baseline", "teacher"):
         if seeds := [seed for seed in of["kd"] if seed in of[other]]:
             pairs = [(of["kd"][seed], of[other][seed]) for seed in seeds]
-            result[f"kd_minus_{other}"] = _difference(other, pairs, seeds, facts.labels)
+            result[f"kd_minus_{other}"] = _difference(other, pairs, seeds, facts.labels, facts.margin)
     return result or None
 
 
 def _difference(
-    other: str, pairs: list[tuple[NDArray[Any], NDArray[Any]]], seeds: list[int], labels: NDArray[Any]
+    other: str,
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]],
+    seeds: list[int],
+    labels: NDArray[Any],
+    margin: float,
 ) -> dict[str, Any]:
     """Of distilled students and `other`, by their test logits: a pair for each seed."""
     found: dict[str, Any] = compare([a for a, _ in pairs], [b for _, b in pairs], seeds, labels)
@@ -104,7 +109,7 @@ def _difference(
         {"seed": m["seed"], "only_kd_right": m["first"], f"only_{other}_right": m["second"], "p": m["p"]}
         for m in found["mcnemar"]
     ]
-    return found
+    return {**found, "margin": margin, "verdict": decide(found["ci95"], margin)}
 
 
 def check_report(report: Report) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kdrecipes.disk.files import new_file
 from kdrecipes.errors import UsageError, one_line
+from kdrecipes.recipe.structure import definition
 
 Report = dict[str, Any]
 Row = Mapping[str, Any]
@@ -117,6 +118,7 @@ class Facts:
     Attributes:
         recipe_sha256: hex, of the resolved recipe.
         student: the student's model component.
+        margin: share of accuracy below which a difference is practically none.
         recipe, dataset, environment: as above.
         teachers: by name.
         arms: by label such as "kd-0", in the order of training.
@@ -127,6 +129,7 @@ class Facts:
 
     recipe_sha256: str
     student: str
+    margin: float
     recipe: RecipeFacts
     dataset: DatasetFacts
     teachers: Mapping[str, TeacherFacts]
@@ -178,12 +181,15 @@ def read_facts(run: Path) -> Facts:
     lock = _read(run, "lock.json")
     try:
         sha256, student = str(lock["recipe_sha256"]), str(lock["recipe"]["student"]["name"])
-    except (KeyError, TypeError) as error:
+        default = definition("compare")["properties"]["margin"]["default"]  # for a lock that is older than this key
+        margin = float(lock["recipe"].get("compare", {}).get("margin", default))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(run, "lock.json", one_line(error)) from error
     labels, logits = _predictions(run)
     facts = Facts(
         recipe_sha256=sha256,
         student=student,
+        margin=margin,
         recipe=_read_one(run, "recipe", RecipeFacts),
         dataset=_read_one(run, "dataset", DatasetFacts),
         teachers=_read_several(run, "teachers", TeacherFacts),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from kdrecipes.report.intervals import accuracy_over_images, detectable, loss_and_ece_over_images, over_seeds
 
 # SciPy and scikit-learn take a second to import, so each function that computes with them imports what it needs.
 
 ECE_BINS = 15
 TOP5_FROM = 20
-BOOTSTRAP_DRAWS = 10_000
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -48,17 +49,35 @@ def _macro(score: Callable[..., float], logits: np.ndarray, labels: np.ndarray) 
         return float(score(labels, logits.argmax(1), labels=np.unique(labels), average="macro"))
 
 
+def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cross-entropy of each example with its label, in nats; float64 (examples,)."""
+    return np.asarray(-log_softmax(logits)[np.arange(len(labels)), labels])
+
+
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean distance of accuracy from top-1 confidence over 15 equal-width bins (Guo et al. 2017, eq. 3), at T = 1."""
-    confidence = np.exp(log_softmax(logits).max(1))
-    right = logits.argmax(1) == labels
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    right, confidence, bins = _calibration(logits, labels)
     total = 0.0
     for b in range(ECE_BINS):
         inside = bins == b
         if inside.any():
             total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     return float(total)
+
+
+def _calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each example: whether it is right, its top-1 confidence, and the bin of that; (examples,) each."""
+    confidence = np.exp(log_softmax(logits).max(1))
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
+    return logits.argmax(1) == labels, confidence, bins
+
+
+def _gaps(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Right (1 or 0) minus confidence of each example, in the column of its bin; float64 (examples, bins)."""
+    right, confidence, bins = _calibration(logits, labels)
+    gaps = np.zeros((len(labels), ECE_BINS))
+    gaps[np.arange(len(labels)), bins] = right - confidence
+    return gaps
 
 
 def figures(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None = None) -> dict[str, float]:
@@ -71,7 +90,7 @@ def figures(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None =
     """
     result = {
         "test_accuracy": accuracy(logits, labels),
-        "test_loss": float(-log_softmax(logits)[np.arange(len(labels)), labels].mean()),
+        "test_loss": float(losses(logits, labels).mean()),
         "ece": expected_calibration_error(logits, labels),
         "macro_f1": macro_f1(logits, labels),
     }
@@ -86,7 +105,7 @@ def figures(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None =
 def compare(
     firsts: list[np.ndarray], seconds: list[np.ndarray], seeds: list[int], labels: np.ndarray
 ) -> dict[str, Any]:
-    """Accuracy of the first minus the second network, paired by image and seed.
+    """The first minus the second network on test, paired by image and seed: accuracy, loss and calibration.
 
     Args:
         firsts, seconds: logits, one pair for each seed.
@@ -94,43 +113,38 @@ def compare(
         labels: int64 (examples,).
 
     Returns:
-        `mean`; `ci95`: one seed, the percentile bootstrap over test images (10,000 draws, fixed seed); three or more,
-        a t interval over seeds; two, None; `ci95_over`; `seeds`, how many; `mcnemar`, the exact test for each seed.
+        Of accuracy, a share: `mean`; `ci95`: one seed, the percentile bootstrap over test images (10,000 draws, fixed
+        seed); three or more, a t interval over seeds; two, None; `ci95_over`; `seeds`, how many; `mcnemar`, the exact
+        test for each seed; `detectable`, the difference that could have been seen, None with two seeds (see
+        `intervals.detectable`). `test_loss` (nats) and `ece` (a share), each with `mean` and `ci95` as for accuracy; of
+        both less is better.
     """
-    right = [(a.argmax(1) == labels, b.argmax(1) == labels) for a, b in zip(firsts, seconds, strict=True)]
-    differences = [float(a.mean() - b.mean()) for a, b in right]
-    n = len(seeds)
-    interval: list[float] | None = None
-    if n == 1:
-        interval = _interval_over_images(*right[0])
-    elif n >= 3:
-        interval = _interval_over_seeds(differences)
-    return {
-        "mean": float(np.mean(differences)),
-        "ci95": interval,
-        "ci95_over": "seeds" if n > 1 else "test images",
-        "seeds": n,
-        "mcnemar": [{"seed": seed} | _mcnemar(a, b) for seed, (a, b) in zip(seeds, right, strict=True)],
+    pairs = list(zip(firsts, seconds, strict=True))
+    right = [(a.argmax(1) == labels, b.argmax(1) == labels) for a, b in pairs]
+    loss = [(losses(a, labels), losses(b, labels)) for a, b in pairs]
+    differences = {
+        "accuracy": [float(a.mean() - b.mean()) for a, b in right],
+        "test_loss": [float(a.mean() - b.mean()) for a, b in loss],
+        "ece": [expected_calibration_error(a, labels) - expected_calibration_error(b, labels) for a, b in pairs],
     }
-
-
-def _interval_over_images(first: np.ndarray, second: np.ndarray) -> list[float]:
-    """The percentile bootstrap's 95% interval of the difference in accuracy; bool (examples,) each: what is right."""
-    # A resample of images draws how many of each paired outcome (+1, 0, −1) it holds: a multinomial.
-    gain = first.astype(int) - second.astype(int)
-    shares = [(gain == outcome).mean() for outcome in (1, 0, -1)]
-    draws = np.random.default_rng(0).multinomial(len(gain), shares, BOOTSTRAP_DRAWS)
-    return [float(v) for v in np.percentile((draws[:, 0] - draws[:, 2]) / len(gain), [2.5, 97.5])]
-
-
-def _interval_over_seeds(differences: Sequence[float]) -> list[float]:
-    """The 95% t interval of their mean."""
-    from scipy.stats import ttest_1samp
-
-    with warnings.catch_warnings():  # equal differences are no mistake: the interval is their mean
-        warnings.simplefilter("ignore")
-        low, high = ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    return [float(low), float(high)]
+    found: dict[str, Any] = {key: {"mean": float(np.mean(one)), "ci95": None} for key, one in differences.items()}
+    if len(seeds) == 1:
+        [(first, second)] = pairs
+        found["accuracy"]["ci95"] = accuracy_over_images(*right[0])
+        found["test_loss"]["ci95"], found["ece"]["ci95"] = loss_and_ece_over_images(
+            loss[0][0] - loss[0][1], _gaps(first, labels), _gaps(second, labels)
+        )
+    elif len(seeds) >= 3:
+        for key, values in differences.items():
+            found[key]["ci95"] = over_seeds(values)
+    return {
+        **found.pop("accuracy"),
+        "ci95_over": "seeds" if len(seeds) > 1 else "test images",
+        "seeds": len(seeds),
+        "mcnemar": [{"seed": seed} | _mcnemar(a, b) for seed, (a, b) in zip(seeds, right, strict=True)],
+        **found,
+        "detectable": detectable([a.astype(int) - b.astype(int) for a, b in right]),
+    }
 
 
 def _mcnemar(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from kdrecipes.report.charts import ROLES, curves
 from kdrecipes.report.confusions import confusion, confusions, matrix
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.table import table_rows
-from kdrecipes.report.verdict import verdict
-from kdrecipes.wording import readable_seconds
+from kdrecipes.report.verdict import loss_and_calibration, verdict
+from kdrecipes.wording import about_points, nats, points, readable_seconds
 
 if TYPE_CHECKING:
     import jinja2
@@ -49,6 +49,7 @@ def render(report: Report, facts: Facts) -> str:
         student=facts.student,
         roles=ROLES,
         verdict=verdict(report),
+        calibration=loss_and_calibration(report),
         headings=headings,
         table=table,
         best=best,
@@ -70,7 +71,9 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {
         "percent": lambda share: f"{100 * share:.2f}",
-        "points": lambda share: f"{100 * share:+.2f}".replace("-", "−"),
+        "points": points,
+        "about_points": about_points,
+        "nats": nats,
         "duration": readable_seconds,
     }
     text = (resources.files("kdrecipes.report") / "report.html.jinja").read_text(encoding="utf-8")

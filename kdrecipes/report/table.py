@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.report.facts import Report
-from kdrecipes.report.verdict import verdict
+from kdrecipes.report.verdict import loss_and_calibration, verdict
 
 
 def table_rows(report: Report) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def table_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def summary_text(report: Report) -> str:
-    """The table and the verdict as plain text, for the terminal."""
+    """The table, the verdict and the other measures as plain text, for the terminal."""
     from kdrecipes.wording import readable_seconds
 
     rows = [("", "test accuracy", "parameters", "training")]
@@ -61,5 +61,6 @@ def summary_text(report: Report) -> str:
         for row in rows
     ]
     lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]
+    lines += [text for text in [loss_and_calibration(report)] if text]
     lines += [f"Warning: {warning}" for warning in report["warnings"]]
     return "\n".join(line.rstrip() for line in lines)

@@ -2,29 +2,117 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
 from kdrecipes.report.facts import Report
-from kdrecipes.wording import points
+from kdrecipes.wording import about_points, nats, points
+
+Verdict = Literal["helped", "hurt", "same", "unclear"]
+Difference = Mapping[str, Any]  # of two networks, as in a report's comparison
+
+
+def decide(interval: Sequence[float] | None, margin: float) -> Verdict:
+    """What an interval of a difference in accuracy tells of the first network.
+
+    Args:
+        interval: its ends, shares of accuracy; None with two seeds.
+        margin: below it a difference is practically none; with 0 none is.
+
+    Returns:
+        "same" where the whole interval lies within ± margin, also when it leaves out 0; else "helped" where it lies
+        above 0, "hurt" where it lies below; else "unclear".
+    """
+    if interval is None:
+        return "unclear"
+    low, high = interval
+    if -margin < low and high < margin:
+        return "same"
+    return "helped" if low > 0 else "hurt" if high < 0 else "unclear"
 
 
 def verdict(report: Report) -> str:
-    """One sentence on what distillation bought, no stronger than the evidence."""
+    """What distillation bought in accuracy, no stronger than the evidence: of one seed, no more than of two students.
+
+    A report of version 1 holds neither a margin nor what could have been seen, so it is told without them.
+    """
     found = (report["comparison"] or {}).get("kd_minus_baseline")
     if found is None:
         return "No baseline and distilled student to compare."
-    amount = f"{points(found['mean'])} points of test accuracy"
+    text = _of_two_students(found) if found["seeds"] == 1 else _of_distillation(found)
+    data = report["dataset"]
+    if data.get("labelled") and data.get("unlabelled"):
+        return f"With the same {data['labelled']:,} labels, {text[0].lower()}{text[1:]}"
+    return text
+
+
+def _of_two_students(found: Difference) -> str:
+    endings = {
+        "helped": "The distilled one is better.",
+        "hurt": "The distilled one is worse.",
+        "same": f"They are practically the same: the interval lies within {_margin(found)}.",
+        "unclear": _unclear(found) or "The test images do not tell these two students apart.",
+    }
+    return (
+        f"Of these two students the distilled one scores {points(found['mean'])} points of test accuracy "
+        f"(95% interval {_ends(found['ci95'], points)} over test images; McNemar p = {found['mcnemar'][0]['p']:.2g}). "
+        f"{endings[_decision(found)]} "
+        "One seed says nothing about distillation in general: compare.seeds = [0, 1, 2] does."
+    )
+
+
+def _of_distillation(found: Difference) -> str:
+    seeds, amount = found["seeds"], f"{points(found['mean'])} points of test accuracy"
+    better = sum(test["only_kd_right"] > test["only_baseline_right"] for test in found["mcnemar"])
+    count = f"in {better} of {seeds} seeds the distilled student was better"
     if found["ci95"] is None:
-        return f"Two seeds: the distilled students score {amount} on average; two are too few for an interval."
-    low, high = found["ci95"]
-    interval = f"95% interval {points(low)} to {points(high)} over {found['ci95_over']}"
-    if found["seeds"] == 1:
-        sure = "" if low > 0 or high < 0 else " The test images do not tell these two students apart."
-        p = found["mcnemar"][0]["p"]
         return (
-            f"Of these two students the distilled one scores {amount} ({interval}; McNemar p = {p:.2g}).{sure} "
-            "One seed says nothing about distillation in general: compare.seeds = [0, 1, 2] does."
+            f"Over two seeds the distilled students score {amount} on average; {count}. "
+            "Two seeds are too few for an interval."
         )
-    if low > 0:
-        return f"Distillation helped here: {amount} over {found['seeds']} seeds ({interval})."
-    if high < 0:
-        return f"Distillation hurt here: {amount} over {found['seeds']} seeds ({interval})."
-    return f"No difference was found: {amount} over {found['seeds']} seeds ({interval})."
+    interval = f"95% interval {_ends(found['ci95'], points)}"
+    if (decision := _decision(found)) == "same":
+        interval += f", within {_margin(found)}"
+    beginnings = {
+        "helped": "Distillation helped here:",
+        "hurt": "Distillation hurt here:",
+        "same": "The students are practically the same here, distilled or not:",
+        "unclear": f"{_unclear(found)} The distilled students score" if _unclear(found) else "No difference was found:",
+    }
+    return f"{beginnings[decision]} {amount} over {seeds} seeds ({interval}); {count}."
+
+
+def loss_and_calibration(report: Report) -> str:
+    """What distillation did to test loss and calibration, in a line; empty where nothing of it is known."""
+    found = (report["comparison"] or {}).get("kd_minus_baseline") or {}
+    if "test_loss" not in found:
+        return ""
+    loss, ece = found["test_loss"], found["ece"]
+    of_loss = f" (95% interval {_ends(loss['ci95'], nats)})" if loss["ci95"] else ""
+    of_ece = f" ({_ends(ece['ci95'], points)})" if ece["ci95"] else ""
+    return (
+        f"Distilled minus labels only: test loss {nats(loss['mean'])} nats{of_loss}, "
+        f"ECE {points(ece['mean'])} points{of_ece}; of both, less is better."
+    )
+
+
+def _decision(found: Difference) -> Verdict:
+    decision: Verdict = found["verdict"] if "verdict" in found else decide(found["ci95"], 0)
+    return decision
+
+
+def _unclear(found: Difference) -> str:
+    """What a run that can't tell could have told; empty for a report of version 1, which does not know it."""
+    if "detectable" not in found:
+        return ""
+    if not found["detectable"]:
+        return "This run can't tell: it found no difference at all."
+    return f"This run can't tell: it could have seen a difference of about {about_points(found['detectable'])} points."
+
+
+def _margin(found: Difference) -> str:
+    return f"±{100 * found.get('margin', 0):g} points"
+
+
+def _ends(interval: Sequence[float], shown: Callable[[float], str]) -> str:
+    return f"{shown(interval[0])} to {shown(interval[1])}"

@@ -15,6 +15,7 @@ from typing import Any
 from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
+from kdrecipes.recipe.resolve import counted
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arms, read_teachers, write_facts
 from kdrecipes.runs.provenance import command, versions
@@ -193,17 +194,16 @@ def _read_folder(path: Path) -> RunFolder:
     return RunFolder(path, status, rows, read_teachers(path), read_arms(path), outdated)
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The first keys whose values differ between two resolved recipes."""
+def _difference(old: Any, new: Mapping[str, Any]) -> str:
+    """The first keys whose values differ between two resolved recipes; the old one is what a lock.json holds."""
 
     def leaves(value: Any, path: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             return {k: v for key, part in value.items() for k, v in leaves(part, f"{path}.{key}".lstrip(".")).items()}
         return {path: value}
 
-    a, b = leaves(old), leaves(new)
-    ignored = ("name", "description", "callbacks")
-    keys = [key for key in {**a, **b} if a.get(key) != b.get(key) and key not in ignored]
+    a, b = leaves(counted(old) if isinstance(old, dict) else old), leaves(counted(new))
+    keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
     shown = [f"{key} was {a.get(key, 'absent')} and is {b.get(key, 'absent')}" for key in keys[:3]]
     return ", ".join(shown) + (" …" if len(keys) > 3 else "")
 

@@ -1,4 +1,4 @@
-"""Words as people read them: bytes, seconds, the nearest name."""
+"""Words as people read them: bytes, seconds, points, nats, the nearest name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdrecipes.wording import nearest, printable, readable_bytes, readable_seconds
+from kdrecipes.wording import about_points, nats, nearest, points, printable, readable_bytes, readable_seconds
 
 
 @pytest.mark.parametrize("size, text", [(0, "0 B"), (999, "999 B"), (141_557_760, "142 MB"), (2.5e9, "2.5 GB")])
@@ -24,6 +24,12 @@ def test_seconds_are_told_as_people_say_them():
         "62 min",
         "2 h 2 min",
     ]
+
+
+def test_differences_have_a_sign_and_sizes_have_none():
+    assert [points(share) for share in (-0.0083, 0.0, 0.12345)] == ["−0.83", "+0.00", "+12.35"]
+    assert [nats(value) for value in (-0.0214, 1.5)] == ["−0.021", "+1.500"]
+    assert [about_points(share) for share in (0.0003, 0.00571, 0.0173, 0.1249)] == ["0.03", "0.57", "1.7", "12"]
 
 
 @pytest.mark.parametrize(

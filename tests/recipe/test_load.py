@@ -74,7 +74,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "fast": True,
             "compile": "auto",
         },
-        "compare": {"baseline": True, "seeds": [0]},
+        "compare": {"baseline": True, "seeds": [0], "margin": 0.002},
     }
 
 
@@ -185,6 +185,20 @@ def test_order_and_spelling_do_not_matter(load):
 def test_words_and_callbacks_are_not_in_the_fingerprint(load, more):
     text = MINIMAL.replace('"m"', '"other"') if more == "name" else more + MINIMAL
     assert load(text).fingerprint == load(MINIMAL).fingerprint
+
+
+def test_a_key_younger_than_kept_fingerprints_counts_where_it_differs_from_its_default(load):
+    plain = load(MINIMAL)
+    assert plain.data["compare"]["margin"] == plain.compare.margin == 0.002
+    without = {**plain.data, "compare": {"baseline": True, "seeds": [0]}}  # what a lock of before holds
+    assert fingerprint(without) == plain.fingerprint == load(MINIMAL + "compare.margin = 0.002\n").fingerprint
+    other = load(MINIMAL + "compare.margin = 0.01\n")
+    assert other.compare.margin == 0.01 and other.fingerprint != plain.fingerprint
+
+
+@pytest.mark.parametrize(("written", "margin"), [("0", 0.0), ("0.999", 0.999)])
+def test_a_margin_may_be_nothing_and_anything_below_one(load, written, margin):
+    assert load(MINIMAL + f"compare.margin = {written}\n").compare.margin == margin
 
 
 def leaves(value, path=()):

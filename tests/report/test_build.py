@@ -29,8 +29,8 @@ SHA = "0" * 64
 IMAGES, CLASSES, EPOCHS = 40, ["ä", "b\udcff", "<c>"], 2
 
 
-def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True):
-    """Write what an invented run leaves."""
+def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, **recipe):
+    """Write what an invented run leaves; `recipe`: tables of the resolved recipe."""
     random = np.random.default_rng(0)
     labels = random.integers(0, len(CLASSES), IMAGES)
     arms = {f"{kind}-{seed}": (kind, seed) for seed in seeds for kind in kinds}
@@ -39,7 +39,7 @@ def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True):
     networks = [*arms, *(["of the teacher"] if teacher else [])]
     logits = {name: random.normal(size=(IMAGES, len(CLASSES))).astype(np.float32) for name in networks}
     folder.mkdir(exist_ok=True)
-    lock = {"recipe_sha256": SHA, "recipe": {"student": {"name": "cnn"}}}
+    lock = {"recipe_sha256": SHA, "recipe": {"student": {"name": "cnn"}, **recipe}}
     (folder / "lock.json").write_text(json.dumps(lock))
     (folder / "status.json").write_text('{"status": "done"}')
     line = '{{"arm": "{}", "seed": {}, "epoch": {}, "loss": 1.5, "val_accuracy": 0.5}}\n'
@@ -91,6 +91,29 @@ def test_students_of_several_seeds_are_compared_seed_by_seed(tmp_path):
     comparison = build_report(fill(tmp_path / "run", seeds=(3, 10)))["comparison"]
     assert [test["seed"] for test in comparison["kd_minus_baseline"]["mcnemar"]] == [3, 10]
     assert [test["seed"] for test in comparison["kd_minus_teacher"]["mcnemar"]] == [3, 10]
+
+
+def test_the_recipes_margin_decides_both_comparisons(tmp_path):
+    """Of 40 images networks of random logits are alike to within some tenths, and not to within two thousandths."""
+    comparison = build_report(fill(tmp_path / "run", compare={"margin": 0.75}))["comparison"]
+    assert {(found["margin"], found["verdict"]) for found in comparison.values()} == {(0.75, "same")}
+    older = build_report(fill(tmp_path / "older", compare={"baseline": True}))
+    assert older["schema_version"] == 2
+    for key, found in older["comparison"].items():
+        assert found["margin"] == 0.002 and found["verdict"] in ("helped", "hurt", "unclear")
+        assert {**found, **{name: comparison[key][name] for name in ("margin", "verdict")}} == comparison[key]
+        assert found["detectable"] > 0 and found["test_loss"]["ci95"] and found["ece"]["ci95"]
+
+
+@pytest.mark.parametrize("compare", [[], {"margin": None}, {"margin": "small"}])
+def test_a_margin_that_is_no_number_is_damage(tmp_path, compare):
+    with pytest.raises(UsageError, match=r"lock.json can't be read"):
+        build_report(fill(tmp_path, compare=compare))
+
+
+def test_a_margin_that_no_recipe_can_have_is_one_message(tmp_path):
+    with pytest.raises(UsageError, match=r"kd_minus_baseline.margin: .*--overwrite"):
+        rebuild_report(fill(tmp_path, compare={"margin": 2.0}))
 
 
 @pytest.mark.parametrize(

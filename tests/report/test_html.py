@@ -16,7 +16,7 @@ from kdrecipes.report import html as page
 from kdrecipes.report.build import check_report
 from kdrecipes.report.facts import ArmFacts, DatasetFacts, EnvironmentFacts, Facts, RecipeFacts, TeacherFacts
 from kdrecipes.report.table import table_rows
-from kdrecipes.report.verdict import verdict
+from kdrecipes.report.verdict import loss_and_calibration, verdict
 
 HOSTILE = [
     '<script>alert("a")</script>',
@@ -77,6 +77,11 @@ def difference(seeds: int, other: str) -> dict[str, Any]:
         "ci95_over": "seeds" if seeds > 1 else "test images",
         "seeds": seeds,
         "mcnemar": tests,
+        "test_loss": {"mean": -0.0214, "ci95": interval and [-0.03, -0.0124]},
+        "ece": {"mean": 0.004, "ci95": interval and [-0.001, 0.009]},
+        "detectable": interval and 0.0173,
+        "margin": 0.002,
+        "verdict": "unclear",
     }
 
 
@@ -93,7 +98,7 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
 
     figures = {"params": 12345, "test_accuracy": 0.5, "test_loss": 1.2345, "ece": 0.0678, "macro_f1": 0.4321}
     report: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "sample",
         "status": "done",
         "command": "kdrecipes run sample.toml",
@@ -186,6 +191,7 @@ def facts_of(given: dict[str, Any]) -> Facts:
     return Facts(
         recipe_sha256=report["recipe_sha256"],
         student=recipe.data["student"]["name"],
+        margin=0.002,
         recipe=RecipeFacts(recipe.name, description, *origins),
         dataset=DatasetFacts(**{**report["dataset"], "classes": given["classes"]}),
         teachers={"cnn": TeacherFacts(**known, logits="teacher", warnings=[])} if teacher else {},
@@ -208,7 +214,7 @@ def rendered(given: dict[str, Any]) -> Page:
     assert "http" not in text.replace("http-equiv", "")
     ids = [value for name, value in seen.attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    assert verdict(given["report"]) in seen.text
+    assert verdict(given["report"]) in seen.text and loss_and_calibration(given["report"]) in seen.text
     return seen
 
 
@@ -221,7 +227,11 @@ def test_a_page_of_one_seed_has_intervals_over_test_images():
     ]
     assert seen.table("Macro F1, %")[0][1:] == ["87.50", "43.21", "6.78", "1.234", "–", "12,345", "2 h 3 min"]
     assert seen.table("Macro F1, %")[2][1:] == ["50.00", "43.21", "6.78", "1.234", "67.89", "12,345", "5.0 s"]
-    assert seen.table("95% interval over test images")[0] == ["distilled − labels only", "−1.25", "−1.00 to +4.25"]
+    row = ["distilled − labels only", "−1.25", "−1.00 to +4.25", "1.7", "this run can’t tell"]
+    assert seen.table("95% interval over test images")[0] == row
+    row = ["distilled − teacher", "−0.021", "−0.030 to −0.012", "+0.40", "−0.10 to +0.90"]
+    assert seen.table("ECE, points")[1] == row
+    assert "Where all of it lies within ±0.2 points, the two are practically the same." in " ".join(seen.text.split())
     assert seen.table("p")[1] == ["distilled, teacher", "0", "12", "1,034", "0.25"]
     assert seen.table("Best epoch")[1] == ["student, distilled", "0", "3", "33.33", "2", "44.44"]
     assert seen.tags.count("svg") == 2
@@ -240,7 +250,32 @@ def test_a_page_of_three_seeds_has_means_and_spreads():
 
 
 def test_two_seeds_have_no_interval():
-    assert rendered(run(seeds=2)).table("95% interval")[0][1:] == ["−1.25", "–"]
+    seen = rendered(run(seeds=2))
+    assert seen.table("Could have seen, points")[0][1:] == ["−1.25", "–", "–", "this run can’t tell"]
+    assert seen.table("ECE, points")[0][1:] == ["−0.021", "–", "+0.40", "–"]
+    assert "two seeds are too few for an interval" in seen.text
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("helped", "distilled is better"),
+        ("hurt", "distilled is worse"),
+        ("same", "practically the same"),
+        ("unclear", "this run can’t tell"),
+    ],
+)
+def test_each_comparison_has_its_verdict(word, shown):
+    given = run()
+    given["report"]["comparison"]["kd_minus_teacher"]["verdict"] = word
+    assert [line[-1] for line in rendered(given).table("Verdict")] == ["this run can’t tell", shown]
+
+
+def test_a_margin_of_nothing_is_not_spoken_of():
+    given = run()
+    for found in given["report"]["comparison"].values():
+        found["margin"] = 0.0
+    assert "practically" not in rendered(given).text
 
 
 def test_a_page_without_a_teacher_says_nothing_of_one():

@@ -29,6 +29,15 @@ def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, 
         kdrecipes.run(small("train.epochs=3"), folder)
 
 
+def test_a_key_that_the_run_was_begun_without_is_no_difference_at_its_default(tmp_path):
+    before = {**small().data, "compare": {"baseline": True, "seeds": [0]}}
+    (tmp_path / "lock.json").write_text(json.dumps({"recipe_sha256": "0" * 64, "recipe": before}))
+    with pytest.raises(UsageError, match=r"of another recipe: train\.epochs was 2 and is 3\. Choose"):
+        kdrecipes.run(small("train.epochs=3"), tmp_path)
+    with pytest.raises(UsageError, match=r"of another recipe: compare\.margin was absent and is 0\.01\. Choose"):
+        kdrecipes.run(small("compare.margin=0.01"), tmp_path)
+
+
 def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     recipe = small("train.epochs=1")
     kdrecipes.run(recipe, tmp_path / "run")
