@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import time
@@ -29,13 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="tiny shapes, only to see that everything runs")
     parser.add_argument("--gpu", action="store_true", help="rows 1 to 6 on a GPU: 224 px, batch 128, bfloat16")
     parser.add_argument("--out", type=Path, help=f"the JSON file; default for a full run: {RESULTS.relative_to(ROOT)}")
-    parser.add_argument("--readme", action="store_true", help="measure nothing; write the last full run into README.md")
     given = parser.parse_args(arguments)
-    if given.readme:
-        readme = ROOT / "README.md"
-        found = json.loads(RESULTS.read_text(encoding="utf-8"))
-        readme.write_text(report.put_into_readme(readme.read_text(encoding="utf-8"), found), encoding="utf-8")
-        return
     if given.gpu and not torch.cuda.is_available():
         parser.error("--gpu: torch finds no CUDA device here")
     setting = Setting(given.quick, given.gpu)

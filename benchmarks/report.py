@@ -1,4 +1,4 @@
-"""The measured rows as a document, as a table to read, and as the README's section."""
+"""The measured rows as a document, and as a table to read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 from benchmarks.rows import Row, Setting
 
 Document = dict[str, Any]
-BEGIN, END = "<!-- benchmarks: written by `python -m benchmarks --readme` -->", "<!-- /benchmarks -->"
 _SPEED = ("OMP_", "MKL_", "KMP_AFFINITY", "KMP_BLOCKTIME", "MALLOC_", "LD_PRELOAD")
 HEAD = ["row", "what is divided by what", "ratio", "interquartile range", "goal", "reached"]
 
@@ -93,16 +92,3 @@ def sentence(found: Document) -> str:
         f"{quick}{device}{m['cores']} CPU cores ({m['cpu']}), {m['threads']} threads, Python {m['python']}, "
         f"torch {m['torch']}, Keras {m['keras']}; {found['seconds'] / 60:.0f} minutes in all."
     )
-
-
-def readme_section(found: Document) -> str:
-    """What stands between the README's two marks."""
-    lines = [HEAD, ["---"] * len(HEAD), *cells(found)]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", sentence(found)])
-
-
-def put_into_readme(text: str, found: Document) -> str:
-    """The README with the section between its two marks replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{readme_section(found)}\n{END}{after}"

@@ -55,9 +55,9 @@ def inserted(markdown: str) -> str:
         report = json.loads((ROOT / match[1]).read_text(encoding="utf-8"))
         if match[1] == "results/bench.json":
             sys.path.append(str(ROOT))
-            from benchmarks.report import HEAD, cells
+            from benchmarks.report import HEAD, cells, sentence
 
-            return table(HEAD[1:], [row[1:] for row in cells(report)])
+            return f"{table(HEAD[1:], [row[1:] for row in cells(report)])}\n\n{sentence(report)}"
         from kdrecipes.report.table import summary_text
 
         text, _, verdict = summary_text(report).partition("\n\n")

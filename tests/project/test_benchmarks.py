@@ -1,4 +1,4 @@
-"""The benchmarks: candidates take turns, both sides do the same work, and the README quotes the committed run."""
+"""The benchmarks: candidates take turns, both sides do the same work, and the committed run is a full one."""
 
 import json
 import subprocess
@@ -186,14 +186,6 @@ def test_document_is_json_and_names_the_machine():
     assert set(found) == {"machine", "rows", "quick", "seconds", "command"}
 
 
-def test_readme_section_is_replaced_between_its_marks():
-    found = document(row_of(1, "a", Ratio(2, 2, 2), "at least", 2.0))
-    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
-    once = report.put_into_readme(text, found)
-    assert once.startswith(f"before\n{report.BEGIN}\n| row |") and once.endswith(f"\n{report.END}\nafter\n")
-    assert "old" not in once and report.put_into_readme(once, found) == once
-
-
 def test_quick_table_says_that_it_measures_nothing():
     assert "NO MEASUREMENT" in report.table(document(row_of(1, "a", Ratio(2, 2, 2), "at least"), quick=True))
 
@@ -217,12 +209,6 @@ def test_committed_run_is_a_full_one_on_real_images(committed):
     assert {row["row"] for row in committed["rows"]} == {number for numbers in PARTS.values() for number in numbers}
     assert {row["figures"]["images"] for row in committed["rows"] if "images" in row["figures"]} == {"FashionMNIST"}
     assert committed["machine"]["device"] == "cpu"
-
-
-def test_readme_quotes_the_committed_run(committed):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.put_into_readme(readme, committed) == readme
-    assert readme.count(report.BEGIN) == readme.count(report.END) == 1
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
