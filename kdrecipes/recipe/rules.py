@@ -14,16 +14,27 @@ from jsonschema import Draft7Validator
 
 from kdrecipes.errors import Code
 from kdrecipes.recipe.messages import NO_TERM
-from kdrecipes.recipe.positions import Path
-from kdrecipes.recipe.structure import Data, definition, parse_requirement, show
+from kdrecipes.recipe.positions import Path, show_path
+from kdrecipes.recipe.structure import (
+    Data,
+    definition,
+    one_of,
+    parse_requirement,
+    show,
+    teacher_tables,
+    term_tables,
+)
+from kdrecipes.recipe.teacher_ids import teacher_ids
+from kdrecipes.wording import nearest
 
 
 class Broken(NamedTuple):
-    """One place where a rule is broken: its path in the recipe, what to say, and what was received."""
+    """One place where a rule is broken: its path in the recipe, what to say, what was received and what was meant."""
 
     path: Path
     rule: str
     received: str = ""
+    suggestion: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,56 @@ def _term_without_teacher(path: Path, recipe: Data) -> Iterator[Broken]:
 def _only_the_baseline(path: Path, recipe: Data) -> Iterator[Broken]:
     rule = "without a [teacher] there is only the baseline to train"
     yield Broken(("compare", "baseline"), rule, show(recipe["compare"]["baseline"]))
+
+
+# ---- several teachers, and the terms that hear one of them
+
+_COPIED: Data = {"required": ["copies"], "properties": {"copies": {"type": "integer", "minimum": 2}}}
+_TABLE: Data = {"type": "object", **_COPIED}
+_SEVERAL_TEACHERS: Data = {
+    "required": ["teacher"],
+    "properties": {"teacher": {"anyOf": [_TABLE, {"type": "array", "anyOf": [{"minItems": 2}, {"contains": _TABLE}]}]}},
+}
+_FEATURES_NAME_A_TEACHER: Data = {"dependencies": {"teacher_layers": ["teacher"]}}
+_FEATURES_OF_ONE: Data = {
+    "if": _SEVERAL_TEACHERS,
+    "then": {
+        "properties": {
+            "loss": {**_FEATURES_NAME_A_TEACHER, "properties": {"terms": {"items": _FEATURES_NAME_A_TEACHER}}}
+        }
+    },
+}
+
+
+def _ids(recipe: Data) -> list[str]:
+    return [name for own in teacher_ids([table for _, table in teacher_tables(recipe)]) for name in own]
+
+
+def _repeated_ids(path: Path, recipe: Data) -> Iterator[Broken]:
+    seen: dict[str, Path] = {}
+    for place, table in teacher_tables(recipe):
+        name = table.get("id")
+        if isinstance(name, str) and name in seen:
+            yield Broken((*place, "id"), f"must not be that of {show_path(seen[name])} too", show(name))
+        elif isinstance(name, str):
+            seen[name] = place
+
+
+def _unknown_teachers(path: Path, recipe: Data) -> Iterator[Broken]:
+    ids = _ids(recipe)
+    for place, term in term_tables(recipe) if ids else ():
+        name = term.get("teacher")
+        if isinstance(name, str) and name and name not in ids:
+            near = nearest(name, ids)
+            rule = f"must be the id of a teacher: {one_of(list(ids))}"
+            yield Broken((*place, "teacher"), rule, show(name), show(near) if near else "")
+
+
+def _features_of_several(path: Path, recipe: Data) -> Iterator[Broken]:
+    rule = f"missing key: a term on features hears one teacher; name {one_of(list(_ids(recipe)))}"
+    for place, term in term_tables(recipe):
+        if "teacher_layers" in term and "teacher" not in term:
+            yield Broken((*place, "teacher"), rule)
 
 
 # ---- [loss]: one term by its name, or several in [[loss.terms]]
@@ -244,6 +305,9 @@ RULES = (
         },
         whole=True,
     ),
+    Rule("repeated-id", "", _repeated_ids),
+    Rule("unknown-teacher", "", _unknown_teachers, whole=True),
+    Rule("unnamed-teacher", "", _features_of_several, _FEATURES_OF_ONE, whole=True),
     Rule("not-a-requirement", "", _no_requirements),
     Rule("two-crops", "views", _two_crops, _ONE_CROP),
     Rule("unordered-range", "views", _backward_ranges),

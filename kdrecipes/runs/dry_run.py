@@ -67,10 +67,11 @@ def _with_small_batches(recipe: Recipe) -> Recipe:
     def small(train: TrainTable) -> TrainTable:
         return replace(train, batch_size=min(BATCH, train.batch_size))
 
-    teacher = recipe.teacher
-    if teacher is not None and teacher.train is not None:
-        teacher = replace(teacher, train=small(teacher.train))
-    return replace(recipe, train=small(recipe.train), teacher=teacher)
+    teachers = {
+        name: table if table.train is None else replace(table, train=small(table.train))
+        for name, table in recipe.teachers.items()
+    }
+    return replace(recipe, train=small(recipe.train), teachers=teachers)
 
 
 def _data(recipe: Recipe, classes: int | None) -> Data:
