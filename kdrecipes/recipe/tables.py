@@ -261,6 +261,10 @@ class Recipe:
         """Whether the recipe asks for images without labels beside images with them."""
         return self.dataset.labelled is not None or self.dataset.unlabelled is not None
 
+    def label_of(self, teacher: TeacherTable) -> str:
+        """What messages, plans and the lock call a teacher: `"teacher"`, or of several `"teacher lite2"`."""
+        return "teacher" if len(self.teachers) == 1 else f"teacher {teacher.id}"
+
     def training_of(self, network: TeacherTable | StudentTable) -> TrainTable:
         """How a network is trained; for a teacher that is not, `[train]` says the rest, such as whether it is fast."""
         return (isinstance(network, TeacherTable) and network.train) or self.train

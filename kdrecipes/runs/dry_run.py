@@ -59,7 +59,8 @@ def dry_run(recipe: Recipe, *, classes: int | None = None, device: str = "auto")
         tried = recipe if relational else _with_small_batches(recipe)
         cached = [n for n, table in recipe.teachers.items() if choose_outputs(recipe, table, data).use == "cached"]
         kinds = dict.fromkeys(arm.arm for arm in arms_of(recipe))
-        plan_fits(tried, data, [Arm(kind, 0) for kind in kinds], cached, {"teacher": EAGER, "student": EAGER})
+        eager = dict.fromkeys(["student", *map(recipe.label_of, recipe.teachers.values())], EAGER)
+        plan_fits(tried, data, [Arm(kind, 0) for kind in kinds], cached, eager)
     return len(data.classes)
 
 
