@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from kdrecipes.disk.files import locked, new_file, write_json
 from kdrecipes.errors import UsageError, one_line
-from kdrecipes.report.facts import ENSEMBLE, ArmFacts, Facts, Report, TeacherFacts, read_facts
+from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
+from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.report.verdict import decide
 
 

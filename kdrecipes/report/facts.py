@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.disk.files import new_file
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.recipe.structure import definition
-
-ENSEMBLE = "ensemble"  # where predictions.npz keeps all teachers together, where there are several
+from kdrecipes.report.predictions import ENSEMBLE, read_predictions, unlike
 
 Report = dict[str, Any]
 Row = Mapping[str, Any]
@@ -195,7 +192,10 @@ def read_facts(run: Path) -> Facts:
         margin = float(lock["recipe"].get("compare", {}).get("margin", default))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(run, "lock.json", one_line(error)) from error
-    labels, logits = _predictions(run)
+    try:
+        labels, logits = read_predictions(run / "predictions.npz")
+    except ValueError as error:
+        raise _damaged(run, "predictions.npz", str(error)) from error
     facts = Facts(
         recipe_sha256=sha256,
         student=student,
@@ -284,28 +284,13 @@ def _history(run: Path) -> list[Row]:
     return rows
 
 
-def _predictions(run: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    """The labels, and the logits by key; which images they are of is for other readers."""
-    try:
-        with np.load(run / "predictions.npz", allow_pickle=False) as stored:
-            logits = {key: stored[key] for key in stored.files if key not in ("index", "names")}
-        return logits.pop("labels"), logits
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(run, "predictions.npz", one_line(error)) from error
-
-
 def _refuse_unlike(run: Path, facts: Facts) -> None:
     """Refuse files that are whole and yet not of one run."""
-    shape = (facts.dataset.test, len(facts.dataset.classes))
     together = [ENSEMBLE] if len(facts.teachers) > 1 else []
-    for key in [*(teacher.logits for teacher in facts.teachers.values()), *together, *facts.arms]:
-        found = facts.logits[key].shape if key in facts.logits else None
-        if found != shape or facts.labels.shape != shape[:1]:
-            raise _damaged(run, "predictions.npz", f"{key} has the shape {found} and should have {shape}")
-        if facts.logits[key].dtype.kind != "f" or not np.isfinite(facts.logits[key]).all():
-            raise _damaged(run, "predictions.npz", f"{key} holds what no logits are")
-    if facts.labels.dtype.kind not in "iu" or not ((facts.labels >= 0) & (facts.labels < shape[1])).all():
-        raise _damaged(run, "predictions.npz", f"its labels are no whole numbers from 0 to {shape[1] - 1}")
+    keys = [*(teacher.logits for teacher in facts.teachers.values()), *together, *facts.arms]
+    shape = (facts.dataset.test, len(facts.dataset.classes))
+    if why := unlike(facts.labels, facts.logits, keys, shape):
+        raise _damaged(run, "predictions.npz", why)
     for label, arm in facts.arms.items():
         epochs = sum((row["arm"], row["seed"]) == (arm.arm, arm.seed) for row in facts.rows)
         if epochs != arm.epochs or not epochs:

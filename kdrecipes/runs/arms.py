@@ -14,7 +14,8 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.report.facts import ENSEMBLE, ArmFacts
+from kdrecipes.report.facts import ArmFacts
+from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.runs.build import build_callbacks, build_distiller, build_model
 from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder

@@ -6,6 +6,7 @@ from kdrecipes.backend import keras
 from kdrecipes.data.examples import Split
 from kdrecipes.data.mixture import count_passes
 from kdrecipes.data.prepare import Data
+from kdrecipes.errors import KDRecipesError
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import inference
 from kdrecipes.runs.decisions import Decision
@@ -117,7 +118,12 @@ def teach(
     if decision.use == "live":
         progress.note(f"{outputs_label(recipe, table)}: live, since {decision.why}")
         return
-    teacher.outputs = teacher_outputs(recipe, table, data, teacher, device, progress)
+    try:
+        teacher.outputs = teacher_outputs(recipe, table, data, teacher, device, progress)
+    except KDRecipesError as error:
+        if len(recipe.teachers) > 1:
+            error.at(f"{table.place} ({table.id})")
+        raise
     key = "outputs_seconds" if len(recipe.teachers) == 1 else f"outputs_seconds of {table.id}"
     teacher.outputs_seconds = round(folder.status.get(key, 0.0) + teacher.outputs.seconds, 3)
     folder.set_status("running", **{key: teacher.outputs_seconds})

@@ -26,6 +26,7 @@ from kdrecipes.training.inference import Inference, refuse_softmax, wide
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.teachers import ONLY, Teachers
+from kdrecipes.training.term_progress import TermProgress
 
 Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
 Network: TypeAlias = "keras.Model | torch.nn.Module | Inference"
@@ -164,12 +165,12 @@ class Distiller(keras.Model):
         """As `keras.Model.fit`; terms with a method `at(progress)` are told the progress in epochs before each step."""
         scheduled = [term for term in self.terms if hasattr(term, "at")]
         if scheduled and isinstance(callbacks, keras.callbacks.CallbackList):
-            progress = _Progress(scheduled)
+            progress = TermProgress(scheduled)
             progress.set_params(callbacks.params)
             callbacks.callbacks.append(progress)
         elif scheduled:
             given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
-            callbacks = [*given, _Progress(scheduled)]
+            callbacks = [*given, TermProgress(scheduled)]
         return super().fit(*args, callbacks=callbacks, **options)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -292,26 +293,3 @@ class _Parts:
     def losses(self) -> list[torch.Tensor]:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
         return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
-
-
-class _Progress(keras.callbacks.Callback):
-    """Tells terms how far training is, in epochs. Data of unknown length are as long as in the epoch before."""
-
-    def __init__(self, scheduled: Sequence[Any]):
-        super().__init__()
-        self.scheduled = scheduled
-        self.epoch = self.seen = self.steps = 0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        steps = self.params.get("steps") or self.steps
-        for term in self.scheduled:
-            term.at(self.epoch + (min(batch / steps, 1.0) if steps else 0.0))
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.seen = batch + 1
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.steps = self.seen

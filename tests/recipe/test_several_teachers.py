@@ -93,7 +93,7 @@ def test_each_teacher_takes_from_train_what_its_own_leaves_out():
     assert other.train is None
     origins = origins_of(load_recipe(SEVERAL, ["train.batch_size=32"]))
     assert origins["teacher[0].train.batch_size"] == "as train.batch_size"
-    assert origins["teacher[0].train.epochs"].endswith("several_teachers.toml:16")
+    assert origins["teacher[0].train.epochs"].endswith("several_teachers.toml:17")
     assert origins["teacher[0].train.optimizer.learning_rate"] == "default"
     assert origins["teacher[1].weight"] == "default"
 
@@ -145,7 +145,7 @@ def test_a_list_of_teachers_is_inherited_and_replaced_as_a_whole(tmp_path):
     assert list(load_recipe(child).teachers) == ["wide_2"]
     child.write_text('extends = "base.toml"\nname = "child"\n[teacher]\nname = "cnn"\n')
     with pytest.raises(
-        RecipeError, match=r"base.toml:33:1  loss.terms\[1\].teacher  must be the id of a teacher: .cnn"
+        RecipeError, match=r"base.toml:36:1  loss.terms\[1\].teacher  must be the id of a teacher: .cnn"
     ):
         load_recipe(child)
 

@@ -164,7 +164,7 @@ def test_the_views_of_another_recipes_seed_make_another_teacher(home):
         assert not prepare_teacher(recipe, *recipe.teachers.values(), prepare(recipe), note=print).reused
 
 
-def test_copies_are_listened_to_by_name(tmp_path):
+def test_copies_are_listened_to_by_name(tmp_path, home):
     labels, two = [], ("teacher.copies=2", "teacher.train.epochs=1", 'teacher.preflight="warn"')
     with training.observed(lambda label, *rest: labels.append(label)):
         kdrecipes.run(small(*two, "train.epochs=1"), tmp_path / "run")
@@ -202,6 +202,15 @@ def test_terms_hear_whom_they_name(both, tmp_path, monkeypatch):
     assert set(asked) <= {8}, "the other is shown 12 pixels"
     assert report["teachers"][1]["seconds"]["outputs"] is None and "ensemble" in report
     assert "teacher other outputs: live, since no term hears it" in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_images_without_labels_are_taught_by_all_together(tmp_path, home, cache):
+    teachers = [text.replace("width", f'preflight="warn", cache="{cache}", width') for text in (FIRST, OTHER)]
+    report = kdrecipes.run(several("dataset.labelled=0.5", teachers=teachers), tmp_path / "run")
+    check_report(report)
+    assert report["dataset"]["unlabelled"] > 0 and len(report["teachers"]) == 2
+    assert [t["seconds"]["outputs"] is None for t in report["teachers"]] == [cache == "off"] * 2
 
 
 # ---- what stops a run, and how it goes on
@@ -267,6 +276,19 @@ def test_what_is_wrong_with_one_of_several_names_its_place(tmp_path):
     recipe = small(f'teacher=[{FIRST}, {{name="sure"}}]', plugins=[tmp_path / "sure.py"])
     with pytest.raises(RunError, match=r"^teacher\[1\]: The teacher ends in a softmax"):
         dry_run(recipe, classes=10)
+
+
+def test_outputs_that_nobody_can_learn_from_name_the_teacher(both, tmp_path, monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", str(both[0].parent / "home"))
+    call = Inference.__call__
+
+    def broken(self, image):
+        return call(self, image) * (float("nan") if image.shape[1] == 12 and image.any() else 1.0)
+
+    monkeypatch.setattr(Inference, "__call__", broken)
+    monkeypatch.setattr("kdrecipes.runs.predict.Inference", type("Silent", (Inference,), {"__call__": call}))
+    with pytest.raises(RunError, match=r"^teacher\[1\] \(other\): The teacher's logits are not finite for 266"):
+        kdrecipes.run(several("dataset.views.flip=true"), tmp_path / "run")
 
 
 def test_another_list_of_teachers_in_the_folder_is_told_by_its_first_difference(both):
