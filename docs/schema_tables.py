@@ -32,9 +32,9 @@ def code(text: str) -> str:
 
 
 def resolved(part: Schema, root: Schema) -> dict[str, Any]:
-    """A schema with its `$ref` followed, and with the table where it is a table or null."""
+    """A schema with its `$ref` followed, and with the table where it is a table or null, or one or several."""
     part = followed(part, root)
-    for branch in part.get("oneOf", ()):
+    for branch in (*part.get("oneOf", ()), *([part["else"]] if "else" in part else ())):
         if "properties" in resolved(branch, root):
             return {**resolved(branch, root), **part}
     return dict(part)
@@ -64,7 +64,7 @@ def type_of(part: Schema, root: Schema) -> str:
         many = f"{least} " if least == most else ""
         return f"an array of {many}tables" if "properties" in item else f"an array of {many}{_plural(item, root)}"
     if "properties" in part:
-        return "a table"
+        return "a table or an array of tables" if "else" in part else "a table"
     branches = part.get("anyOf") or part.get("oneOf") or ()
     if branches and "type" not in part and "enum" not in part:
         return " or ".join(dict.fromkeys(type_of(resolved(branch, root), root) for branch in branches))

@@ -39,6 +39,9 @@ Code = Literal[
     "broken-rule",  # a component's own
     "missing-term",
     "missing-teacher",
+    "repeated-id",
+    "unknown-teacher",  # a term names one that is not there
+    "unnamed-teacher",  # a term on features must name one of several
     "nothing-to-compare",
     "nothing-to-learn",
     "term-and-terms",

@@ -31,7 +31,7 @@ class Data:
         train, validation, test: disjoint splits.
         classes: the class names.
         student_size: pixels per side that the student sees.
-        teacher_sizes: the same of each teacher, by its name.
+        teacher_sizes: the same of each teacher, by its id.
         fingerprint: sha256 (hex) of the stored pixels, labels and what belongs to which split.
         converted, skipped: images that were not RGB; names of those that could not be read.
         unlabelled: images that the distilled student is taught without labels, disjoint from those above: the rest of
@@ -62,7 +62,7 @@ class Data:
 
     def size(self, network: TeacherTable | StudentTable) -> int:
         """Pixels per side that a network of the recipe sees."""
-        return self.teacher_sizes[network.name] if isinstance(network, TeacherTable) else self.student_size
+        return self.teacher_sizes[network.id] if isinstance(network, TeacherTable) else self.student_size
 
 
 def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:

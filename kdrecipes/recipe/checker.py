@@ -20,7 +20,15 @@ from kdrecipes.recipe.extends import Places
 from kdrecipes.recipe.messages import Message
 from kdrecipes.recipe.positions import Path, show_path
 from kdrecipes.recipe.rules import RULES
-from kdrecipes.recipe.structure import CLOSED_LISTS, Data, component_tables, definition, run_keys, structure_schema
+from kdrecipes.recipe.structure import (
+    CLOSED_LISTS,
+    Data,
+    component_tables,
+    definition,
+    run_keys,
+    structure_schema,
+    teacher_tables,
+)
 from kdrecipes.wording import nearest, printable
 
 
@@ -45,12 +53,12 @@ class Checker:
         self.schema((), self.data, structure_schema())
         for path, table, kind, value in list(component_tables(self.data)):
             self.component(path, table, kind, value)
-        for path in (("train",), ("teacher", "train")):
+        for path in (("train",), *((*path, "train") for path, _ in teacher_tables(self.data))):
             self.closed_lists(path, self.get(path))
         self.loss(self.data.get("loss"))
         for rule in RULES:
-            for path, text, received in rule.broken(self.right):
-                self.report(path, Message(rule.code, text, received))
+            for path, *words in rule.broken(self.right):
+                self.report(path, Message(rule.code, *words))
         for path, schema in self.missing:
             if path not in self.written:
                 extends = ("extends",) in self.places
@@ -58,10 +66,11 @@ class Checker:
         return sorted(self.problems, key=lambda p: (p.file != self.file, p.line or 10**9, p.column))
 
     def get(self, path: Path) -> Any:
-        """What stands under a path of tables; None where nothing does."""
+        """What stands under a path; None where nothing does."""
         value: Any = self.data
         for part in path:
-            value = value.get(part) if isinstance(value, dict) and isinstance(part, str) else None
+            there = part in value if isinstance(value, dict) else isinstance(part, int) and isinstance(value, list)
+            value = value[part] if there else None
         return value
 
     # ---- collecting

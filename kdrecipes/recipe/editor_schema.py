@@ -35,8 +35,10 @@ def composed_schema(registry: Registry) -> Schema:
         options_of[kind][name] = _hoist(f"{kind}.{name}", recipe_options(component), definitions)
 
     _offer_components(definitions, options_of, registry)
+    definitions["teachers"] = _teachers(definitions["teachers"])
     for kind in KINDS:
         definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
+    definitions["demands.teacher"] = _whole_teacher()
     for table in {rule.table: None for rule in RULES if rule.table}:
         if fragments := _fragments(table, whole=False):
             definitions[table]["allOf"] = [*definitions[table].get("allOf", ()), *fragments]
@@ -68,13 +70,26 @@ def _offer_components(definitions: Schema, options_of: dict[str, dict[str, Schem
     definitions["loss"] = _choice(loss, [*named, _unnamed({**term_keys, **loss["properties"]})])
 
 
+def _teachers(table: Schema) -> Schema:
+    """One table or several: editors complete from `oneOf`. Those of a list are complete, as in `_LISTED`."""
+    several = table["then"]
+    complete = {**several, "items": {"allOf": [several["items"], _reference("teacher")]}}
+    return {"description": table["description"], "oneOf": [table["else"], complete]}
+
+
+def _whole_teacher() -> Schema:
+    train = {"properties": dict.fromkeys(CLOSED_LISTS, _NAMED)}
+    text = "What a teacher must have that completes no other one."
+    return {"description": text, **_NAMED, "allOf": [_reference("model")], "properties": {"train": train}}
+
+
 def _whole(root: list[str], train: list[str]) -> Schema:
     """What a recipe must have that completes no other one: keys, and the rules between them."""
     closed_lists = {"properties": dict.fromkeys(CLOSED_LISTS, _NAMED)}
     rules = {
         "dataset": {**_NAMED, "allOf": [_reference("dataset"), *_fragments("dataset", whole=True)]},
         "student": {**_NAMED, "allOf": [_reference("model")]},
-        "teacher": {**_NAMED, "allOf": [_reference("model")], "properties": {"train": closed_lists}},
+        "teacher": _reference("teacher"),
         "train": {"required": train, **closed_lists},
         "loss": {"allOf": [_reference("loss"), *_fragments("loss", whole=True)]},
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import show_path
-from kdrecipes.recipe.structure import CLOSED_LISTS
+from kdrecipes.recipe.structure import CLOSED_LISTS, teacher_tables
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.recipe.toml_writer import toml_key, toml_value
 
@@ -33,9 +33,11 @@ def origin_of(recipe: Recipe, path: KeyPath) -> str:
     """Where a value of the effective recipe came from: `base.toml:7`, `--set …`, `as train.epochs`, `default`."""
     if path in recipe.origins:
         return recipe.origins[path]
-    same = path[1:]
-    if path[:2] == ("teacher", "train") and same in recipe.origins and _is_taken_over(recipe, path):
-        return f"as {show_path(same)}"
+    for teacher, table in teacher_tables(dict(recipe.data)):
+        same = path[len(teacher) :]
+        within = path[: len(teacher) + 1] == (*teacher, "train")
+        if within and same in recipe.origins and _is_taken_over(recipe, table, same):
+            return f"as {show_path(same)}"
     return DEFAULT
 
 
@@ -48,20 +50,16 @@ def origins_of(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _is_taken_over(recipe: Recipe, path: KeyPath) -> bool:
-    """Whether `[teacher.train]` takes a key from `[train]`: not that of an optimizer or schedule of another name."""
-    group = path[2]
+def _is_taken_over(recipe: Recipe, teacher: Mapping[str, Any], same: KeyPath) -> bool:
+    """Whether a teacher takes a key from `[train]`: not that of an optimizer or schedule of another name."""
+    group = same[1]
     if group not in CLOSED_LISTS:
         return True
-    own, students = recipe.data["teacher"]["train"][group], recipe.data["train"][group]
-    return bool(own["name"] == students["name"])
+    return bool(teacher["train"][group]["name"] == recipe.data["train"][group]["name"])
 
 
 def _tables(table: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """The table and those below it, each with its own values, in the order that TOML wants.
-
-    A table within an entry of an array of tables is one of that entry's values, and is written inline.
-    """
+    """The table and those below it, each with its own values, in the order that TOML wants."""
     within = [key for key, part in table.items() if isinstance(part, Mapping)]
     listed = [key for key, part in table.items() if _is_tables(part)]
     yield path, {key: part for key, part in table.items() if key not in (*within, *listed)}
@@ -69,7 +67,7 @@ def _tables(table: Mapping[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, 
         yield from _tables(table[key], (*path, key))
     for key in listed:
         for index, entry in enumerate(table[key]):
-            yield (*path, key, index), entry
+            yield from _tables(entry, (*path, key, index))
 
 
 def _is_tables(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.positions import Path as KeyPath
+from kdrecipes.recipe.positions import show_path
+from kdrecipes.recipe.structure import teacher_tables
 from kdrecipes.recipe.tables import (
     BoxTable,
     CompareTable,
@@ -27,6 +29,7 @@ from kdrecipes.recipe.tables import (
     TrainTable,
     ViewsTable,
 )
+from kdrecipes.recipe.teacher_ids import teacher_ids
 
 T = TypeVar("T")
 
@@ -48,11 +51,19 @@ def make_recipe(
         own = recipe_options(registry.components[kind, found["name"]][0])["properties"]
         return _filled(table, found, place=place, kind=kind, options={k: found[k] for k in own if k in found}, **more)
 
-    loss, teacher = data["loss"], data.get("teacher")
+    def teachers() -> Iterator[TeacherTable]:
+        tables, position = teacher_tables(dict(data)), 0
+        for (path, found), ids in zip(tables, teacher_ids([table for _, table in tables]), strict=True):
+            train = train_table(found["train"]) if "train" in found else None
+            for copy, name in enumerate(ids):
+                seed = (found["seed"] + copy if "seed" in found else data["seed"] + position) % 2**32
+                yield component(TeacherTable, show_path(path), "model", found, id=name, seed=seed, train=train)
+                position += 1
+
+    loss = data["loss"]
     terms = [(f"loss.terms[{i}]", term) for i, term in enumerate(loss.get("terms", ()))]
     if "name" in loss:
         terms = [("loss", loss)]
-    own = None if teacher is None or "train" not in teacher else train_table(teacher["train"])
     views = data["dataset"].get("views")
     return Recipe(
         data=data,
@@ -69,11 +80,12 @@ def make_recipe(
         dataset=component(
             DatasetTable, "dataset", "dataset", data["dataset"], views=None if views is None else views_table(views)
         ),
-        teacher=None if teacher is None else component(TeacherTable, "teacher", "model", teacher, train=own),
+        teachers={table.id: table for table in teachers()},
         student=component(StudentTable, "student", "model", data["student"]),
         loss=LossTable(
             loss["label_weight"],
             loss["label_smoothing"],
+            loss["teachers"],
             tuple(component(TermTable, place, "loss", term) for place, term in terms),
         ),
         train=train_table(data["train"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdrecipes.errors import Problem, RecipeError
 from kdrecipes.recipe.positions import Path as KeyPath
-from kdrecipes.recipe.positions import too_deep
+from kdrecipes.recipe.positions import show_path, too_deep
 from kdrecipes.recipe.source import MAX_DEPTH
 from kdrecipes.wording import printable
 
@@ -17,12 +17,19 @@ def override(data: dict[str, Any], overrides: Iterable[str]) -> dict[KeyPath, st
     """Merge `--set` fragments into `data`; returns which text set which path.
 
     `train.epochs=1` sets one key and leaves its neighbours; `train={epochs=1}` replaces the whole table.
+
+    Raises:
+        RecipeError: for what is no `key=value` of TOML, or names a key within an array.
     """
     origin: dict[KeyPath, str] = {}
     for text in overrides:
         path, value = _fragment(text)
         target = data
         for depth, part in enumerate(path[:-1], 1):
+            if isinstance(target.get(part), list):  # an entry of which is not to be told from the others
+                rule = "is an array here: set it as a whole, or change the recipe"
+                place = show_path(path[:depth])
+                raise RecipeError([Problem(f"--set {printable(text)}", 0, 0, place, rule, code="misplaced-key")])
             if not isinstance(target.get(part), dict):
                 target[part] = {}
                 origin[path[:depth]] = text

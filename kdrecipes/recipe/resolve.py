@@ -10,11 +10,19 @@ from typing import Any
 
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
-from kdrecipes.recipe.structure import component_tables, definition, followed, run_keys, structure_schema
+from kdrecipes.recipe.structure import (
+    CLOSED_LISTS,
+    component_tables,
+    definition,
+    followed,
+    run_keys,
+    structure_schema,
+    teacher_tables,
+)
 
 # Keys that are younger than reports whose fingerprints people keep. Their defaults are what was done before there were
 # such keys, so a key counts only where it differs from its default.
-NEWER_KEYS = (("compare", "margin"),)
+NEWER_KEYS = (("compare", "margin"), ("teacher", "weight"), ("teacher", "copies"), ("loss", "teachers"))
 
 
 def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
@@ -23,18 +31,18 @@ def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     data.pop("$schema", None)
     root, train = structure_schema(), data["train"]
     fill(train, definition("train"), root)  # before the teacher inherits from it
-    teacher_train = data.get("teacher", {}).get("train")
-    if teacher_train is not None:
-        data["teacher"]["train"] = _inherit(train, teacher_train)
+    teachers = [table for _, table in teacher_tables(data)]
+    for teacher in teachers:
+        if "train" in teacher:
+            teacher["train"] = _inherit(train, teacher["train"])
     fill(data, root, root)
     for _, table, kind, value in component_tables(data):
         component = registry.components[kind, value["name"]][0]
         fill(value, {"properties": run_keys(table)}, root)
         fill(value, recipe_options(component), component.options)
-    for table in (train, data.get("teacher", {}).get("train")):
-        for key, group in (("optimizer", "optimizers"), ("schedule", "schedules")):
-            if table is not None:
-                fill(table[key], definition(group)[table[key]["name"]], root)
+    for training in (train, *(teacher["train"] for teacher in teachers if "train" in teacher)):
+        for key, group in CLOSED_LISTS.items():
+            fill(training[key], definition(group)[training[key]["name"]], root)
     for table in ("loss", "compare"):
         fill(data.setdefault(table, {}), definition(table), root)
     data["compare"].setdefault("seeds", [data["seed"]])
@@ -47,13 +55,23 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 
 
 def counted(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The resolved recipe without its name, words and callbacks, and without newer keys at their defaults."""
+    """The resolved recipe without its name, words and callbacks, and without newer keys at their defaults.
+
+    A list of one teacher counts as that teacher.
+    """
     found = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks")}
     for table, key in NEWER_KEYS:
-        values, default = found.get(table, {}), definition(table)["properties"][key]["default"]
-        if isinstance(values, Mapping) and values.get(key) == default:
-            found[table] = {k: v for k, v in values.items() if k != key}
-    return found
+        if table in found:
+            found[table] = _without(found[table], key, definition(table)["properties"][key]["default"])
+    teacher = found.get("teacher")
+    return {**found, "teacher": teacher[0]} if isinstance(teacher, list) and len(teacher) == 1 else found
+
+
+def _without(found: Any, key: str, default: Any) -> Any:
+    """A table, or each of a list, without a key at its default."""
+    if isinstance(found, list):
+        return [_without(one, key, default) for one in found]
+    return {k: v for k, v in found.items() if (k, v) != (key, default)} if isinstance(found, Mapping) else found
 
 
 def _inherit(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,64 +6,22 @@ words that a person would use. What draft-07 can't state, `found` alone decides,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
-from jsonschema import Draft7Validator
-
-from kdrecipes.errors import Code
 from kdrecipes.recipe.messages import NO_TERM
-from kdrecipes.recipe.positions import Path
-from kdrecipes.recipe.structure import Data, definition, parse_requirement, show
-
-
-class Broken(NamedTuple):
-    """One place where a rule is broken: its path in the recipe, what to say, and what was received."""
-
-    path: Path
-    rule: str
-    received: str = ""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule between keys of one table.
-
-    Attributes:
-        code: of the problems that it gives.
-        table: the table that it is about: a definition of the structure schema, or "" for the root.
-        found: from the table's path and the table to each place where the rule is broken; at least one where the
-            table does not fit `fragment`.
-        fragment: the rule in draft-07; None where that can't state it.
-        whole: a recipe that extends another may break it, since the other one may have what is missing.
-    """
-
-    code: Code
-    table: str
-    found: Callable[[Path, Data], Iterable[Broken]]
-    fragment: Data | None = None
-    whole: bool = False
-
-    def broken(self, recipe: Data) -> Iterator[Broken]:
-        """Each place of a recipe where it is broken. Values of wrong types are not its business."""
-        for path, table in _tables(recipe, self.table):
-            if self.fragment is None or not Draft7Validator(self.fragment).is_valid(table):
-                yield from self.found(path, table)
-
-
-def _tables(recipe: Data, name: str) -> Iterator[tuple[Path, Data]]:
-    """Every table of a recipe that one definition of the structure schema describes, with its path."""
-    paths: dict[str, Path] = {"": (), "views": ("dataset", "views"), "term": ("loss", "terms")}
-    path = paths.get(name, (name,))
-    value: Any = recipe
-    for part in path:
-        value = value.get(part) if isinstance(value, dict) else None
-    places = [((*path, i), part) for i, part in enumerate(value)] if isinstance(value, list) else [(path, value)]
-    for place, table in places:
-        if isinstance(table, dict):
-            yield place, table
-
+from kdrecipes.recipe.positions import Path, show_path
+from kdrecipes.recipe.rule import Broken, Rule
+from kdrecipes.recipe.structure import (
+    Data,
+    definition,
+    one_of,
+    parse_requirement,
+    show,
+    teacher_tables,
+    term_tables,
+)
+from kdrecipes.recipe.teacher_ids import teacher_ids
+from kdrecipes.wording import nearest
 
 # ---- a teacher and what it teaches by
 
@@ -87,6 +45,56 @@ def _term_without_teacher(path: Path, recipe: Data) -> Iterator[Broken]:
 def _only_the_baseline(path: Path, recipe: Data) -> Iterator[Broken]:
     rule = "without a [teacher] there is only the baseline to train"
     yield Broken(("compare", "baseline"), rule, show(recipe["compare"]["baseline"]))
+
+
+# ---- several teachers, and the terms that hear one of them
+
+_COPIED: Data = {"required": ["copies"], "properties": {"copies": {"type": "integer", "minimum": 2}}}
+_TABLE: Data = {"type": "object", **_COPIED}
+_SEVERAL_TEACHERS: Data = {
+    "required": ["teacher"],
+    "properties": {"teacher": {"anyOf": [_TABLE, {"type": "array", "anyOf": [{"minItems": 2}, {"contains": _TABLE}]}]}},
+}
+_FEATURES_NAME_A_TEACHER: Data = {"dependencies": {"teacher_layers": ["teacher"]}}
+_FEATURES_OF_ONE: Data = {
+    "if": _SEVERAL_TEACHERS,
+    "then": {
+        "properties": {
+            "loss": {**_FEATURES_NAME_A_TEACHER, "properties": {"terms": {"items": _FEATURES_NAME_A_TEACHER}}}
+        }
+    },
+}
+
+
+def _ids(recipe: Data) -> list[str]:
+    return [name for own in teacher_ids([table for _, table in teacher_tables(recipe)]) for name in own]
+
+
+def _repeated_ids(path: Path, recipe: Data) -> Iterator[Broken]:
+    seen: dict[str, Path] = {}
+    for place, table in teacher_tables(recipe):
+        name = table.get("id")
+        if isinstance(name, str) and name in seen:
+            yield Broken((*place, "id"), f"must not be that of {show_path(seen[name])} too", show(name))
+        elif isinstance(name, str):
+            seen[name] = place
+
+
+def _unknown_teachers(path: Path, recipe: Data) -> Iterator[Broken]:
+    ids = _ids(recipe)
+    for place, term in term_tables(recipe) if ids else ():
+        name = term.get("teacher")
+        if isinstance(name, str) and name and name not in ids:
+            near = nearest(name, ids)
+            rule = f"must be the id of a teacher: {one_of(list(ids))}"
+            yield Broken((*place, "teacher"), rule, show(name), show(near) if near else "")
+
+
+def _features_of_several(path: Path, recipe: Data) -> Iterator[Broken]:
+    rule = f"missing key: a term on features hears one teacher; name {one_of(list(_ids(recipe)))}"
+    for place, term in term_tables(recipe):
+        if "teacher_layers" in term and "teacher" not in term:
+            yield Broken((*place, "teacher"), rule)
 
 
 # ---- [loss]: one term by its name, or several in [[loss.terms]]
@@ -244,6 +252,9 @@ RULES = (
         },
         whole=True,
     ),
+    Rule("repeated-id", "", _repeated_ids),
+    Rule("unknown-teacher", "", _unknown_teachers, whole=True),
+    Rule("unnamed-teacher", "", _features_of_several, _FEATURES_OF_ONE, whole=True),
     Rule("not-a-requirement", "", _no_requirements),
     Rule("two-crops", "views", _two_crops, _ONE_CROP),
     Rule("unordered-range", "views", _backward_ranges),

@@ -71,11 +71,33 @@ def parse_requirement(text: Any) -> Any:
     return None if requirement.url or requirement.marker else requirement
 
 
+def teacher_tables(data: Data) -> list[tuple[Path, Data]]:
+    """`[teacher]`, or each of `[[teacher]]`, with its path; what is no table is left out."""
+    found = data.get("teacher")
+    if isinstance(found, list):
+        return [(("teacher", i), table) for i, table in enumerate(found) if isinstance(table, dict)]
+    return [(("teacher",), found)] if isinstance(found, dict) else []
+
+
+def term_tables(data: Data) -> list[tuple[Path, Data]]:
+    """Each of `[[loss.terms]]`, else `[loss]` itself, with its path; what is no table is left out."""
+    loss = data.get("loss")
+    if not isinstance(loss, dict):
+        return []
+    if "terms" not in loss:
+        return [(("loss",), loss)]
+    terms = loss["terms"] if isinstance(loss["terms"], list) else []
+    return [(("loss", "terms", i), term) for i, term in enumerate(terms) if isinstance(term, dict)]
+
+
 def component_tables(data: Data) -> Iterator[tuple[Path, str, str, Data]]:
     """Every table that names a component: its path, the table's definition, the component's kind, the table."""
-    for key, kind in (("dataset", "dataset"), ("teacher", "model"), ("student", "model")):
-        if isinstance(data.get(key), dict):
-            yield (key,), key, kind, data[key]
+    if isinstance(data.get("dataset"), dict):
+        yield ("dataset",), "dataset", "dataset", data["dataset"]
+    for path, table in teacher_tables(data):
+        yield path, "teacher", "model", table
+    if isinstance(data.get("student"), dict):
+        yield ("student",), "student", "model", data["student"]
     loss = data.get("loss")
     if isinstance(loss, dict):
         if "name" in loss:
@@ -116,14 +138,14 @@ def words_of(schema: Data) -> str:
 def home_of(path: Path) -> str:
     """The table that a key of the run belongs in, for a key that stands elsewhere; empty where there is none."""
     definitions = structure_schema()["definitions"]
-    parent, key = path[:-1], path[-1]
+    parent, key = tuple(part for part in path[:-1] if isinstance(part, str)), path[-1]
     train = "teacher.train" if parent[:2] == ("teacher", "train") else "train"
-    tables = [("", structure_schema())]
+    tables = [("", structure_schema()), ("loss", definitions["term"])]
     tables += [(name, definitions[name]) for name in ("dataset", "teacher", "student", "loss", "train", "compare")]
-    tables += [("dataset.views", definitions["views"]), ("loss", definitions["term"])]
+    tables += [("dataset.views", definitions["views"])]
     for group in CLOSED_LISTS:
         tables += [(f"{train}.{group}", options) for options in definitions[CLOSED_LISTS[group]].values()]
     for name, table in tables:
-        if key != "name" and key in table["properties"] and name.split(".") != [str(part) for part in parent]:
+        if key != "name" and key in table["properties"] and tuple(name.split(".")) != parent:
             return f"[{name}]" if name else "the recipe's root"
     return ""

@@ -129,8 +129,18 @@ class TrainTable:
 
 @dataclass(frozen=True, eq=False)
 class TeacherTable(ComponentTable):
-    """`[teacher]`; `train` is None where its weights are used as they are."""
+    """One teacher: `[teacher]`, or one of `[[teacher]]` or of a table's copies.
 
+    Attributes:
+        id: names it; no two teachers of a recipe have the same.
+        weight: above 0; how much it counts among several, in proportion to their weights.
+        seed: of its new weights and its fine-tuning, 0 to 2³² − 1.
+        train: None where its weights are used as they are.
+    """
+
+    id: str
+    weight: float
+    seed: int
     precision: str
     cache: Literal["auto", "off"]
     cache_limit_gb: float
@@ -148,9 +158,13 @@ class StudentTable(ComponentTable):
 
 @dataclass(frozen=True, eq=False)
 class TermTable(ComponentTable):
-    """One distillation term: `[loss]` itself where it names one, or an entry of `[[loss.terms]]`."""
+    """One distillation term: `[loss]` itself where it names one, or an entry of `[[loss.terms]]`.
+
+    `teacher` is the id of the one that it hears; None: all of them together.
+    """
 
     weight: float
+    teacher: str | None = None
     student_layers: tuple[str, ...] | None = None
     teacher_layers: tuple[str, ...] | None = None
     projector: Literal["linear"] | None = None
@@ -158,10 +172,11 @@ class TermTable(ComponentTable):
 
 @dataclass(frozen=True, eq=False)
 class LossTable:
-    """`[loss]`: the weight and smoothing of labels, and the terms."""
+    """`[loss]`: the weight and smoothing of labels, how several teachers are heard together, and the terms."""
 
     label_weight: float
     label_smoothing: float
+    teachers: Literal["probabilities", "logits"]
     terms: tuple[TermTable, ...] = ()
 
 
@@ -189,10 +204,10 @@ class Recipe:
         registry: the components it was validated against.
         name: which is also its run folder's.
         description: empty where there is none.
-        seed: of the teacher's fine-tuning and of the views.
+        seed: of the views, and of the first teacher's fine-tuning; the next ones count up from it.
         requires: plugin distributions.
         dataset, student, loss, train, compare, callbacks: its tables.
-        teacher: None where only the labels-only student is trained.
+        teachers: by id, in order; empty where only the labels-only student is trained.
         origins: where each key that is written came from, `base.toml:7` or `--set train.epochs=1`; what is not in it
             is a default.
     """
@@ -209,7 +224,7 @@ class Recipe:
     seed: int
     requires: tuple[str, ...]
     dataset: DatasetTable
-    teacher: TeacherTable | None
+    teachers: Mapping[str, TeacherTable]
     student: StudentTable
     loss: LossTable
     train: TrainTable
@@ -242,14 +257,13 @@ class Recipe:
         yield from self.callbacks
 
     @property
-    def teachers(self) -> dict[str, TeacherTable]:
-        """The teachers by name, under which all that they say is kept; the one there can be has its component's."""
-        return {} if self.teacher is None else {self.teacher.name: self.teacher}
-
-    @property
     def has_unlabelled(self) -> bool:
         """Whether the recipe asks for images without labels beside images with them."""
         return self.dataset.labelled is not None or self.dataset.unlabelled is not None
+
+    def label_of(self, teacher: TeacherTable) -> str:
+        """What messages, plans and the lock call a teacher: `"teacher"`, or of several `"teacher lite2"`."""
+        return "teacher" if len(self.teachers) == 1 else f"teacher {teacher.id}"
 
     def training_of(self, network: TeacherTable | StudentTable) -> TrainTable:
         """How a network is trained; for a teacher that is not, `[train]` says the rest, such as whether it is fast."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from kdrecipes.disk.files import locked, new_file, write_json
 from kdrecipes.errors import UsageError, one_line
-from kdrecipes.report.facts import ArmFacts, Facts, Report, read_facts
+from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
+from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.report.verdict import decide
 
 
@@ -40,7 +41,8 @@ def report_of(facts: Facts) -> Report:
         "command": facts.environment.command,
         "recipe_sha256": facts.recipe_sha256,
         "dataset": _dataset(facts),
-        "teacher": _teacher(facts),
+        "teachers": [_teacher(facts, name, teacher) for name, teacher in facts.teachers.items()],
+        **_ensemble(facts),
         "arms": [_arm(facts, label, arm) for label, arm in facts.arms.items()],
         "comparison": _comparison(facts),
         "warnings": warnings,
@@ -52,42 +54,42 @@ def _dataset(facts: Facts) -> dict[str, Any]:
     return {**vars(facts.dataset), "classes": len(facts.dataset.classes)}
 
 
-def _teacher(facts: Facts) -> dict[str, Any] | None:
-    """The one teacher that a report of this version has room for."""
-    for teacher in facts.teachers.values():
-        return {
-            "component": teacher.component,
-            "params": teacher.params,
-            **figures(facts.logits[teacher.logits], facts.labels),
-            "sha256": teacher.sha256,
-            "reused": teacher.reused,
-            "seconds": teacher.seconds,  # a live teacher's outputs are part of the distilled arms'
-        }
-    return None
+def _teacher(facts: Facts, name: str, teacher: TeacherFacts) -> dict[str, Any]:
+    """A teacher's figures; one of several is compared with all together."""
+    together = facts.taught if len(facts.teachers) > 1 else None
+    return {
+        "id": name,
+        "component": teacher.component,
+        "params": teacher.params,
+        **figures(facts.logits[teacher.logits], facts.labels, together),
+        "sha256": teacher.sha256,
+        "reused": teacher.reused,
+        "seconds": teacher.seconds,  # a live teacher's outputs are part of the distilled arms'
+    }
 
 
-def _taught(facts: Facts) -> NDArray[Any] | None:
-    """That teacher's test logits."""
-    return next((facts.logits[teacher.logits] for teacher in facts.teachers.values()), None)
+def _ensemble(facts: Facts) -> dict[str, Any]:
+    """The figures of all teachers together, where there are several."""
+    return {"ensemble": figures(facts.logits[ENSEMBLE], facts.labels)} if len(facts.teachers) > 1 else {}
 
 
 def _arm(facts: Facts, label: str, arm: ArmFacts) -> dict[str, Any]:
     validation = [row["val_accuracy"] for row in facts.rows if (row["arm"], row["seed"]) == (arm.arm, arm.seed)]
     return {
         **vars(arm),
-        **figures(facts.logits[label], facts.labels, _taught(facts)),
+        **figures(facts.logits[label], facts.labels, facts.taught),
         "validation_accuracy": validation,
         "best_epoch": int(np.argmax(validation)) + 1,
     }
 
 
 def _comparison(facts: Facts) -> dict[str, Any] | None:
-    """The distilled students against those on labels only and against the teacher, seed by seed."""
+    """The distilled students against those on labels only and against what taught them, seed by seed."""
     of: dict[str, dict[int, NDArray[Any]]] = {"baseline": {}, "kd": {}, "teacher": {}}
     for label, arm in facts.arms.items():
         of.setdefault(arm.arm, {})[arm.seed] = facts.logits[label]
-    if (taught := _taught(facts)) is not None:
-        of["teacher"] = dict.fromkeys(of["kd"], taught)
+    if facts.taught is not None:
+        of["teacher"] = dict.fromkeys(of["kd"], facts.taught)
     result = {}
     for other in ("baseline", "teacher"):
         if seeds := [seed for seed in of["kd"] if seed in of[other]]:

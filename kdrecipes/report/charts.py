@@ -48,21 +48,22 @@ def training_loss(rows: Sequence[Row]) -> Figure | None:
 
 
 def _curves(rows: Sequence[Row], unit: str, value: Callable[[Row], float | None]) -> Figure | None:
-    """A line for each role; where it has several seeds, a faint one for each and a strong one for their mean."""
+    """A line for each teacher and role; of several seeds, a faint one for each and a strong one for their mean."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    points: dict[str, dict[int, dict[int, float]]] = {}
+    points: dict[tuple[str, str], dict[int, dict[int, float]]] = {}  # by role and teacher
     for row in rows:
         if (found := value(row)) is not None:
-            points.setdefault(row["arm"], {}).setdefault(row["seed"], {})[row["epoch"]] = found
+            of_seeds = points.setdefault((row["arm"], row.get("teacher", "")), {})
+            of_seeds.setdefault(row["seed"], {})[row["epoch"]] = found
     if not points:
         return None
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
     axes = figure.add_subplot()
     longest = max(epoch for seeds in points.values() for line in seeds.values() for epoch in line)
-    for role in (role for role in ROLES if role in points):
-        color, (style, marker), seeds = _INK[role], _LINE[role], list(points[role].values())
+    for role, teacher in sorted(points, key=lambda key: list(ROLES).index(key[0])):
+        color, (style, marker), seeds = _INK[role], _LINE[role], list(points[role, teacher].values())
         for line in seeds if len(seeds) > 1 else []:
             axes.plot(list(line), list(line.values()), color=color, linestyle=style, linewidth=0.8, alpha=0.45)
         shared = sorted(set.intersection(*(set(line) for line in seeds)))

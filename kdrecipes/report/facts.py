@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.disk.files import new_file
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.recipe.structure import definition
+from kdrecipes.report.predictions import ENSEMBLE, read_predictions, unlike
 
 Report = dict[str, Any]
 Row = Mapping[str, Any]
@@ -71,7 +70,7 @@ class TeacherFacts:
         sha256: hex, of its weights.
         reused: whether an earlier run fine-tuned it.
         seconds: `fit`, of fine-tuning; `outputs`, of computing its outputs once, None where it is asked live.
-        logits: its key in predictions.npz.
+        logits: its key in predictions.npz, which is its id.
         warnings: what its preflight let pass.
     """
 
@@ -120,10 +119,12 @@ class Facts:
         student: the student's model component.
         margin: share of accuracy below which a difference is practically none.
         recipe, dataset, environment: as above.
-        teachers: by name.
+        teachers: by id, in the recipe's order.
         arms: by label such as "kd-0", in the order of training.
-        rows: the history, one for each epoch of a teacher or an arm; `arm`, `seed`, `epoch` and figures.
-        logits: float32 (test images, classes), by a teacher's key and by an arm's label.
+        rows: the history, one for each epoch of a teacher or an arm; `arm`, `seed`, `epoch` and figures, and of
+            several teachers `teacher`, its id.
+        logits: float32 (test images, classes), by a teacher's key, by `ENSEMBLE` where there are several teachers, and
+            by an arm's label.
         labels: int64 (test images,).
     """
 
@@ -138,6 +139,12 @@ class Facts:
     rows: Sequence[Row]
     logits: Mapping[str, NDArray[Any]]
     labels: NDArray[Any]
+
+    @property
+    def taught(self) -> NDArray[Any] | None:
+        """Test logits of what the students were taught by: of all teachers together, or of the only one."""
+        keys = [teacher.logits for teacher in self.teachers.values()]
+        return self.logits[ENSEMBLE if len(keys) > 1 else keys[0]] if keys else None
 
 
 def write_facts(run: Path, name: str, facts: Fact | Mapping[str, Fact]) -> None:
@@ -185,7 +192,10 @@ def read_facts(run: Path) -> Facts:
         margin = float(lock["recipe"].get("compare", {}).get("margin", default))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(run, "lock.json", one_line(error)) from error
-    labels, logits = _predictions(run)
+    try:
+        labels, logits = read_predictions(run / "predictions.npz")
+    except ValueError as error:
+        raise _damaged(run, "predictions.npz", str(error)) from error
     facts = Facts(
         recipe_sha256=sha256,
         student=student,
@@ -268,32 +278,19 @@ def _history(run: Path) -> list[Row]:
     for number, row in enumerate(rows, 1):
         whole = isinstance(row, dict) and {"arm", "seed", "epoch"} <= row.keys()
         whole = whole and ("val_accuracy" in row or row["arm"] == "teacher")  # not validated after each of its epochs
-        if not whole or not all(type(v) is str if key == "arm" else type(v) in (int, float) for key, v in row.items()):
+        texts = ("arm", "teacher")
+        if not whole or not all(type(v) is str if key in texts else type(v) in (int, float) for key, v in row.items()):
             raise _damaged(run, "history.jsonl", f"line {number} is no epoch of a run")
     return rows
 
 
-def _predictions(run: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-    """The labels, and the logits by key."""
-    try:
-        with np.load(run / "predictions.npz", allow_pickle=False) as stored:
-            logits = {key: stored[key] for key in stored.files}
-        return logits.pop("labels"), logits
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(run, "predictions.npz", one_line(error)) from error
-
-
 def _refuse_unlike(run: Path, facts: Facts) -> None:
     """Refuse files that are whole and yet not of one run."""
+    together = [ENSEMBLE] if len(facts.teachers) > 1 else []
+    keys = [*(teacher.logits for teacher in facts.teachers.values()), *together, *facts.arms]
     shape = (facts.dataset.test, len(facts.dataset.classes))
-    for key in [*(teacher.logits for teacher in facts.teachers.values()), *facts.arms]:
-        found = facts.logits[key].shape if key in facts.logits else None
-        if found != shape or facts.labels.shape != shape[:1]:
-            raise _damaged(run, "predictions.npz", f"{key} has the shape {found} and should have {shape}")
-        if facts.logits[key].dtype.kind != "f" or not np.isfinite(facts.logits[key]).all():
-            raise _damaged(run, "predictions.npz", f"{key} holds what no logits are")
-    if facts.labels.dtype.kind not in "iu" or not ((facts.labels >= 0) & (facts.labels < shape[1])).all():
-        raise _damaged(run, "predictions.npz", f"its labels are no whole numbers from 0 to {shape[1] - 1}")
+    if why := unlike(facts.labels, facts.logits, keys, shape):
+        raise _damaged(run, "predictions.npz", why)
     for label, arm in facts.arms.items():
         epochs = sum((row["arm"], row["seed"]) == (arm.arm, arm.seed) for row in facts.rows)
         if epochs != arm.epochs or not epochs:

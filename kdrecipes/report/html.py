@@ -13,7 +13,7 @@ import numpy as np
 from kdrecipes.report.charts import ROLES, curves
 from kdrecipes.report.confusions import confusion, confusions, matrix
 from kdrecipes.report.facts import Facts, Report
-from kdrecipes.report.table import table_rows
+from kdrecipes.report.table import table_rows, teachers_of
 from kdrecipes.report.verdict import loss_and_calibration, verdict
 from kdrecipes.wording import about_points, nats, points, readable_seconds
 
@@ -26,7 +26,7 @@ MEASURES = {  # of the first table, beside accuracy, parameters and time: key �
     "macro_f1": ("Macro F1, %", 100, 2),
     "ece": ("ECE, %", 100, 2),
     "test_loss": ("Test loss, nats", 1, 3),
-    "agreement": ("Agreement with the teacher, %", 100, 2),
+    "agreement": ("Agreement with the {taught_by}, %", 100, 2),
 }
 
 
@@ -39,15 +39,19 @@ def render(report: Report, facts: Facts) -> str:
     """
     classes, rows = facts.dataset.classes, facts.rows
     found = {role: [facts.logits[label] for label, arm in facts.arms.items() if arm.arm == role] for role in ROLES}
-    found["teacher"] = [facts.logits[teacher.logits] for teacher in facts.teachers.values()]
+    found["teacher"] = [] if facts.taught is None else [facts.taught]
     counts = {role: confusion(values, facts.labels) for role, values in found.items() if values}
     best = list(counts)[-1]  # the distilled student, where there is one
     headings, table = measured(report)
+    teachers, taught_by = teachers_of(report), taught_by_words(report)
     page = _template().render(
         report=report,
         recipe=facts.recipe,
         student=facts.student,
-        roles=ROLES,
+        teachers=teachers,
+        taught_by=taught_by,
+        outputs=outputs_words(teachers),
+        roles={**ROLES, "teacher": taught_by},
         verdict=verdict(report),
         calibration=loss_and_calibration(report),
         headings=headings,
@@ -81,18 +85,37 @@ def _template() -> jinja2.Template:
 
 
 def measured(report: Report) -> tuple[list[str], list[dict[str, Any]]]:
-    """The first table: its headings, and for each of teacher and students its role, name and cells."""
-    of = {role: [row for row in report["arms"] if row["arm"] == role] for role in ("baseline", "kd")}
-    of = {"teacher": [report["teacher"]] if report["teacher"] else [], **of}
-    keys = [key for key in MEASURES if any(key in row for rows in of.values() for row in rows)]
+    """The first table: its headings, and for each of teachers and students its role, name and cells."""
+    rows = table_rows(report)
+    keys = [key for key in MEASURES if any(key in entry for row in rows for entry in row["of"])]
     table = []
-    for role, row in zip([role for role in ROLES if of[role]], table_rows(report), strict=True):
+    for row in rows:
         spread = "" if row["spread"] is None else f" ±\u00a0{100 * row['spread']:.2f}"
         cells = [f"{100 * row['accuracy']:.2f}{spread}"]
         for key in keys:
             _, factor, decimals = MEASURES[key]
-            values = [entry[key] for entry in of[role] if key in entry]
+            values = [entry[key] for entry in row["of"] if key in entry]
             cells.append(f"{factor * float(np.mean(values)):.{decimals}f}" if values else "–")
         cells += [f"{row['params']:,}", readable_seconds(row["seconds"]) if row["seconds"] else "–"]
-        table.append({"role": role, "who": row["who"], "cells": cells})
-    return ["Test accuracy, %", *(MEASURES[key][0] for key in keys), "Parameters", "Training time"], table
+        table.append({"role": row["role"], "who": row["who"], "cells": cells})
+    headings = [MEASURES[key][0].format(taught_by=taught_by_words(report)) for key in keys]
+    return ["Test accuracy, %", *headings, "Parameters", "Training time"], table
+
+
+def taught_by_words(report: Report) -> str:
+    """What the students were taught by, in words."""
+    return "teachers together" if "ensemble" in report else "teacher"
+
+
+def outputs_words(teachers: list[dict[str, Any]]) -> str:
+    """How the students got the teachers' outputs: a sentence or two, empty where there are no teachers."""
+    live = [teacher["id"] for teacher in teachers if teacher["seconds"]["outputs"] is None]
+    kept = [teacher["id"] for teacher in teachers if teacher["id"] not in live]
+    whose = "teacher’s outputs" if len(teachers) == 1 else "teachers’ outputs"
+    if not kept:
+        return f"The distilled student’s includes the {whose}." if teachers else ""
+    seconds = sum(teacher["seconds"]["outputs"] or 0.0 for teacher in teachers)
+    how = f"in {readable_seconds(seconds)}" if seconds else "by an earlier run"
+    whose = f"outputs of {', '.join(kept)}" if live else whose
+    text = f"The {whose} were computed once for all distilled students, {how}."
+    return f"{text} The distilled student’s includes those of {', '.join(live)}." if live else text

@@ -1,4 +1,4 @@
-"""The report's table: a row each for the teacher, the labels-only and the distilled students; and as plain text."""
+"""The report's table: a row each for the teachers, the labels-only and the distilled students; and as plain text."""
 
 from __future__ import annotations
 
@@ -10,38 +10,54 @@ from kdrecipes.report.facts import Report
 from kdrecipes.report.verdict import loss_and_calibration, verdict
 
 
-def table_rows(report: Report) -> list[dict[str, Any]]:
-    """The report's table: one row each for the teacher, the labels-only and the distilled students.
+def teachers_of(report: Report) -> list[dict[str, Any]]:
+    """The teachers of a report; one of schema version 1 has room for one, which is called by its component."""
+    if report["schema_version"] == 1:
+        return [{"id": report["teacher"]["component"], **report["teacher"]}] if report["teacher"] else []
+    return list(report["teachers"])
 
-    Keys: `who`, `accuracy` (mean over seeds), `spread` (standard deviation over seeds, None below two), `params`,
-    `seconds` (mean; None for a teacher that was not fine-tuned here).
+
+def table_rows(report: Report) -> list[dict[str, Any]]:
+    """The report's table: one row each for every teacher, several together, the labels-only and the distilled students.
+
+    Keys: `role` ("teacher", "baseline" or "kd"), `who`, `accuracy` (mean over seeds), `spread` (standard deviation over
+    seeds, None below two), `params`, `seconds` (mean; 0 for a teacher that is not fine-tuned), `of`: the entries of the
+    report that it is of.
     """
-    rows = []
-    if report["teacher"]:
-        teacher = report["teacher"]
-        rows.append(
-            {
-                "who": f"teacher ({teacher['component']})",
-                "accuracy": teacher["test_accuracy"],
-                "spread": None,
-                "params": teacher["params"],
-                "seconds": teacher["seconds"]["fit"],
-            }
-        )
+    rows, teachers = [], teachers_of(report)
+    for teacher in teachers:
+        rows.append(_teacher_row(teacher, _who(teacher, len(teachers)), teacher["params"], teacher["seconds"]["fit"]))
+    if "ensemble" in report:
+        params, seconds = sum(t["params"] for t in teachers), sum(t["seconds"]["fit"] for t in teachers)
+        rows.append(_teacher_row(report["ensemble"], f"all {len(teachers)} teachers together", params, seconds))
     for arm, who in (("baseline", "student, labels only"), ("kd", "student, distilled")):
         arms = [row for row in report["arms"] if row["arm"] == arm]
         if arms:
             accuracies = [row["test_accuracy"] for row in arms]
             rows.append(
                 {
+                    "role": arm,
                     "who": who + (f", mean of {len(arms)} seeds" if len(arms) > 1 else ""),
                     "accuracy": float(np.mean(accuracies)),
                     "spread": float(np.std(accuracies, ddof=1)) if len(arms) > 1 else None,
                     "params": arms[0]["params"],
                     "seconds": float(np.mean([row["seconds"] for row in arms])),
+                    "of": arms,
                 }
             )
     return rows
+
+
+def _teacher_row(figures: dict[str, Any], who: str, params: int, seconds: float) -> dict[str, Any]:
+    row = {"role": "teacher", "who": who, "accuracy": figures["test_accuracy"], "spread": None}
+    return {**row, "params": params, "seconds": seconds, "of": [figures]}
+
+
+def _who(teacher: dict[str, Any], of: int) -> str:
+    """The only teacher is told by its component, one of several by its id too."""
+    name = teacher["id"] if of > 1 else ""
+    component = f"({teacher['component']})" if name != teacher["component"] else ""
+    return " ".join(filter(None, ["teacher", name, component]))
 
 
 def summary_text(report: Report) -> str:

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,17 +15,17 @@ from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts
+from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.runs.build import build_callbacks, build_distiller, build_model
 from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.predict import predict
+from kdrecipes.runs.predictions import ensemble_of, write_predictions
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.teacher import Teacher, view_settings
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.fit import fit
 from kdrecipes.training.state import StateFolder
-
-TEACHER = "teacher"  # where predictions.npz keeps the one teacher's logits
 
 
 @dataclass(frozen=True)
@@ -101,15 +100,13 @@ def train_arm(
 
 
 def evaluate_once(recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], folder: RunFolder) -> None:
-    """Test logits of the teacher and of every saved student, as the file gives them back, into predictions.npz."""
-    logits = {}
-    for name, teacher in teachers.items():
-        logits[TEACHER] = predict(teacher.model, data.test, data.teacher_sizes[name])
+    """Test logits of teachers and of every saved student, as the file gives them back, into predictions.npz."""
+    logits = {name: predict(one.model, data.test, data.teacher_sizes[name]) for name, one in teachers.items()}
+    if len(teachers) > 1:
+        logits[ENSEMBLE] = ensemble_of(recipe, logits)
     for arm in arms_of(recipe):
         saved = students.load(folder.student(arm.label), lambda: build_model(recipe, recipe.student, data))
         logits[arm.label] = predict(saved, data.test, data.student_size)
         if not np.isfinite(logits[arm.label]).all():
             raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")
-    with new_file(folder.path / "predictions.npz") as file:
-        stored: dict[str, Any] = {"labels": data.test.labels, **logits}
-        np.savez(file, **stored)
+    write_predictions(folder.path, recipe, data, logits)

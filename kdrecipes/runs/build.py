@@ -13,8 +13,9 @@ from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
 from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, TeacherTable, TermTable
 from kdrecipes.training.distiller import Distiller
-from kdrecipes.training.inference import EndsInSoftmax, Inference
+from kdrecipes.training.inference import Inference, refuse_softmax
 from kdrecipes.training.projector import Projected
+from kdrecipes.training.teachers import named_by
 from kdrecipes.training.torch_modules import as_keras
 
 
@@ -82,11 +83,11 @@ def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
 
 
 def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
-    """One term, told the layers that the recipe gives it, behind a projector where the recipe wants one."""
+    """One term, told its teacher and layers where the recipe gives them, behind a projector where it wants one."""
     term = _build(recipe, table, classes=len(data.classes), examples=data.images)
-    for key, layers in (("student_layers", table.student_layers), ("teacher_layers", table.teacher_layers)):
-        if layers is not None:
-            setattr(term, key, layers)
+    for key in ("teacher", "student_layers", "teacher_layers"):
+        if getattr(table, key) is not None:
+            setattr(term, key, getattr(table, key))
     mine, theirs = (getattr(term, key, ()) for key in ("student_layers", "teacher_layers"))
     if table.projector is not None:
         if len(mine) != len(theirs) or not mine:
@@ -109,17 +110,23 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
     Args:
         recipe, data: of the run.
         student: the model that is trained.
-        teachers: the models that teach it, by name; none for the baseline.
+        teachers: the models that teach it, by id; none for the baseline.
 
     Raises:
         RunError: when terms and networks do not fit together.
     """
     terms, weights = build_terms(recipe, data) if teachers else ([], [])
-    whole = any(getattr(term, "teacher_layers", ()) for term in terms)
+    tables = {name: recipe.teachers[name] for name in teachers}
+    for name, model in teachers.items():
+        _refuse_softmax(tables[name], model)
+    read = {named_by(term) for term in terms if getattr(term, "teacher_layers", ())}
+    whole = {name: name in read or None in read for name in teachers}
     try:
         return Distiller(
             student=student,
-            teacher={n: inference(recipe, recipe.teachers[n], model, whole=whole) for n, model in teachers.items()},
+            teacher={n: inference(recipe, tables[n], model, whole=whole[n]) for n, model in teachers.items()},
+            teacher_weights={name: table.weight for name, table in tables.items()},
+            teachers=recipe.loss.teachers,
             loss=terms,
             weight=weights,
             label_weight=recipe.loss.label_weight if terms else 1.0,
@@ -127,9 +134,14 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
             precision=recipe.train.precision,
         )
     except ValueError as error:
-        softened = isinstance(error, EndsInSoftmax) and error.role == "teacher"
-        where = "teacher" if softened else "loss" if terms else "student"
-        raise RunError(f"{where}: {error}") from error
+        raise RunError(f"{'loss' if terms else 'student'}: {error}") from error
+
+
+def _refuse_softmax(table: TeacherTable, model: keras.Model) -> None:
+    try:
+        refuse_softmax(model, "teacher")
+    except ValueError as error:
+        raise RunError(f"{table.place}: {error}") from error
 
 
 def build_tuner(recipe: Recipe, table: TeacherTable, model: keras.Model) -> Distiller:

@@ -23,14 +23,17 @@ def choose_compile(recipe: Recipe, data: Data, device: str, arms: int) -> dict[s
         arms: how many students there are; each compiles.
 
     Returns:
-        By role, "teacher" and "student".
+        Of "student", and of each teacher by its label, `Recipe.label_of`.
     """
     seed_everything(0)
-    teacher = next((table for table in recipe.teachers.values() if table.train), None)
+    untrained = Decision(False, "the teacher is not trained")
+    measured = {  # once for all copies of a table
+        table.place: _choose(recipe, table, data, device, 1) if table.train else untrained
+        for table in {table.place: table for table in recipe.teachers.values()}.values()
+    }
+    teachers = {recipe.label_of(table): measured[table.place] for table in recipe.teachers.values()}
     return {
-        "teacher": _choose(recipe, teacher, data, device, 1)
-        if teacher
-        else Decision(False, "the teacher is not trained"),
+        **(teachers or {"teacher": untrained}),
         "student": _choose(recipe, recipe.student, data, device, arms),
     }
 

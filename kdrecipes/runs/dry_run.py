@@ -59,7 +59,8 @@ def dry_run(recipe: Recipe, *, classes: int | None = None, device: str = "auto")
         tried = recipe if relational else _with_small_batches(recipe)
         cached = [n for n, table in recipe.teachers.items() if choose_outputs(recipe, table, data).use == "cached"]
         kinds = dict.fromkeys(arm.arm for arm in arms_of(recipe))
-        plan_fits(tried, data, [Arm(kind, 0) for kind in kinds], cached, {"teacher": EAGER, "student": EAGER})
+        eager = dict.fromkeys(["student", *map(recipe.label_of, recipe.teachers.values())], EAGER)
+        plan_fits(tried, data, [Arm(kind, 0) for kind in kinds], cached, eager)
     return len(data.classes)
 
 
@@ -67,10 +68,11 @@ def _with_small_batches(recipe: Recipe) -> Recipe:
     def small(train: TrainTable) -> TrainTable:
         return replace(train, batch_size=min(BATCH, train.batch_size))
 
-    teacher = recipe.teacher
-    if teacher is not None and teacher.train is not None:
-        teacher = replace(teacher, train=small(teacher.train))
-    return replace(recipe, train=small(recipe.train), teacher=teacher)
+    teachers = {
+        name: table if table.train is None else replace(table, train=small(table.train))
+        for name, table in recipe.teachers.items()
+    }
+    return replace(recipe, train=small(recipe.train), teachers=teachers)
 
 
 def _data(recipe: Recipe, classes: int | None) -> Data:

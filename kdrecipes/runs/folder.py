@@ -44,7 +44,7 @@ _ENTRIES = (
 class RunFolder:
     """The files of one run.
 
-    `status` and `rows` mirror status.json and history.jsonl; `teachers`, by name, and `arms`, by label, mirror
+    `status` and `rows` mirror status.json and history.jsonl; `teachers`, by id, and `arms`, by label, mirror
     facts/teachers.json and facts/arms.json. `outdated`: a version without these facts began the run.
     """
 
@@ -60,12 +60,13 @@ class RunFolder:
         self.status = {**self.status, **more, "status": status}
         write_json(self.path / "status.json", self.status)
 
-    def keep_rows(self, arm: str, seed: int, rows: list[Row]) -> None:
-        """Put one arm's epochs into history.jsonl, in place of what it held of them."""
-        groups: dict[tuple[str, int], list[Row]] = {}
+    def keep_rows(self, arm: str, seed: int, rows: list[Row], teacher: str | None = None) -> None:
+        """Put one arm's epochs into history.jsonl, in place of what it held of them; `teacher`: which of several."""
+        groups: dict[tuple[str, int, str | None], list[Row]] = {}
         for row in self.rows:
-            groups.setdefault((row["arm"], row["seed"]), []).append(row)
-        groups[arm, seed] = [{"arm": arm, "seed": seed, **row} for row in rows]
+            groups.setdefault((row["arm"], row["seed"], row.get("teacher")), []).append(row)
+        named = {} if teacher is None else {"teacher": teacher}
+        groups[arm, seed, teacher] = [{"arm": arm, "seed": seed, **named, **row} for row in rows]
         self.rows = [row for group in groups.values() for row in group]
         with new_file(self.path / "history.jsonl", "w") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
@@ -198,9 +199,12 @@ def _difference(old: Any, new: Mapping[str, Any]) -> str:
     """The first keys whose values differ between two resolved recipes; the old one is what a lock.json holds."""
 
     def leaves(value: Any, path: str = "") -> dict[str, Any]:
+        parts: list[tuple[str, Any]] = []
         if isinstance(value, Mapping):
-            return {k: v for key, part in value.items() for k, v in leaves(part, f"{path}.{key}".lstrip(".")).items()}
-        return {path: value}
+            parts = [(f"{path}.{key}".lstrip("."), part) for key, part in value.items()]
+        elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+            parts = [(f"{path}[{i}]", part) for i, part in enumerate(value)]
+        return {k: v for at, part in parts for k, v in leaves(part, at).items()} if parts else {path: value}
 
     a, b = leaves(counted(old) if isinstance(old, dict) else old), leaves(counted(new))
     keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]

@@ -9,7 +9,7 @@ import numpy as np
 from kdrecipes.data.examples import Split
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
-from kdrecipes.recipe.tables import TeacherTable
+from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.figures import accuracy, mean_recall
 from kdrecipes.runs.predict import predict
 from kdrecipes.runs.teacher import Teacher
@@ -73,7 +73,7 @@ def _better_range(teacher: Teacher, data: Data, size: int, logits: np.ndarray) -
     )
 
 
-def check_teacher(table: TeacherTable, teacher: Teacher, data: Data) -> None:
+def check_teacher(recipe: Recipe, table: TeacherTable, teacher: Teacher, data: Data) -> None:
     """Run a teacher's preflight and act as `teacher.preflight` says.
 
     Raises:
@@ -82,7 +82,7 @@ def check_teacher(table: TeacherTable, teacher: Teacher, data: Data) -> None:
     problems = preflight(teacher, data, data.size(table))
     if problems and table.preflight == "stop":
         raise RunError(
-            f"The teacher {table.name!r} did not pass its preflight: {'; '.join(problems)}. "
+            f"The teacher {table.id!r} did not pass its preflight: {'; '.join(problems)}. "
             f'No student was trained. {table.place}.preflight = "warn" goes on regardless.'
         )
-    teacher.warnings += [f"teacher preflight: {problem}" for problem in problems]
+    teacher.warnings += [f"{recipe.label_of(table)} preflight: {problem}" for problem in problems]

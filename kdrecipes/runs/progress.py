@@ -18,12 +18,11 @@ from kdrecipes.wording import readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
 ESTIMATE_AFTER = 20  # steps of the first fit
-OUTPUTS = "teacher outputs"  # planned like a fit, between the teacher's and the first arm's
 
 
 @dataclass
 class PlannedFit:
-    """One fit that the run will do: `cost`: seconds of one rehearsed step."""
+    """One fit that the run will do, or the computing of a teacher's outputs; `cost`: seconds of one rehearsed step."""
 
     label: str
     steps: int
@@ -44,7 +43,7 @@ class Progress:
         self.plan: list[PlannedFit] = []
         self.estimated = False
         self._tasks: dict[str, Any] = {}
-        self._taught: list[tuple[float, int]] = []
+        self._taught: dict[str, list[tuple[float, int]]] = {}
         self._prepared: set[str] = set()
 
     @contextmanager
@@ -85,17 +84,23 @@ class Progress:
         if done >= total:
             self.note(f"prepared {name}: {total:,} images")
 
-    def teaching(self, done: int, total: int) -> None:
-        """Teacher outputs are computed, counted in views; first called before the first of them."""
-        self._bar(OUTPUTS, done, total)
-        if not self._taught and not self.bars:
-            self.note(f"{OUTPUTS}: computing {total - done:,} views")
-        self._taught.append((time.monotonic(), done))
-        planned = [fit for fit in self.plan if fit.label == OUTPUTS]
-        if len(self._taught) == ESTIMATE_AFTER and planned:
-            began, before = self._taught[1]  # the first batch pays for what is built lazily
+    def teaching(self, label: str, done: int, total: int) -> None:
+        """A teacher's outputs are computed, counted in views; first called before the first of them.
+
+        Args:
+            label: that of its `PlannedFit`, "teacher outputs".
+            done, total: views.
+        """
+        self._bar(label, done, total)
+        taught = self._taught.setdefault(label, [])
+        if not taught and not self.bars:
+            self.note(f"{label}: computing {total - done:,} views")
+        taught.append((time.monotonic(), done))
+        planned = [fit for fit in self.plan if fit.label == label]
+        if len(taught) == ESTIMATE_AFTER and planned:
+            began, before = taught[1]  # the first batch pays for what is built lazily
             views = total / planned[0].steps
-            self.estimate(OUTPUTS, (time.monotonic() - began) / (done - before) * views, round(done / views))
+            self.estimate(label, (time.monotonic() - began) / (done - before) * views, round(done / views))
 
     def _bar(self, text: str, done: int, total: int) -> None:
         if not self.bars:

@@ -19,8 +19,8 @@ from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
 from kdrecipes.runs.arms import Arm
 from kdrecipes.runs.build import build_distiller, build_model, build_tuner, mixes
 from kdrecipes.runs.decisions import EAGER, Decision
-from kdrecipes.runs.progress import OUTPUTS, PlannedFit
-from kdrecipes.runs.teach import logits_of, views_taught
+from kdrecipes.runs.progress import PlannedFit
+from kdrecipes.runs.teach import logits_of, outputs_label, views_taught
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.fit import prepare_steps
@@ -47,18 +47,18 @@ def plan_fits(
     seed_everything(0)
     teachers = {name: build_model(recipe, table, data) for name, table in recipe.teachers.items()}
     plan = []
-    for name, model in teachers.items():
-        table = recipe.teachers[name]
+    for name, table in recipe.teachers.items():
         if table.train:
-            tuner = build_tuner(recipe, table, model)
+            label, tuner = recipe.label_of(table), build_tuner(recipe, table, teachers[name])
             batch = black_batch(recipe, data, tuner, table.train, data.size(table))
             steps = table.train.epochs * (len(data.train) // table.train.batch_size)
-            plan.append(PlannedFit("teacher", steps, rehearse(tuner, table.train, batch, jit["teacher"])[1]))
+            plan.append(PlannedFit(label, steps, rehearse(tuner, table.train, batch, jit[label])[1]))
+    for name, table in recipe.teachers.items():
         if name in cached:
             views = views_taught(recipe, data)
-            asked = logits_of(recipe, table, model)
-            seconds = rehearse_inference(asked, recipe.train.batch_size, data.size(table))
-            plan.append(PlannedFit(OUTPUTS, views // recipe.train.batch_size, seconds))
+            asked = logits_of(recipe, table, teachers[name])
+            seconds = rehearse_inference(asked, recipe.train.batch_size, data.size(table), recipe.label_of(table))
+            plan.append(PlannedFit(outputs_label(recipe, table), views // recipe.train.batch_size, seconds))
     seconds_of: dict[str, float] = {}
     for arm in arms:
         if arm.arm not in seconds_of:
@@ -131,7 +131,7 @@ def rehearse(
     return times[0], times[1]
 
 
-def rehearse_inference(logits_of: Callable[[Any], Any], images: int, size: int) -> float:
+def rehearse_inference(logits_of: Callable[[Any], Any], images: int, size: int, label: str = "teacher") -> float:
     """Ask a network twice for its logits on black images (images, size, size, 3); returns the second time's seconds.
 
     Raises:
@@ -145,7 +145,7 @@ def rehearse_inference(logits_of: Callable[[Any], Any], images: int, size: int) 
                 logits_of(black)
                 synchronize()
     except Exception as error:  # a plugin's layer may raise anything
-        raise RunError(f"The teacher failed on black images: {one_line(error)}") from error
+        raise RunError(f"The {label} failed on black images: {one_line(error)}") from error
     return time.monotonic() - started
 
 

@@ -15,7 +15,7 @@ from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
 from kdrecipes.report.facts import DatasetFacts, EnvironmentFacts, TeacherFacts, write_facts
-from kdrecipes.runs.arms import TEACHER, arms_of, evaluate_once, train_arm
+from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
 from kdrecipes.runs.compile_choice import choose_compile
 from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.folder import RunFolder, check_origin, open_run
@@ -74,20 +74,19 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     arms = arms_of(recipe)
-    # The lock and the history have room for one teacher, whatever its name: "teacher_outputs", "teacher".
-    hearing = {
-        name: decide(folder, "teacher_outputs", partial(choose_outputs, recipe, table, data))
-        for name, table in recipe.teachers.items()
-    }
+    hearing = decide_outputs(recipe, data, folder)
     jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
     cached = [name for name, decision in hearing.items() if decision.use == "cached"]
     progress.plan = plan_fits(recipe, data, arms, cached, jit)
     teachers = {
-        name: ready_teacher(recipe, table, data, hearing[name], jit["teacher"], device, folder, progress)
+        name: ready_teacher(recipe, table, data, jit[recipe.label_of(table)], folder, progress)
         for name, table in recipe.teachers.items()
     }
     if not teachers:
         folder.keep_teachers({})
+    for name, table in recipe.teachers.items():
+        teach(recipe, table, data, teachers[name], hearing[name], device, folder, progress)
+        keep_teacher(folder, table, teachers[name])
     for arm in arms:
         if arm.label not in folder.arms or not folder.student(arm.label).is_file():
             train_arm(recipe, arm, data, teachers, jit["student"], folder, progress)
@@ -99,23 +98,22 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     return report
 
 
+def decide_outputs(recipe: Recipe, data: Data, folder: RunFolder) -> dict[str, Decision]:
+    """How the students get each teacher's logits, by its id. The lock holds that of the only one as such."""
+    choices = {name: partial(choose_outputs, recipe, table, data) for name, table in recipe.teachers.items()}
+    if len(choices) < 2:
+        return {name: decide(folder, "teacher_outputs", make) for name, make in choices.items()}
+    return decide_all(folder, "teacher_outputs", lambda: {name: make() for name, make in choices.items()})
+
+
 def ready_teacher(
-    recipe: Recipe,
-    table: TeacherTable,
-    data: Data,
-    hearing: Decision,
-    jit: Decision,
-    device: str,
-    folder: RunFolder,
-    progress: Progress,
+    recipe: Recipe, table: TeacherTable, data: Data, jit: Decision, folder: RunFolder, progress: Progress
 ) -> Teacher:
-    """A teacher fine-tuned, checked, and with its outputs computed where they are kept; all of it written down."""
-    watch = progress.watch("teacher", table.train.epochs if table.train else 0)
+    """A teacher fine-tuned and checked, and written down."""
+    watch = progress.watch(recipe.label_of(table), table.train.epochs if table.train else 0)
     teacher = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit)
-    folder.keep_rows("teacher", recipe.seed, teacher.rows)
-    check_teacher(table, teacher, data)
-    keep_teacher(folder, table, teacher)
-    teach(recipe, table, data, teacher, hearing, device, folder, progress)
+    folder.keep_rows("teacher", table.seed, teacher.rows, table.id if len(recipe.teachers) > 1 else None)
+    check_teacher(recipe, table, teacher, data)
     keep_teacher(folder, table, teacher)
     return teacher
 
@@ -145,7 +143,7 @@ def keep_teacher(folder: RunFolder, table: TeacherTable, teacher: Teacher) -> No
         sha256=teacher.fingerprint,
         reused=teacher.reused,
         seconds={"fit": round(teacher.seconds, 3), "outputs": teacher.outputs_seconds},
-        logits=TEACHER,
+        logits=table.id,
         warnings=teacher.warnings,
     )
-    folder.keep_teachers({**folder.teachers, table.name: facts})
+    folder.keep_teachers({**folder.teachers, table.id: facts})

@@ -6,11 +6,12 @@ from kdrecipes.backend import keras
 from kdrecipes.data.examples import Split
 from kdrecipes.data.mixture import count_passes
 from kdrecipes.data.prepare import Data
+from kdrecipes.errors import KDRecipesError
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import inference
 from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
-from kdrecipes.runs.progress import OUTPUTS, Progress
+from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.teacher import Teacher, component_facts, view_settings
 from kdrecipes.runs.teacher_outputs import JoinedOutputs, LogitsOf, count_views, open_outputs
 from kdrecipes.training.inference import at_input_size
@@ -22,6 +23,8 @@ def choose_outputs(recipe: Recipe, table: TeacherTable, data: Data) -> Decision:
 
     Live where the recipe says so, or where the cache would be larger than `teacher.cache_limit_gb`.
     """
+    if all(term.teacher not in (None, table.id) for term in recipe.loss.terms):
+        return Decision("live", "no term hears it")
     if table.cache == "off":
         return Decision("live", f'{table.place}.cache = "off"')
     views = views_taught(recipe, data)
@@ -47,6 +50,11 @@ def views_taught(recipe: Recipe, data: Data) -> int:
     return sum(count_views(len(part), settings, passes) for part, passes in passes_taught(recipe, data))
 
 
+def outputs_label(recipe: Recipe, table: TeacherTable) -> str:
+    """What messages and plans call the computing of a teacher's outputs: `"teacher outputs"`."""
+    return f"{recipe.label_of(table)} outputs"
+
+
 def logits_of(recipe: Recipe, table: TeacherTable, model: keras.Model) -> LogitsOf:
     """A teacher as the students hear it: in inference mode, images resized where its input has another size."""
     ask = inference(recipe, table, model)
@@ -62,12 +70,13 @@ def teacher_outputs(
         RunError: when a logit is not finite.
         EnvironmentProblem: when the disk has no room for them.
     """
+    label = outputs_label(recipe, table)
     run_keys = {"image_size": table.image_size, "precision": table.precision}
     asked, views = logits_of(recipe, table, teacher.model), views_taught(recipe, data)
     outputs = JoinedOutputs([])
 
     def teaching(done: int, total: int) -> None:
-        progress.teaching(outputs.rows + done, views)
+        progress.teaching(label, outputs.rows + done, views)
 
     for split, passes in passes_taught(recipe, data):
         one = open_outputs(
@@ -85,10 +94,10 @@ def teacher_outputs(
         outputs.parts.append(one)
     size, earlier = f"{outputs.rows:,} views, {readable_bytes(outputs.bytes)}", outputs.rows - outputs.computed
     if not outputs.computed:
-        progress.note(f"{OUTPUTS}: {size}, taken from an earlier run")
+        progress.note(f"{label}: {size}, taken from an earlier run")
     else:
         kept = f", {earlier:,} of them from an earlier run" if earlier else ""
-        progress.note(f"{OUTPUTS}: {size}{kept}, {readable_seconds(outputs.seconds)}")
+        progress.note(f"{label}: {size}{kept}, {readable_seconds(outputs.seconds)}")
     return outputs
 
 
@@ -107,8 +116,14 @@ def teach(
     The seconds that the run spends on computing them are kept in its status, over interruptions.
     """
     if decision.use == "live":
-        progress.note(f"{OUTPUTS}: live, since {decision.why}")
+        progress.note(f"{outputs_label(recipe, table)}: live, since {decision.why}")
         return
-    teacher.outputs = teacher_outputs(recipe, table, data, teacher, device, progress)
-    teacher.outputs_seconds = round(folder.status.get("outputs_seconds", 0.0) + teacher.outputs.seconds, 3)
-    folder.set_status("running", outputs_seconds=teacher.outputs_seconds)
+    try:
+        teacher.outputs = teacher_outputs(recipe, table, data, teacher, device, progress)
+    except KDRecipesError as error:
+        if len(recipe.teachers) > 1:
+            error.at(f"{table.place} ({table.id})")
+        raise
+    key = "outputs_seconds" if len(recipe.teachers) == 1 else f"outputs_seconds of {table.id}"
+    teacher.outputs_seconds = round(folder.status.get(key, 0.0) + teacher.outputs.seconds, 3)
+    folder.set_status("running", **{key: teacher.outputs_seconds})

@@ -78,10 +78,11 @@ def prepare_teacher(
     Raises:
         RunError: when the teacher can't be built or its loss is not finite.
     """
-    seed_everything(recipe.seed)
+    seed_everything(table.seed)
     model, train = build_model(recipe, table, data), table.train
     if train is None:
         return Teacher(model, weights_fingerprint(model))
+    label = recipe.label_of(table)
     folder = home() / "teachers" / f"{table.name}-{_fingerprint(recipe, table, train, data)[:20]}"
 
     def waiting() -> None:
@@ -90,7 +91,7 @@ def prepare_teacher(
     with locked(folder / ".lock", waiting=waiting):
         if (found := state_files.load(folder / "weights")) is not None:
             assign(variables_of(model), found[0])
-            note(f"teacher: fine-tuned by an earlier run, {folder}")
+            note(f"{label}: fine-tuned by an earlier run, {folder}")
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
         state = state_files.StateFolder(folder / "state")
         rows = fit(
@@ -98,8 +99,8 @@ def prepare_teacher(
             data,
             train,
             size=data.size(table),
-            label="teacher",
-            order_seed=recipe.seed,
+            label=label,
+            order_seed=table.seed,
             settings=view_settings(recipe),
             state=state,
             jit_compile=jit.use,
@@ -132,7 +133,8 @@ def _fingerprint(recipe: Recipe, table: TeacherTable, train: TrainTable, data: D
         TEACHER_VERSION,
         *component_facts(recipe, table),
         train.data,
-        recipe.seed,
+        # The recipe's seed draws the views, where there are any.
+        table.seed if views is None or table.seed == recipe.seed else [table.seed, recipe.seed],
         views.data if views else {},
         len(data.classes),
         data.size(table),

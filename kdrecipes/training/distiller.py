@@ -26,6 +26,7 @@ from kdrecipes.training.inference import Inference, refuse_softmax, wide
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.teachers import ONLY, Teachers
+from kdrecipes.training.term_progress import TermProgress
 
 Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
 Network: TypeAlias = "keras.Model | torch.nn.Module | Inference"
@@ -44,15 +45,22 @@ class Distiller(keras.Model):
     The teacher runs in inference mode under `torch.no_grad()`. It is not tracked: it is in no checkpoint, no optimiser
     sees it, and neither its weights nor its `trainable` flag change.
 
+    Several teachers are heard as one by every term that does not name one: a term with the attribute `teacher`, a text,
+    hears the one of that name. A term on features must name one where there are several.
+
     Args:
         student: a `keras.Model` from images (batch, height, width, channels) to logits (batch, classes).
         teacher: the same for the teacher, or a `torch.nn.Module`; where its fixed input size differs from the images',
             they are resized for it (antialiased bilinear). None is allowed when no term reads it. `{name: teacher}`
-            gives it the name under which batches bring its logits and images along.
+            gives it the name under which batches bring its logits and images along, and may hold several.
         loss: one distillation term or a list of them. A term is a callable `term(labels, student, teacher)` that
             returns (batch,) values, or a scalar where it is no mean over examples; `labels` is int64 (batch,) or
             float (batch, classes), `student` and `teacher` are `Outputs`. See `KD`.
         weight: the term's weight, or a list as long as `loss`. Default 1.0.
+        teacher_weights: how much each of several teachers counts, above 0, by its name; only proportions matter.
+            Default: 1.0 of each.
+        teachers: how several are heard together: "probabilities", as the logarithm of the weighted mean of their
+            probabilities at T = 1, or "logits", as the weighted mean of their logits. Default "probabilities".
         label_weight: weight of the cross-entropy with the labels. Default 1.0.
         label_smoothing: share of each label spread over all classes while training. Default 0.0.
         precision: what the student computes in while it trains: "float32", or by `torch.autocast` "bfloat16" or
@@ -60,8 +68,8 @@ class Distiller(keras.Model):
             and validation stay float32. Default "float32".
 
     Raises:
-        ValueError: when weights and terms do not pair up, a network ends in a softmax, or a term names a layer that
-            its network lacks.
+        ValueError: when weights and terms do not pair up, a network ends in a softmax, a term names a layer that its
+            network lacks or a teacher that is not there, or reads features and names none of several teachers.
 
     Example:
         ```python
@@ -78,6 +86,8 @@ class Distiller(keras.Model):
         teacher: Network | Mapping[str, Network] | None = None,
         loss: Term | Sequence[Term] = (),
         weight: float | Sequence[float] = 1.0,
+        teacher_weights: Mapping[str, float] | None = None,
+        teachers: str = "probabilities",
         label_weight: float = 1.0,
         label_smoothing: float = 0.0,
         precision: str = "float32",
@@ -96,7 +106,7 @@ class Distiller(keras.Model):
             raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
         refuse_softmax(student, "student")
         named = teacher if isinstance(teacher, Mapping) else {} if teacher is None else {ONLY: teacher}
-        self.teachers = Teachers(named, terms)
+        self.teachers = Teachers(named, terms, teacher_weights, teachers)
         self.learner = Learner(student, terms, label_smoothing, precision)
         self.term_weights = [float(w) for w in weights]
         self.label_weight = float(label_weight)
@@ -155,12 +165,12 @@ class Distiller(keras.Model):
         """As `keras.Model.fit`; terms with a method `at(progress)` are told the progress in epochs before each step."""
         scheduled = [term for term in self.terms if hasattr(term, "at")]
         if scheduled and isinstance(callbacks, keras.callbacks.CallbackList):
-            progress = _Progress(scheduled)
+            progress = TermProgress(scheduled)
             progress.set_params(callbacks.params)
             callbacks.callbacks.append(progress)
         elif scheduled:
             given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
-            callbacks = [*given, _Progress(scheduled)]
+            callbacks = [*given, TermProgress(scheduled)]
         return super().fit(*args, callbacks=callbacks, **options)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -283,26 +293,3 @@ class _Parts:
     def losses(self) -> list[torch.Tensor]:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
         return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
-
-
-class _Progress(keras.callbacks.Callback):
-    """Tells terms how far training is, in epochs. Data of unknown length are as long as in the epoch before."""
-
-    def __init__(self, scheduled: Sequence[Any]):
-        super().__init__()
-        self.scheduled = scheduled
-        self.epoch = self.seen = self.steps = 0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        steps = self.params.get("steps") or self.steps
-        for term in self.scheduled:
-            term.at(self.epoch + (min(batch / steps, 1.0) if steps else 0.0))
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.seen = batch + 1
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.steps = self.seen

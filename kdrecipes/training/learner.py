@@ -15,7 +15,7 @@ from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.keras_private import take_any_arguments
 from kdrecipes.training.features import tapped
 from kdrecipes.training.inference import autocast, wide
-from kdrecipes.training.teachers import Taught, Teachers, heard, layers_of
+from kdrecipes.training.teachers import ONLY, Teachers, layers_of, named_by
 
 
 class Learner(keras.layers.Layer):
@@ -42,14 +42,14 @@ class Learner(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, image: torch.Tensor, labels: Any, taught: Callable[[], Taught], index: torch.Tensor | None
+        self, image: torch.Tensor, labels: Any, taught: Callable[[], Sequence[Outputs]], index: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
         """One forward pass in training mode.
 
         Args:
             image: float (batch, height, width, channels).
             labels: from logits to labels in their dtype, int64 (batch,) or float (batch, classes); or to None.
-            taught: gives what the teachers say; asked where there are terms.
+            taught: gives what each term hears of the teachers; asked where there are terms.
             index: int64 (batch,); None where the data have none.
 
         Returns:
@@ -61,8 +61,8 @@ class Learner(keras.layers.Layer):
         student = Outputs(wide(logits), features, index)
         known = labels(student.logits)
         own = None if known is None else cross_entropy(known, student.logits, self.label_smoothing)
-        teacher = heard(taught()) if self.terms else None
-        return logits, own, [term(known, student, teacher) for term in self.terms]
+        heard = taught() if self.terms else ()
+        return logits, own, [term(known, student, one) for term, one in zip(self.terms, heard, strict=True)]
 
     def build_terms(self, teachers: Teachers) -> None:
         """Build terms that are layers, by one call on a batch of black images, before the optimiser is built.
@@ -83,12 +83,13 @@ class Learner(keras.layers.Layer):
             image = keras.ops.zeros((2, *shape))
             with tapped(self.taps) as features:
                 student = Outputs(wide(self.student(image, training=False)), features)
-            # A batch may bring the teacher's logits along; where there is no teacher they are as wide as the student's.
-            black = image if teachers.networks else {"teacher": torch.zeros_like(student.logits)}
-            teacher = heard(teachers(black, image, None))
+            # A batch may bring teachers' logits along; where there is no teacher they are as wide as the student's.
+            names = {named_by(term) or ONLY for term in self.terms}
+            black = image if teachers.networks else {"teacher": dict.fromkeys(names, torch.zeros_like(student.logits))}
             labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
-            for term in unbuilt:
-                term(labels, student, teacher)
+            for term, heard in zip(self.terms, teachers(black, image, None), strict=True):
+                if any(term is one for one in unbuilt):
+                    term(labels, student, heard)
 
 
 def cross_entropy(labels: torch.Tensor, logits: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:

@@ -37,6 +37,8 @@ class Projected(keras.layers.Layer):
         for name in ("at", "relational", "mixed_labels"):  # what a term may say of itself
             if hasattr(term, name):
                 setattr(self, name, getattr(term, name))
+        if isinstance(named := getattr(term, "teacher", None), str):  # whom it hears
+            self.teacher = named
         self.maps: list[keras.layers.Dense] = []
         self.built = False
 

@@ -1,7 +1,8 @@
-"""What the teachers of a distiller say of a batch, by their names: their own words, or what the batch brings along."""
+"""What the teachers of a distiller say of a batch, by their names, and what each term hears of it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.training.batches import by_teacher, teacher_images_of, teacher_logits_of
+from kdrecipes.training.ensemble import TOGETHER, ensemble_logits
 from kdrecipes.training.features import find_layer, tapped
 from kdrecipes.training.inference import Inference, at_input_size, refuse_softmax, wide
 
@@ -19,36 +21,74 @@ ONLY = "teacher"  # the name of one that was given none
 
 
 class Teachers:
-    """Teachers by name. Keras does not look into this object: it tracks, saves and trains nothing of them.
+    """Teachers by name, and who hears them. Keras does not look into this object: it tracks and trains nothing of them.
 
     Args:
         teachers: networks from images to logits, or `Inference` of them.
-        terms: distillation terms; each hears the one teacher and says which of its layers it reads.
+        terms: distillation terms. A term whose attribute `teacher` is a text hears the teacher of that name; another
+            one hears all together. Each says which of its teacher's layers it reads.
+        weights: above 0, by name; of those that are not named 1.0.
+        together: how several are heard as one, "probabilities" or "logits"; see `ensemble_logits`.
 
     Raises:
-        ValueError: when a teacher ends in a softmax, or lacks a layer that a term reads.
+        ValueError: when a teacher ends in a softmax or lacks a layer that a term reads, a term names none that is
+            there, reads layers and names none of several, or weights fit no teacher.
     """
 
-    def __init__(self, teachers: Mapping[str, keras.Model | torch.nn.Module | Inference], terms: Sequence[Any]):
+    def __init__(
+        self,
+        teachers: Mapping[str, keras.Model | torch.nn.Module | Inference],
+        terms: Sequence[Any],
+        weights: Mapping[str, float] | None = None,
+        together: str = "probabilities",
+    ):
         self.networks = {
             name: teacher if isinstance(teacher, Inference) else Inference(teacher)
             for name, teacher in teachers.items()
         }
-        if len(self.networks) > 1:
-            raise ValueError(f"A distiller has one teacher. Received: {list(self.networks)}")
-        self.terms = terms
-        self.layers = {name: layers_of(terms, "teacher_layers", one.model) for name, one in self.networks.items()}
+        self.terms, self.weights, self.together = terms, dict(weights or {}), together
+        self._refuse_what_does_not_fit()
+        self.layers = {name: self._layers_of(name) for name in self.networks}
         if not self.networks:
             layers_of(terms, "teacher_layers", None)
         for one in self.networks.values():
             refuse_softmax(one.model, "teacher")
 
+    def _refuse_what_does_not_fit(self) -> None:
+        names = list(self.networks)
+        if self.together not in TOGETHER:
+            raise ValueError(f"`teachers`: one of {TOGETHER}. Received: {self.together!r}")
+        for name, weight in self.weights.items():
+            if names and name not in names:
+                raise ValueError(f"`teacher_weights` names {name!r}; the teachers are: {names}")
+            if not 0 < weight < math.inf:
+                raise ValueError(f"`teacher_weights`: a finite number above 0. Received: {weight} for {name!r}")
+        for term in self.terms:
+            named, layers = named_by(term), getattr(term, "teacher_layers", ())
+            if names and named is not None and named not in names:
+                raise ValueError(f"A term hears the teacher {named!r}; the teachers are: {names}")
+            if len(names) > 1 and named is None and layers:
+                raise ValueError(
+                    f"A term reads teacher_layers {list(layers)}, which are one teacher's: it needs an attribute "
+                    f"`teacher`, one of {names}."
+                )
+
+    def _layers_of(self, name: str) -> dict[str, Any]:
+        """What terms read of one teacher; who names none reads the only one there is."""
+        terms = [term for term in self.terms if named_by(term) in (None, name)]
+        return layers_of(terms, "teacher_layers", self.networks[name].model)
+
     def asked(self, cached: Container[str] = ()) -> list[str]:
         """The names of those that a step runs: for logits, unless the batch brings them (`cached`), or for layers."""
-        return [name for name, layers in self.layers.items() if self.terms and (name not in cached or layers)]
+        return [name for name in self._heard() if name not in cached or self.layers[name]]
 
-    def __call__(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> Taught:
-        """Every teacher's outputs on a batch.
+    def _heard(self) -> list[str]:
+        """The names of those that a term hears, alone or together."""
+        named = {named_by(term) for term in self.terms}
+        return [name for name in self.networks if name in named or None in named]
+
+    def __call__(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> list[Outputs]:
+        """What each term hears of a batch, in the order of terms.
 
         Args:
             x: the batch, which may bring logits and images of the teachers' own.
@@ -58,18 +98,29 @@ class Teachers:
         Raises:
             ValueError: when the batch brings logits of another teacher, or images for one.
         """
-        only = next(iter(self.networks), ONLY)
+        said = self._said(x, image, index)
+        everybody = self._all(said)  # once for all terms that hear it
+        return [everybody if (name := named_by(term)) is None else _of(said, name) for term in self.terms]
+
+    def _said(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> Taught:
+        """What each teacher says that a term hears."""
+        only = next(iter(self.networks)) if len(self.networks) == 1 else ONLY
         given = teacher_logits_of(x, only)
-        if len(self.networks.keys() | given) > 1:
-            raise ValueError(f"A batch brings logits of {list(given)}; the distiller's teacher: {list(self.networks)}.")
-        shown = by_teacher(x, "teacher_image", only)
-        if self.networks and shown.keys() - self.networks:
-            raise ValueError(
-                f"A batch brings images for {list(shown)}; the distiller's teacher: {list(self.networks)}."
-            )
         if not self.networks:
             return {name: Outputs(wide(logits), {}, index) for name, logits in given.items()}
-        return {name: self._ask(name, given.get(name), x, image, index) for name in self.networks}
+        for brought, what in ((given, "logits of"), (by_teacher(x, "teacher_image", only), "images for")):
+            if brought.keys() - self.networks.keys():
+                names = list(self.networks)
+                raise ValueError(f"A batch brings {what} {list(brought)}; the distiller's teachers: {names}.")
+        return {name: self._ask(name, given.get(name), x, image, index) for name in self._heard()}
+
+    def _all(self, said: Taught) -> Outputs:
+        """All teachers together; one alone says what it says."""
+        if len(said) < 2 or all(named_by(term) is not None for term in self.terms):
+            return next(iter(said.values()), _NO_TEACHER)
+        weights = [self.weights.get(name, 1.0) for name in said]
+        logits = ensemble_logits([one.logits for one in said.values()], weights, self.together)
+        return Outputs(logits, {}, next(iter(said.values())).index)
 
     def _ask(
         self, name: str, given: torch.Tensor | None, x: Any, image: torch.Tensor, index: torch.Tensor | None
@@ -87,9 +138,17 @@ class Teachers:
         return Outputs(wide(logits), features, index)
 
 
-def heard(taught: Taught) -> Outputs:
-    """The teacher that a term hears: the one there is."""
-    return next(iter(taught.values()), _NO_TEACHER)
+def named_by(term: Any) -> str | None:
+    """The name of the one teacher that a term hears; None: all of them together."""
+    name = getattr(term, "teacher", None)
+    return name if isinstance(name, str) else None
+
+
+def _of(said: Taught, name: str) -> Outputs:
+    """The one that a term names. Where there is no network the batch alone says who there is."""
+    if said and name not in said:
+        raise ValueError(f"A term hears the teacher {name!r}, and the batch brings logits of {list(said)}.")
+    return said.get(name, _NO_TEACHER)
 
 
 def layers_of(terms: Sequence[Any], attribute: str, model: Any) -> dict[str, Any]:

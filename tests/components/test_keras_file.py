@@ -85,7 +85,7 @@ def recipe_with(path, tmp_path, *more):
 
 def test_it_teaches_in_a_recipe_that_stands_beside_it(saved, tmp_path):
     report = kdrecipes.run(recipe_with(saved[1], tmp_path), tmp_path / "run")
-    assert report["teacher"]["params"] == saved[0].count_params()
+    assert report["teachers"][0]["params"] == saved[0].count_params()
 
 
 @pytest.mark.parametrize(("layer", "said"), [((1 / 255,), "from 0 to 1"), ((1 / 127.5, -1.0), "from −1 to 1")])
@@ -124,7 +124,7 @@ def test_a_file_for_one_image_size_is_shown_images_of_that_size(saved, tmp_path)
     model.fit(np.repeat(source.images, 3, -1).astype(np.float32), source.labels, epochs=5, verbose=0)
     model.save(tmp_path / "small.keras")
     report = kdrecipes.run(recipe_with(tmp_path / "small.keras", tmp_path, *more), tmp_path / "run")
-    assert report["teacher"]["test_accuracy"] > 0.5
+    assert report["teachers"][0]["test_accuracy"] > 0.5
 
 
 def test_two_outputs_are_said(tmp_path):

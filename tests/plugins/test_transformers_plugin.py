@@ -121,7 +121,7 @@ def recipe(tmp_path, *more):
 def test_it_teaches_from_cached_and_live_logits(tmp_path, home, more):
     model = save_transformers(tmp_path / "classifier", "resnet")
     report = kdrecipes.run(recipe(tmp_path, *more), tmp_path / "run")
-    assert report["teacher"]["params"] == sum(p.numel() for p in model.parameters())
+    assert report["teachers"][0]["params"] == sum(p.numel() for p in model.parameters())
     assert len(report["arms"]) == 2
 
 
@@ -129,8 +129,9 @@ def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
     save_transformers(tmp_path / "classifier", "resnet", classes=3)
     first = kdrecipes.run(recipe(tmp_path, "teacher.train.epochs=1"), tmp_path / "run")
     second = kdrecipes.run(recipe(tmp_path, "teacher.train.epochs=1", "seed=0", "name='other'"), tmp_path / "other")
-    assert second["teacher"]["reused"] and second["teacher"]["test_accuracy"] == first["teacher"]["test_accuracy"]
-    assert second["teacher"]["sha256"] == first["teacher"]["sha256"]
+    (before,), (after,) = first["teachers"], second["teachers"]
+    assert after["reused"] and after["test_accuracy"] == before["test_accuracy"]
+    assert after["sha256"] == before["sha256"]
 
 
 def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monkeypatch):
@@ -152,7 +153,7 @@ def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monke
     with observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
     again = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "stopped")
-    assert again["teacher"]["sha256"] == whole["teacher"]["sha256"]
+    assert again["teachers"][0]["sha256"] == whole["teachers"][0]["sha256"]
 
 
 def test_a_folder_whose_weights_changed_is_another_teacher(tmp_path, home):
@@ -165,7 +166,7 @@ def test_a_folder_whose_weights_changed_is_another_teacher(tmp_path, home):
     first = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "run")
     save_transformers(tmp_path / "classifier", "resnet", classes=4)
     second = kdrecipes.run(recipe(tmp_path, *options), tmp_path / "other")
-    assert not second["teacher"]["reused"] and second["teacher"]["sha256"] != first["teacher"]["sha256"]
+    assert not second["teachers"][0]["reused"] and second["teachers"][0]["sha256"] != first["teachers"][0]["sha256"]
 
 
 def test_it_learns_as_a_student(tmp_path, home):

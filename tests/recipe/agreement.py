@@ -47,6 +47,16 @@ BEYOND_A_SCHEMA = (
         TOML + PAIR % '["a", "b"]',
     ),
     Beyond(
+        "must not be that of",
+        "draft-07 compares no two values",
+        TOML + 'loss.name = "kd"\nteacher = [{ name = "cnn", id = "a" }, { name = "cnn", id = "a" }]\n',
+    ),
+    Beyond(
+        "must be the id of a teacher",
+        "draft-07 compares no two values",
+        TOML + 'teacher.name = "cnn"\nloss = { name = "kd", teacher = "b" }\n',
+    ),
+    Beyond(
         "must be a plugin's distribution",
         "PEP 508 is too long for a pattern that anybody reads",
         TOML + 'requires = ["not a name"]\n',

@@ -48,6 +48,7 @@ def test_what_no_schema_states_is_needed_as_an_exception(schema, tmp_path, beyon
 # ---- rules between keys: where each of them ends
 
 TAUGHT = TOML + 'teacher.name = "cnn"\n'
+SEVERAL = TAUGHT + "teacher.copies = 2\n"
 LAYERS = 'student_layers = ["a"], teacher_layers = ["b"]'
 BETWEEN_KEYS = [
     (True, TOML + "compare.baseline = true\n"),
@@ -69,6 +70,16 @@ BETWEEN_KEYS = [
     (False, TAUGHT + 'loss = { name = "hint", projector = "linear", teacher_layers = ["b"] }\n'),
     (True, TAUGHT + f'loss.terms = [{{ name = "hint", projector = "linear", {LAYERS} }}]\n'),
     (False, TAUGHT + 'loss.terms = [{ name = "hint", projector = "linear", student_layers = ["b"] }]\n'),
+    (True, SEVERAL + 'loss = { name = "kd", student_layers = ["a"] }\n'),
+    (False, SEVERAL + 'loss = { name = "kd", teacher_layers = ["a"] }\n'),
+    (True, SEVERAL + 'loss = { name = "kd", teacher_layers = ["a"], teacher = "cnn_2" }\n'),
+    (True, SEVERAL.replace("2", "1.0") + 'loss = { name = "kd", teacher_layers = ["a"] }\n'),
+    (False, SEVERAL.replace("2", "2.0") + 'loss.terms = [{ name = "kd", teacher_layers = ["a"] }]\n'),
+    (True, TOML + 'teacher = [{ name = "cnn" }]\nloss = { name = "kd", teacher_layers = ["a"] }\n'),
+    (False, TOML + 'teacher = [{ name = "cnn", copies = 3 }]\nloss = { name = "kd", teacher_layers = ["a"] }\n'),
+    (False, TOML + 'teacher = [{ name = "cnn" }, { name = "cnn" }]\nloss = { name = "kd", teacher_layers = ["a"] }\n'),
+    (False, TOML + 'teacher = []\nloss.name = "kd"\n'),
+    (False, TOML + 'teacher = [{ width = 2 }]\nloss.name = "kd"\n'),
     (True, TOML + "dataset.views = { random_resized_crop = {}, crop_padding = 0 }\n"),
     (False, TOML + "dataset.views = { random_resized_crop = {}, crop_padding = 1 }\n"),
     (False, TOML.replace('"digits"', '"tfds"')),
@@ -91,6 +102,7 @@ PARTS = {
     "an option of whatever dataset": 'dataset.path = "x"\ndataset.image_size = 32\n',
     "a component without its options": 'dataset.name = "tfds"\n',
     "a teacher without a term": 'teacher.name = "cnn"\n',
+    "a term on features without its teacher": 'teacher.copies = 2\nloss.teacher_layers = ["a"]\n',
     "a term without a teacher": "loss.temperature = 2\nloss.weight = 0.5\n",
     "a projector for the other one's layers": 'loss.projector = "linear"\n',
     "no labels": "loss.label_weight = 0\n",
@@ -121,6 +133,9 @@ def test_a_recipe_that_extends_may_leave_out_what_it_likes(schema, part):
         'name = "m"\nloss.terms = [{ weight = 1 }]',
         'name = "m"\nloss.terms = [{ name = "hint", projector = "linear" }]',
         'name = "m"\ndataset.views = { random_resized_crop = {}, crop_padding = 2 }',
+        'name = "m"\nteacher = [{ width = 8 }]',
+        'name = "m"\nteacher = [{ name = "cnn", weight = 0 }]',
+        'name = "m"\nteacher = []',
         'name = "m"\nextends = ""',
         'name = "m"\nextends = 3',
     ],

@@ -137,7 +137,7 @@ def test_a_path_stays_a_path(child):
     Path("bases/deep/t.toml").write_text(base.replace('path = "images"', 'path = "images"'))
     recipe = child("", extends="deep/t.toml", file="bases/child.toml")
     assert recipe.data["teacher"]["weights"] == "./imagenet" and recipe.data["dataset"]["path"] == "./deep/images"
-    assert recipe.options(recipe.teacher)["weights"].endswith("/bases/imagenet")
+    assert recipe.options(*recipe.teachers.values())["weights"].endswith("/bases/imagenet")
 
 
 def test_a_link_to_a_folder_leads_where_it_leads(child):

@@ -58,7 +58,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "corrupt_limit": 0.0,
         },
         "student": {"name": "cnn", "width": 32, "depth": 2},
-        "loss": {"label_weight": 1.0, "label_smoothing": 0.0},
+        "loss": {"label_weight": 1.0, "label_smoothing": 0.0, "teachers": "probabilities"},
         "train": {
             "epochs": 1,
             "batch_size": 128,
@@ -81,13 +81,14 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
 def test_terms_and_teacher_have_all_their_defaults(load):
     data = load(TAUGHT).data
     run_keys = {"cache": "auto", "cache_limit_gb": 20.0, "precision": "float32", "preflight": "stop"}
-    assert data["teacher"] == {"name": "cnn", "width": 32, "depth": 2, **run_keys}
+    assert data["teacher"] == {"name": "cnn", "width": 32, "depth": 2, "weight": 1.0, "copies": 1, **run_keys}
     assert data["loss"] == {
         "name": "kd",
         "temperature": 4.0,
         "weight": 1.0,
         "label_weight": 1.0,
         "label_smoothing": 0.0,
+        "teachers": "probabilities",
     }
     terms = load(MINIMAL + 'teacher.name = "cnn"\n[[loss.terms]]\nname = "kd"\n').data["loss"]["terms"]
     assert terms == [{"name": "kd", "weight": 1.0, "temperature": 4.0}]

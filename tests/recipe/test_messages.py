@@ -14,7 +14,7 @@ import pytest
 
 from kdrecipes.errors import Code, EnvironmentProblem, KDRecipesError, RecipeError
 from kdrecipes.recipe.load import load_recipe
-from kdrecipes.recipe.structure import structure_schema
+from kdrecipes.recipe.structure import structure_schema, teacher_tables
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 VALID = sorted(str(p.relative_to(FOLDER)) for p in (FOLDER / "valid").iterdir())
@@ -79,17 +79,20 @@ def test_everything_uses_every_key(monkeypatch):
         text = (FOLDER / name).read_bytes().decode()
         data = json.loads(text) if name.endswith("json") else tomllib.loads(text)
         note("root", data)
-        for table in ("dataset", "teacher", "student", "loss", "train", "compare"):
+        for table in ("dataset", "student", "loss", "train", "compare"):
             note(table, data.get(table, {}))
+        teachers = [table for _, table in teacher_tables(data)]
         note("views", data.get("dataset", {}).get("views", {}))
         for table in ("random_resized_crop", "random_erasing"):
             note(table, data.get("dataset", {}).get("views", {}).get(table, {}))
-        note("teacher_train", data.get("teacher", {}).get("train", {}))
+        for table in teachers:
+            note("teacher", table)
+            note("teacher_train", table.get("train", {}))
         for term in [*data.get("loss", {}).get("terms", []), data.get("loss", {})]:
             note("term", term)
         for callback in data.get("callbacks", []):
             note("callback", callback)
-        for train in (data.get("train", {}), data.get("teacher", {}).get("train", {})):
+        for train in (data.get("train", {}), *(table.get("train", {}) for table in teachers)):
             for group in ("optimizer", "schedule"):
                 if group in train:
                     note(train[group]["name"], train[group])

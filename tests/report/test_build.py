@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,14 +30,14 @@ SHA = "0" * 64
 IMAGES, CLASSES, EPOCHS = 40, ["ä", "b\udcff", "<c>"], 2
 
 
-def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, **recipe):
+def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, several=False, **recipe):
     """Write what an invented run leaves; `recipe`: tables of the resolved recipe."""
     random = np.random.default_rng(0)
     labels = random.integers(0, len(CLASSES), IMAGES)
     arms = {f"{kind}-{seed}": (kind, seed) for seed in seeds for kind in kinds}
     rows = [(kind, seed, epoch) for kind, seed in arms.values() for epoch in range(1, EPOCHS + 1)]
     rows += [("teacher", 0, 1)] if teacher else []
-    networks = [*arms, *(["of the teacher"] if teacher else [])]
+    networks = [*arms, *(["of the teacher"] if teacher else []), *(["small", "ensemble"] if several else [])]
     logits = {name: random.normal(size=(IMAGES, len(CLASSES))).astype(np.float32) for name in networks}
     folder.mkdir(exist_ok=True)
     lock = {"recipe_sha256": SHA, "recipe": {"student": {"name": "cnn"}, **recipe}}
@@ -44,12 +45,15 @@ def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, **recipe):
     (folder / "status.json").write_text('{"status": "done"}')
     line = '{{"arm": "{}", "seed": {}, "epoch": {}, "loss": 1.5, "val_accuracy": 0.5}}\n'
     (folder / "history.jsonl").write_text("".join(line.format(*row) for row in rows))
-    np.savez(folder / "predictions.npz", labels=labels, **logits)
+    which = {"index": np.arange(IMAGES), "names": np.array([f"{i}.jpg" for i in range(IMAGES)])}
+    np.savez(folder / "predictions.npz", labels=labels, **which, **logits)
     write_facts(folder, "recipe", RecipeFacts("r", "An invented run.", "r.toml", ["a=1"], 'name = "r"', "name = 'r'"))
     write_facts(folder, "dataset", DatasetFacts("digits", SHA, CLASSES, 100, 60, 40, 20, IMAGES, 3, 1))
     seconds = {"fit": 1.5, "outputs": None}
     taught = TeacherFacts("vit", 999, SHA, False, seconds, "of the teacher", ["teacher preflight: weak"])
-    write_facts(folder, "teachers", {"big": taught} if teacher else {})
+    small = replace(taught, component="cnn", logits="small", warnings=[], seconds={"fit": 0.5, "outputs": 2.0})
+    teachers = {"big": taught, "small": small} if several else {"big": taught} if teacher else {}
+    write_facts(folder, "teachers", teachers)
     student = {k: ArmFacts(*arm, f"students/{k}.keras", 77, 60, EPOCHS, 20, 3.25) for k, arm in arms.items()}
     write_facts(folder, "arms", student)
     place = {"versions": {}, "device": "cpu", "threads": 2, "git": None}
@@ -67,7 +71,8 @@ def test_every_fact_has_its_place_in_the_report(run):
     check_report(report)
     assert (report["name"], report["command"], report["recipe_sha256"]) == ("r", "kdrecipes run r.toml", SHA)
     assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1]
-    assert report["teacher"]["component"] == "vit" and report["teacher"]["seconds"] == {"fit": 1.5, "outputs": None}
+    (big,) = report["teachers"]
+    assert (big["id"], big["component"], big["seconds"]) == ("big", "vit", {"fit": 1.5, "outputs": None})
     assert report["warnings"] == ["other threads", "teacher preflight: weak"]
     [baseline, kd] = report["arms"]
     assert list(kd)[:8] == ["arm", "seed", "student", "params", "labels", "epochs", "steps", "seconds"]
@@ -85,6 +90,37 @@ def test_every_fact_has_its_place_in_the_report(run):
         "only_teacher_right",
         "p",
     }
+
+
+def test_each_teacher_has_its_figures_and_students_are_compared_with_all_together(tmp_path):
+    report = write_report(fill(tmp_path / "run", several=True))
+    check_report(report)
+    with np.load(tmp_path / "run" / "predictions.npz") as stored:
+        named = {name: stored[name].argmax(1) for name in ("of the teacher", "small", "ensemble", "kd-0")}
+        labels = stored["labels"]
+    big, small = report["teachers"]
+    assert [(t["id"], t["component"]) for t in (big, small)] == [("big", "vit"), ("small", "cnn")]
+    assert small["test_accuracy"] == (named["small"] == labels).mean()
+    assert big["agreement"] == (named["of the teacher"] == named["ensemble"]).mean()
+    right = (named["ensemble"] == labels).mean()
+    assert report["ensemble"]["test_accuracy"] == right and "agreement" not in report["ensemble"]
+    assert report["arms"][1]["agreement"] == (named["kd-0"] == named["ensemble"]).mean()
+    mean = report["comparison"]["kd_minus_teacher"]["mean"]
+    assert mean == pytest.approx((named["kd-0"] == labels).mean() - right)
+
+
+def test_one_teacher_makes_no_ensemble(run):
+    report = build_report(run)
+    assert "ensemble" not in report and "agreement" not in report["teachers"][0]
+
+
+def test_several_teachers_without_their_ensemble_are_refused(tmp_path):
+    fill(tmp_path / "run", several=True)
+    with np.load(tmp_path / "run" / "predictions.npz") as stored:
+        arrays = {name: stored[name] for name in stored if name != "ensemble"}
+    np.savez(tmp_path / "run" / "predictions.npz", **arrays)
+    with pytest.raises(UsageError, match=r"predictions.npz .*ensemble has the shape None and should have \(40, 3\)"):
+        build_report(tmp_path / "run")
 
 
 def test_students_of_several_seeds_are_compared_seed_by_seed(tmp_path):
@@ -123,7 +159,7 @@ def test_a_margin_that_no_recipe_can_have_is_one_message(tmp_path):
 def test_what_is_not_there_is_not_compared(tmp_path, kinds, teacher, compared):
     report = write_report(fill(tmp_path / "run", kinds=kinds, teacher=teacher))
     assert (report["comparison"] and list(report["comparison"])) == compared
-    assert (report["teacher"] is None) == (not teacher)
+    assert len(report["teachers"]) == teacher
     assert ("agreement" in report["arms"][0]) == teacher
 
 
@@ -240,7 +276,7 @@ def test_facts_that_the_schema_does_not_know_are_one_message(run):
     path = run / "facts" / "teachers.json"
     path.write_text(path.read_text().replace('"outputs": null', '"outputs": "soon"'))
     with pytest.raises(
-        UsageError, match=r"facts holds makes no report: teacher.seconds.outputs: .soon. is not .*--overwrite"
+        UsageError, match=r"facts holds makes no report: teachers\[0\].seconds.outputs: .soon. is not .*--overwrite"
     ):
         rebuild_report(run)
 

@@ -85,7 +85,7 @@ def difference(seeds: int, other: str) -> dict[str, Any]:
     }
 
 
-def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dict[str, Any]:
+def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4, several: bool = False) -> dict[str, Any]:
     """An invented run; `facts_of` makes of it what `render` takes."""
     classes = [f"class {i}" for i in range(names)] if isinstance(names, int) else names
     random = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
         "status": "done",
         "command": "kdrecipes run sample.toml",
         "recipe_sha256": "a" * 64,
-        "teacher": None,
+        "teachers": [],
         "comparison": None,
         "warnings": [],
         "dataset": {
@@ -121,14 +121,21 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
         "environment": {"versions": {"keras": "3.15.1"}, "device": "cpu", "threads": 2, "git": None},
     }
     if teacher:
-        report["teacher"] = {
+        taught = {
             **figures,
+            "id": "cnn",
             "component": "cnn",
             "test_accuracy": 0.875,
             "sha256": "c" * 64,
             "reused": True,
             "seconds": {"fit": 7380.0, "outputs": None},
         }
+        report["teachers"] = [taught]
+        if several:
+            wide = {"id": "wide", "component": "vit", "sha256": "d" * 64, "seconds": {"fit": 0.0, "outputs": 8.0}}
+            report["teachers"] = [{**taught, "agreement": 0.9}, {**taught, "agreement": 0.8, **wide}]
+            report["ensemble"] = {**figures, "test_accuracy": 0.9375}
+            del report["ensemble"]["params"]
         report["comparison"] = {
             "kd_minus_baseline": difference(seeds, "baseline"),
             "kd_minus_teacher": difference(seeds, "teacher"),
@@ -166,9 +173,11 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
     ]
     logits = {f"{arm}-{seed}": network() for seed in range(seeds) for arm in arms}
     if teacher:
-        logits["teacher"] = network()
+        logits |= {name: network() for name in (["cnn", "wide", "ensemble"] if several else ["cnn"])}
         rows += [
-            {"arm": "teacher", "seed": 0, "epoch": epoch, "loss": 1 / epoch, "val_accuracy": 0.9} for epoch in (1, 2)
+            {"arm": "teacher", "seed": 0, **named, "epoch": epoch, "loss": 1 / epoch, "val_accuracy": 0.9}
+            for named in ([{"teacher": "cnn"}, {"teacher": "wide"}] if several else [{}])
+            for epoch in (1, 2)
         ]
     recipe = SimpleNamespace(
         data={"student": {"name": "cnn"}, "description": "An invented run."},
@@ -184,8 +193,7 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4) -> dic
 
 def facts_of(given: dict[str, Any]) -> Facts:
     report, recipe, fields = given["report"], given["recipe"], ArmFacts.__dataclass_fields__
-    teacher = report["teacher"] or {}
-    known = {key: teacher[key] for key in TeacherFacts.__dataclass_fields__ if key in teacher}
+    known = [key for key in TeacherFacts.__dataclass_fields__ if key not in ("logits", "warnings")]
     description = recipe.data["description"]
     origins = (recipe.source, list(recipe.overrides), recipe.text, effective_toml(recipe))
     return Facts(
@@ -194,7 +202,10 @@ def facts_of(given: dict[str, Any]) -> Facts:
         margin=0.002,
         recipe=RecipeFacts(recipe.name, description, *origins),
         dataset=DatasetFacts(**{**report["dataset"], "classes": given["classes"]}),
-        teachers={"cnn": TeacherFacts(**known, logits="teacher", warnings=[])} if teacher else {},
+        teachers={
+            one["id"]: TeacherFacts(**{key: one[key] for key in known}, logits=one["id"], warnings=[])
+            for one in report["teachers"]
+        },
         arms={f"{a['arm']}-{a['seed']}": ArmFacts(**{key: a[key] for key in fields}) for a in report["arms"]},
         environment=EnvironmentFacts(report["command"], report["warnings"], report["environment"]),
         rows=given["rows"],
@@ -285,6 +296,40 @@ def test_a_page_without_a_teacher_says_nothing_of_one():
     assert "What the student confuses" in seen.text
 
 
+def test_a_page_of_several_teachers_speaks_of_each_and_of_all_together():
+    given = run(several=True)
+    seen = rendered(given)
+    rows = seen.table("Macro F1, %")
+    assert [row[:2] for row in rows[:3]] == [
+        ["teacher cnn", "87.50"],
+        ["teacher wide (vit)", "87.50"],
+        ["all 2 teachers together", "93.75"],
+    ]
+    assert [row[5] for row in rows[:3]] == ["90.00", "80.00", "–"]
+    assert "taught by cnn, vit" in seen.text and "Agreement with the teachers together, %" in seen.text
+    assert seen.table("95% interval over test images")[1][0] == "distilled − teachers together"
+    assert "Teacher wide" in seen.text and "Each teacher has a line of its own." in seen.text
+    assert "The outputs of wide were computed once for all distilled students, in 8.0 s." in seen.text
+    assert "The distilled student’s includes those of cnn." in seen.text
+    figure = charts.validation_accuracy(given["rows"])
+    assert figure is not None and len(figure.axes[0].get_lines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ([], ""),
+        ([None], "The distilled student’s includes the teacher’s outputs."),
+        ([0.0], "The teacher’s outputs were computed once for all distilled students, by an earlier run."),
+        ([1.0, 2.5], "The teachers’ outputs were computed once for all distilled students, in 3.5 s."),
+        ([None, None], "The distilled student’s includes the teachers’ outputs."),
+    ],
+)
+def test_who_pays_for_the_outputs_is_said(outputs, words):
+    teachers = [{"id": str(i), "seconds": {"outputs": one}} for i, one in enumerate(outputs)]
+    assert page.outputs_words(teachers) == words
+
+
 def test_the_matrix_holds_shares_of_each_true_class():
     given = run(names=["a", "b"])
     given["labels"] = np.array([0, 0, 0, 1])
@@ -323,7 +368,7 @@ def test_text_from_outside_stays_text():
     given["recipe"].overrides = (words, words)
     report = given["report"]
     report["warnings"] = [words, "Second."]
-    report["command"] = report["name"] = report["dataset"]["name"] = report["teacher"]["component"] = words
+    report["command"] = report["name"] = report["dataset"]["name"] = report["teachers"][0]["component"] = words
     report["environment"].update(git={"commit": words, "dirty": True}, device_name=words, cpus=2, added=[words])
     report["arms"][0]["student"] = words
     seen = rendered(given)

@@ -67,17 +67,20 @@ def report(found, seeds=1):
             "converted": 0,
             "skipped": 0,
         },
-        "teacher": {
-            "component": "cnn",
-            "params": 99999,
-            "test_accuracy": 0.95,
-            "test_loss": 0.2,
-            "ece": 0.05,
-            "macro_f1": 0.95,
-            "sha256": SHA,
-            "reused": False,
-            "seconds": {"fit": 3.0, "outputs": None},
-        },
+        "teachers": [
+            {
+                "id": "cnn",
+                "component": "cnn",
+                "params": 99999,
+                "test_accuracy": 0.95,
+                "test_loss": 0.2,
+                "ece": 0.05,
+                "macro_f1": 0.95,
+                "sha256": SHA,
+                "reused": False,
+                "seconds": {"fit": 3.0, "outputs": None},
+            }
+        ],
         "arms": [a for s in range(seeds) for a in (arm("baseline", s, 0.8 + s / 100), arm("kd", s, 0.82))],
         "comparison": {"kd_minus_baseline": found},
         "warnings": [],
@@ -188,7 +191,9 @@ NEWER = ("test_loss", "ece", "detectable", "margin", "verdict")
 
 def of_version_1(found, seeds=1):
     older = {key: value for key, value in found.items() if key not in NEWER}
-    return {**report(older, seeds), "schema_version": 1}
+    told = {**report(older, seeds), "schema_version": 1}
+    (teacher,) = told.pop("teachers")
+    return told | {"teacher": {key: value for key, value in teacher.items() if key != "id"}}
 
 
 @pytest.mark.parametrize(
@@ -267,6 +272,23 @@ def test_table_has_three_rows_with_means_over_seeds():
         "student, distilled, mean of 3 seeds",
     ]
     assert rows[1]["accuracy"] == pytest.approx(0.81) and rows[1]["spread"] == pytest.approx(0.01)
+
+
+def test_each_of_several_teachers_has_a_row_and_all_together():
+    several = report(difference(0.01, [0.0, 0.02]))
+    (teacher,) = several["teachers"]
+    several["teachers"] = [teacher, {**teacher, "id": "wide", "params": 1}]
+    several["ensemble"] = {"test_accuracy": 0.97, "test_loss": 0.1, "ece": 0.02, "macro_f1": 0.97}
+    check_report(several)
+    rows = table_rows(several)
+    assert [row["who"] for row in rows][:3] == ["teacher cnn", "teacher wide (cnn)", "all 2 teachers together"]
+    assert (rows[2]["accuracy"], rows[2]["params"], rows[2]["seconds"]) == (0.97, 100000, 6.0)
+
+
+def test_a_report_of_the_first_version_has_the_same_table():
+    old = of_version_1(difference(0.01, [0.0, 0.02]))
+    assert summary_text(old).splitlines()[1].split()[:4] == ["teacher", "(cnn)", "95.00", "%"]
+    assert table_rows({**old, "teacher": None})[0]["who"] == "student, labels only"
 
 
 def test_summary_is_a_table_a_verdict_and_the_warnings():

@@ -15,7 +15,7 @@ from kdrecipes.training import fit as training
 def test_figures_are_those_of_the_saved_file(finished):
     folder, report = finished
     stored = np.load(folder / "predictions.npz", allow_pickle=False)
-    assert set(stored.files) == {"labels", "teacher", "baseline-0", "kd-0"}
+    assert set(stored.files) == {"labels", "index", "names", "cnn", "baseline-0", "kd-0"}
     recipe = small()
     data = prepare(recipe)
     for arm in report["arms"]:

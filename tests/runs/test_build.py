@@ -47,8 +47,8 @@ def test_a_softmax_head_is_told_of_its_table(tmp_path, student, teacher, begin):
 def test_the_teacher_live_is_frozen_unless_its_layers_are_read():
     recipe, images = short(), torch.rand(16, 8, 8, 3) * 255
     teacher = accelerate(kdrecipes.component("model", "cnn").build(classes=5, image_size=8, width=4))
-    assert inference(recipe, recipe.teacher, teacher)._logits.__module__ == "kdrecipes.fast.frozen"
-    whole = inference(recipe, recipe.teacher, teacher, whole=True)
+    assert inference(recipe, *recipe.teachers.values(), teacher)._logits.__module__ == "kdrecipes.fast.frozen"
+    whole = inference(recipe, *recipe.teachers.values(), teacher, whole=True)
     with tapped({"logits": teacher.get_layer("logits")}) as features:
         logits = whole(images)
     assert torch.equal(features["logits"], logits)

@@ -90,7 +90,7 @@ def test_the_shipped_recipe_runs_end_to_end(prepared, tmp_path):
     assert all(arm["steps"] == 2 for arm in report["arms"])
     assert report["dataset"]["skipped"] == 1 and report["dataset"]["test"] == 101 * TEST
     # EfficientNet-B0 with 101 classes, and BiT-M R50x1 with as many.
-    assert report["teacher"]["params"] == 23_707_301
+    assert report["teachers"][0]["params"] == 23_707_301
     assert report["arms"][0]["params"] == report["arms"][1]["params"]
 
 

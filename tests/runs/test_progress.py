@@ -98,10 +98,10 @@ def test_teacher_outputs_are_shown_and_counted_in_the_expected_time(shown, monke
     progress, text = shown(terminal=terminal)
     progress.plan = [PlannedFit("teacher outputs", 100, 1.0), PlannedFit("kd-0", 100, 2.0)]
     with progress.shown():
-        progress.teaching(0, 1000)
+        progress.teaching("teacher outputs", 0, 1000)
         now[0] += 60  # the first batch is slow and no measure
         for done in range(10, 1010, 10):
-            progress.teaching(done, 1000)
+            progress.teaching("teacher outputs", done, 1000)
             now[0] += 1
     assert ("teacher outputs: computing 1,000 views" in text.getvalue()) == (not terminal)
     assert text.getvalue().count("training will take about 5 min in all (1.00 s a step here)") == 1

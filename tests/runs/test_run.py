@@ -46,7 +46,7 @@ def test_report_fits_its_schema_and_says_what_was_run(finished):
     assert [(arm["arm"], arm["seed"]) for arm in report["arms"]] == [("baseline", 0), ("kd", 0)]
     baseline, kd = report["arms"]
     assert baseline["steps"] == kd["steps"] == 2 * (report["dataset"]["train"] // 32)
-    assert baseline["params"] == kd["params"] < report["teacher"]["params"]
+    assert baseline["params"] == kd["params"] < report["teachers"][0]["params"]
     assert len(kd["validation_accuracy"]) == 2
     assert report["comparison"]["kd_minus_baseline"]["mean"] == pytest.approx(
         kd["test_accuracy"] - baseline["test_accuracy"]
@@ -84,8 +84,8 @@ def test_same_recipe_gives_the_same_result(finished, tmp_path, monkeypatch):
     for label in ("baseline-0", "kd-0"):
         for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "again", label), strict=True):
             np.testing.assert_array_equal(a, b)
-    assert again["teacher"]["reused"] and not report["teacher"]["reused"]
-    assert again["teacher"]["sha256"] == report["teacher"]["sha256"]
+    assert again["teachers"][0]["reused"] and not report["teachers"][0]["reused"]
+    assert again["teachers"][0]["sha256"] == report["teachers"][0]["sha256"]
 
 
 def test_run_without_a_teacher_trains_the_labels_only_arm(tmp_path):
@@ -108,7 +108,7 @@ def test_run_without_a_teacher_trains_the_labels_only_arm(tmp_path):
     (tmp_path / "alone.toml").write_text(text)
     report = kdrecipes.run(kdrecipes.load_recipe(tmp_path / "alone.toml"), tmp_path / "run")
     assert [arm["arm"] for arm in report["arms"]] == ["baseline"]
-    assert report["teacher"] is None and report["comparison"] is None
+    assert report["teachers"] == [] and report["comparison"] is None
     assert "agreement" not in report["arms"][0]
     assert "student, labels only" in summary_text(report)
 

@@ -32,18 +32,18 @@ def test_teacher_outputs_are_computed_once_for_every_seed_loss_and_run(tmp_path,
     first = kdrecipes.run(small(views, "train.epochs=1", "compare.seeds=[0,1]"), tmp_path / "one")
     train = first["dataset"]["train"]
     assert sum(asked) == train
-    assert first["teacher"]["seconds"]["outputs"] > 0
+    assert first["teachers"][0]["seconds"]["outputs"] > 0
     assert re.search(rf"teacher outputs: {train} views, \d kB, ", (tmp_path / "one" / "log.txt").read_text())
     asked.clear()
     other = small(views, "train.epochs=1", "loss.temperature=4", "student.width=2", "compare.baseline=false")
     second = kdrecipes.run(other, tmp_path / "two")
-    assert asked == [] and second["teacher"]["seconds"]["outputs"] == 0.0
+    assert asked == [] and second["teachers"][0]["seconds"]["outputs"] == 0.0
     assert (
         f"teacher outputs: {train} views, 5 kB, taken from an earlier run" in (tmp_path / "two" / "log.txt").read_text()
     )
     asked.clear()
     third = kdrecipes.run(small(views, "train.epochs=3", "compare.baseline=false"), tmp_path / "three")
-    assert sum(asked) == 2 * train and third["teacher"]["seconds"]["outputs"] > 0
+    assert sum(asked) == 2 * train and third["teachers"][0]["seconds"]["outputs"] > 0
     assert f"{train} of them from an earlier run" in (tmp_path / "three" / "log.txt").read_text()
 
 
@@ -51,7 +51,7 @@ def test_a_cached_teacher_teaches_what_the_live_one_does(tmp_path, asked):
     """To the rounding of float16: the same figures, and a baseline of the same bits."""
     sets = ["dataset.views.flip=true", "dataset.views.crop_padding=1"]
     reports = [kdrecipes.run(small(f'teacher.cache="{c}"', *sets), tmp_path / c) for c in ("auto", "off")]
-    assert [report["teacher"]["seconds"]["outputs"] is None for report in reports] == [False, True]
+    assert [report["teachers"][0]["seconds"]["outputs"] is None for report in reports] == [False, True]
     steps = reports[1]["arms"][1]["steps"]
     assert asked[-steps:] == [32] * steps
     assert 'live, since teacher.cache = "off"' in (tmp_path / "off" / "log.txt").read_text()
@@ -68,7 +68,7 @@ def test_a_cached_teacher_teaches_what_the_live_one_does(tmp_path, asked):
 
 def test_outputs_beyond_the_limit_are_asked_live_and_it_is_said(tmp_path, asked):
     report = kdrecipes.run(small("teacher.cache_limit_gb=4e-6", "train.epochs=1"), tmp_path / "run")
-    assert report["teacher"]["seconds"]["outputs"] is None
+    assert report["teachers"][0]["seconds"]["outputs"] is None
     steps = report["arms"][1]["steps"]
     assert asked == [32] * steps
     why = f"{report['dataset']['train']} views take 5 kB, more than teacher.cache_limit_gb = 4e-06"
@@ -86,7 +86,7 @@ def test_how_the_teacher_is_asked_is_decided_once(tmp_path, monkeypatch, interru
     (tmp_path / "run" / "lock.json").write_text(json.dumps(lock))
     monkeypatch.setattr(runs, "choose_outputs", lambda *a: pytest.fail("decided again"))
     report = kdrecipes.run(recipe, tmp_path / "run")
-    assert report["teacher"]["seconds"]["outputs"] is None
+    assert report["teachers"][0]["seconds"]["outputs"] is None
     assert json.loads((tmp_path / "run" / "lock.json").read_text())["decisions"] == lock["decisions"]
 
 
@@ -96,4 +96,4 @@ def test_seconds_of_the_outputs_survive_an_interruption(tmp_path, home, monkeypa
         patch.setattr(runs, "train_arm", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         kdrecipes.run(recipe, tmp_path / "run")
     spent = json.loads((tmp_path / "run" / "status.json").read_text())["outputs_seconds"]
-    assert kdrecipes.run(recipe, tmp_path / "run")["teacher"]["seconds"]["outputs"] == spent > 0
+    assert kdrecipes.run(recipe, tmp_path / "run")["teachers"][0]["seconds"]["outputs"] == spent > 0

@@ -13,7 +13,7 @@ TINY = ["teacher.width=4", "teacher.depth=1", "teacher.train.epochs=1"]
 
 def tiny(*more):
     recipe = small(*TINY, *more)
-    return recipe, recipe.teacher, prepare(recipe)
+    return recipe, *recipe.teachers.values(), prepare(recipe)
 
 
 def test_fine_tuned_teacher_is_kept_and_reused(home):

@@ -69,7 +69,7 @@ def test_a_student_is_taught_on_images_without_labels(pictures, cache):
     report = kdrecipes.run(recipe(pictures, *more), pictures / "run")
     [arm] = report["arms"]
     assert arm["agreement"] > 0.5 and arm["arm"] == "kd"
-    assert "agreement" not in report["teacher"] and report["teacher"]["test_accuracy"] < 0.4
+    assert "agreement" not in report["teachers"][0] and report["teachers"][0]["test_accuracy"] < 0.4
     assert np.isfinite(arm["test_loss"])
 
 

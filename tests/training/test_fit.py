@@ -26,7 +26,7 @@ def test_a_listener_hears_of_a_fit_inside_its_block_alone(home):
 
     recipe = short()
     with pytest.raises(KeyboardInterrupt), observed(listener):
-        prepare_teacher(recipe, recipe.teacher, prepare(recipe))
+        prepare_teacher(recipe, *recipe.teachers.values(), prepare(recipe))
     assert heard == [("teacher", 8, [])]
-    assert len(prepare_teacher(recipe, recipe.teacher, prepare(recipe)).rows) == 1
+    assert len(prepare_teacher(recipe, *recipe.teachers.values(), prepare(recipe)).rows) == 1
     assert len(heard) == 1

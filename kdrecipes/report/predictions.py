@@ -1,0 +1,50 @@
+"""predictions.npz as a report reads it: the test labels and every network's test logits."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdrecipes.errors import one_line
+
+ENSEMBLE = "ensemble"  # the key of all teachers together, where there are several
+
+
+def read_predictions(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    """The labels, and the logits by key; which images they are of is for other readers.
+
+    Raises:
+        ValueError: when the file is missing or damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            logits = {key: stored[key] for key in stored.files if key not in ("index", "names")}
+        return logits.pop("labels"), logits
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(one_line(error)) from error
+
+
+def unlike(
+    labels: NDArray[Any], logits: Mapping[str, NDArray[Any]], keys: Iterable[str], shape: tuple[int, int]
+) -> str:
+    """Why arrays are not those of a run whose networks are `keys`; empty where they are.
+
+    Args:
+        labels, logits: from `read_predictions`.
+        keys: of the logits that must be there.
+        shape: test images, classes.
+    """
+    for key in keys:
+        found = logits[key].shape if key in logits else None
+        if found != shape or labels.shape != shape[:1]:
+            return f"{key} has the shape {found} and should have {shape}"
+        if logits[key].dtype.kind != "f" or not np.isfinite(logits[key]).all():
+            return f"{key} holds what no logits are"
+    if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < shape[1])).all():
+        return f"its labels are no whole numbers from 0 to {shape[1] - 1}"
+    return ""
