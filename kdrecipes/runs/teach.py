@@ -11,9 +11,10 @@ from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import inference
 from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
+from kdrecipes.runs.joined_outputs import JoinedOutputs
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.teacher import Teacher, component_facts, view_settings
-from kdrecipes.runs.teacher_outputs import JoinedOutputs, LogitsOf, count_views, open_outputs
+from kdrecipes.runs.teacher_outputs import LogitsOf, count_views, open_outputs
 from kdrecipes.training.inference import at_input_size
 from kdrecipes.wording import readable_bytes, readable_seconds
 

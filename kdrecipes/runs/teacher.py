@@ -19,7 +19,8 @@ from kdrecipes.hashing import digest, path_sha256
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
 from kdrecipes.runs.build import build_model, build_tuner
 from kdrecipes.runs.decisions import EAGER, Decision
-from kdrecipes.runs.teacher_outputs import JoinedOutputs, split_content
+from kdrecipes.runs.joined_outputs import JoinedOutputs
+from kdrecipes.runs.teacher_outputs import split_content
 from kdrecipes.training import state as state_files
 from kdrecipes.training.fit import fit
 from kdrecipes.training.keeper import Row, assign

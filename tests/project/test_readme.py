@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import kdrecipes
+from kdrecipes.wording import points
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,30 +70,57 @@ def test_every_make_target_shown_exists():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_figures_quoted_are_those_of_committed_reports():
+def committed():
+    """The committed reports by name; other files of results/ are not reports of one run."""
+    files = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in (ROOT / "results").glob("*.json")}
+    return {name: found for name, found in files.items() if "arms" in found}
+
+
+def test_the_table_quotes_the_committed_reports():
     from kdrecipes.report.build import check_report
     from kdrecipes.report.table import table_rows
-    from kdrecipes.report.verdict import verdict
 
-    quoted = re.findall(r"results/(\w+)\.json", README)
-    assert "fashion_mnist_mobilenet_v3" in quoted
-    for name in set(quoted) - {"bench"}:
-        report = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| \[`(\w+)`\]\(results/(\w+)\.json\) \|(.*)\|$", README, re.MULTILINE)
+    assert [name for name, _, _ in rows][:2] == ["few_labels", "few_labels_3000"], "few labels first"
+    assert "fashion_mnist_lite0" in [name for name, _, _ in rows], "and full data beside"
+    for name, file, cells in rows:
+        report = committed()[file]
         check_report(report)
-        assert report["name"] == name
-        for row in table_rows(report):
-            assert f"{100 * row['accuracy']:.2f}" in README, (name, row)
-        assert verdict(report).partition(" One seed")[0] in " ".join(README.split()), name
+        assert report["name"] == name == file
+        labels, *accuracies, difference = (cell.strip() for cell in cells.split("|"))
+        assert labels == f"{report['dataset'].get('labelled', report['dataset']['train']):,}"
+        assert accuracies == [f"{100 * row['accuracy']:.2f}" for row in table_rows(report)]
+        found = report["comparison"]["kd_minus_baseline"]
+        ends = " to ".join(points(end) for end in found["ci95"])
+        seeds = "1 seed" if found["seeds"] == 1 else f"{found['seeds']} seeds"
+        assert difference == f"{points(found['mean'])} ({ends}), {seeds}"
+
+
+def test_the_output_shown_is_the_committed_quickstart():
+    from kdrecipes.report.table import summary_text
+
+    shown = next(block for block in blocks("") if "test accuracy" in block)
+    table, _, words = summary_text(committed()["quickstart"]).partition("\n\n")
+    quoted, _, rest = shown.partition("\n\n")
+    assert quoted == table and " ".join(rest.split()) == " ".join(words.split())
+
+
+def test_the_ten_seeds_are_the_quickstarts():
+    found = json.loads((ROOT / "results" / "quickstart_seeds.json").read_text(encoding="utf-8"))
+    clear = sum(one["ci95"][0] > 0 for one in found["seeds"])
+    assert [one["seed"] for one in found["seeds"]] == list(range(10)) and found["clear_of_zero"] == clear >= 9
+    assert f"the interval lay above zero {clear} times of ten" in " ".join(README.split())
+    for one in found["seeds"]:
+        changes = [f"seed={one['seed']}", f"compare.seeds=[{one['seed']}]"]
+        assert kdrecipes.load_recipe(ROOT / "recipes" / "quickstart.toml", changes).fingerprint == one["recipe_sha256"]
 
 
 def test_committed_reports_are_of_the_shipped_recipes():
-    files = [file for file in (ROOT / "results").glob("*.json") if file.name != "bench.json"]
-    assert "fashion_mnist_mobilenet_v3.json" in [file.name for file in files]
-    for file in files:
-        report = json.loads(file.read_text(encoding="utf-8"))
+    assert {"quickstart", "few_labels", "few_labels_3000", "few_labels_pretrained"} <= set(committed())
+    for name, report in committed().items():
         words = shlex.split(report["command"])  # kdrecipes run recipes/….toml --set KEY=VALUE …
         changes = [value for flag, value in itertools.pairwise(words) if flag == "--set"]
-        assert kdrecipes.load_recipe(ROOT / words[2], changes).fingerprint == report["recipe_sha256"], file.name
+        assert kdrecipes.load_recipe(ROOT / words[2], changes).fingerprint == report["recipe_sha256"], name
 
 
 @pytest.mark.slow

@@ -1,0 +1,53 @@
+"""The studies: what is committed of them is what their scripts would write, of recipes as they are shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import kdrecipes
+from studies import points, quickstart_seeds, steps
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_points_are_runs_of_the_shipped_recipe_in_folders_of_their_own(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(kdrecipes, "run", lambda recipe, out: seen.append((recipe, out)) or {"name": recipe.name})
+    reports = points.run_points("digits", {"a": ["seed=1"], "b": ["train.epochs=2"]}, tmp_path)
+    assert list(reports) == ["a", "b"] and [out for _, out in seen] == [
+        tmp_path / "digits" / "a",
+        tmp_path / "digits" / "b",
+    ]
+    assert seen[0][0].seed == 1 and seen[1][0].train.epochs == 2
+
+
+def test_the_ten_seeds_are_told_and_written(monkeypatch, capsys):
+    written = {}
+    report = {
+        "recipe_sha256": "a",
+        "dataset": {"labelled": 300},
+        "teachers": [{"test_accuracy": 0.8}],
+        "arms": [{"arm": "baseline", "test_accuracy": 0.7}, {"arm": "kd", "seed": 3, "test_accuracy": 0.75}],
+        "comparison": {"kd_minus_baseline": {"mean": 0.05, "ci95": [0.04, 0.06]}},
+    }
+    asked = {}
+    monkeypatch.setattr(quickstart_seeds, "run_points", lambda recipe, made: asked.update(made) or {"x": report})
+    monkeypatch.setattr(quickstart_seeds, "write", lambda name, value: written.update({name: value}))
+    quickstart_seeds.main()
+    assert asked == {f"seed-{seed}": [f"seed={seed}", f"compare.seeds=[{seed}]"] for seed in range(10)}
+    assert written["quickstart_seeds"]["clear_of_zero"] == 1 and written["quickstart_seeds"]["seeds"][0]["seed"] == 3
+    assert "+5.00 (+4.00 to +6.00)" in capsys.readouterr().out
+
+
+def test_the_labels_only_student_is_trained_once_for_each_number_of_steps(tmp_path, home):
+    from samples import short
+
+    from kdrecipes.data.prepare import prepare
+
+    recipe = short("dataset.labelled=40", "teacher.train.batch_size=20")
+    data = prepare(recipe)
+    first = steps.trained(recipe, data, 0, 3, tmp_path)
+    again = steps.trained(recipe, data, 0, 3, tmp_path)
+    for mine, theirs in zip(first.weights, again.weights, strict=True):
+        assert (mine.numpy() == theirs.numpy()).all()
+    assert [file.name for file in tmp_path.glob("*.h5")] == ["3-0.weights.h5"]
