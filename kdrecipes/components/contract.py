@@ -11,7 +11,20 @@ from kdrecipes.components.hookspecs import KINDS, Component
 
 # The keys that the run itself reads from a component's table (a component may not claim them) …
 RUN_KEYS: dict[str, tuple[str, ...]] = {
-    "dataset": ("name", "train", "validation", "test", "image_size", "resize", "store_size", "corrupt_limit", "views"),
+    "dataset": (
+        "name",
+        "train",
+        "labelled",
+        "unlabelled",
+        "labelled_share",
+        "validation",
+        "test",
+        "image_size",
+        "resize",
+        "store_size",
+        "corrupt_limit",
+        "views",
+    ),
     "teacher": (
         "name",
         "id",
