@@ -213,6 +213,17 @@ def _refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> 
         raise RunError("train.batch_size = 1 has no room for images with labels and images without. Raise it.")
 
 
+def refuse_fewer_labels_than_classes(recipe: Recipe, classes: int, count: int, images: int) -> None:
+    """Refuse `dataset.labelled` where the `count` of `images` that it is leaves a class without a label."""
+    if count < classes:
+        asked = recipe.dataset.labelled
+        what = f" of {images} images is {count}, and" if isinstance(asked, float) else ":"
+        raise RunError(
+            f"dataset.labelled = {asked:g}{what} train has {classes} classes, each of which needs one label at least. "
+            "Raise it."
+        )
+
+
 def _keep_labels(recipe: Recipe, train: Split) -> tuple[Split, Split | None]:
     """The images of train whose labels are used, and the others; None where `dataset.labelled` leaves none."""
     asked = recipe.dataset.labelled
@@ -223,9 +234,7 @@ def _keep_labels(recipe: Recipe, train: Split) -> tuple[Split, Split | None]:
     place = f"dataset.labelled = {asked:g}"
     if count > len(train):
         raise RunError(f"{place} is more than the {len(train)} images that train holds. Lower it, or leave it out.")
-    if count < classes:
-        what = f"{place} of {len(train)} images is {count}, and" if isinstance(asked, float) else f"{place}:"
-        raise RunError(f"{what} train has {classes} classes, each of which needs one label at least. Raise it.")
+    refuse_fewer_labels_than_classes(recipe, classes, count, len(train))
     kept = draw_labelled(train.labels, train.index, count, recipe.seed)
     if kept.all():
         return train, None

@@ -7,7 +7,14 @@ from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.backend import keras
-from kdrecipes.data.prepare import SPLITS, Data, build_source, refuse_without_labels, splits_of
+from kdrecipes.data.prepare import (
+    SPLITS,
+    Data,
+    build_source,
+    refuse_fewer_labels_than_classes,
+    refuse_without_labels,
+    splits_of,
+)
 from kdrecipes.data.splits import parse_split
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable, TrainTable
@@ -90,6 +97,8 @@ def _data(recipe: Recipe, classes: int | None) -> Data:
         refuse_without_labels(recipe, parts)
         known = known or len(sources["train"].classes)
         size = size or _side(sources["train"])
+    if isinstance(labelled := table.labelled, int):
+        refuse_fewer_labels_than_classes(recipe, known, labelled, len(parts["train"]))
     names = [str(label) for label in range(known)]
     train: Any = parts["train"]
     unlabelled: Any = (_Images(),) if recipe.has_unlabelled else ()
