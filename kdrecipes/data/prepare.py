@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, zip_longest
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -90,13 +90,15 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         for key, text in written.items()
     }
     refuse_without_labels(recipe, parts)
+    _refuse_missing_labels(table, parts)
     if "validation" not in parts:
         parts["train"], parts["validation"] = _hold_out(parts["train"], float(table.validation))
     _refuse_overlap(table, parts)
     _refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
     train, rest = _keep_labels(recipe, train)
-    unlabelled = tuple(part for part in (rest, parts.get("unlabelled")) if part is not None)
+    others = _of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
+    unlabelled = tuple(part for part in (rest, others) if part is not None)
     _refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
     content = hashlib.sha256()
     for part in (train, validation, test, *unlabelled):
@@ -142,9 +144,15 @@ def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Prog
             store_size=table.store_size,
             resize=table.resize,
             corrupt_limit=table.corrupt_limit,
-            labelled=key != "unlabelled",
+            labels=_labels_read(recipe.dataset, name),
             progress=(lambda *step: progress(label, *step)) if progress else None,
         )
+
+
+def _labels_read(table: DatasetTable, base: str) -> Literal["all", "some", "none"]:
+    """Which labels of a base split are read: where a part of it has none, whatever stands there is no mistake."""
+    keys = [key for key, text in splits_of(table).items() if parse_split(text)[0] == base]
+    return "all" if "unlabelled" not in keys else "some" if len(keys) > 1 else "none"
 
 
 def _largest_size(recipe: Recipe) -> int | None:
@@ -198,6 +206,15 @@ def refuse_without_labels(recipe: Recipe, parts: Mapping[str, Any]) -> None:
         raise RunError(f"dataset.train = {recipe.dataset.train!r} has no labels. That needs {', '.join(wrong)}.")
 
 
+def _refuse_missing_labels(table: DatasetTable, parts: Mapping[str, Split]) -> None:
+    for key in SPLITS:
+        if key in parts and parts[key].labelled and (missing := int((parts[key].labels < 0).sum())):
+            raise RunError(
+                f"dataset.{key} = {getattr(table, key)!r}: {missing} of {len(parts[key])} images have no label. Images "
+                "without labels belong in dataset.unlabelled alone."
+            )
+
+
 def _refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> None:
     tables = {"train": recipe.train} | {f"{t.place}.train": t.train for t in recipe.teachers.values() if t.train}
     for key, table in tables.items():
@@ -209,8 +226,11 @@ def _refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> 
                 f"dataset.train holds {what}, fewer than one batch of {key}.batch_size = "
                 f"{table.batch_size}, and the last incomplete batch is dropped. Lower {key}.batch_size."
             )
-    if unlabelled and recipe.train.batch_size == 1:
-        raise RunError("train.batch_size = 1 has no room for images with labels and images without. Raise it.")
+
+
+def _of_classes(split: Split, classes: list[str]) -> Split:
+    """Images whose labels are not read, among those classes: what their own source says of classes counts as little."""
+    return replace(split, store=replace(split.store, classes=classes))
 
 
 def refuse_fewer_labels_than_classes(recipe: Recipe, classes: int, count: int, images: int) -> None:
@@ -219,7 +239,7 @@ def refuse_fewer_labels_than_classes(recipe: Recipe, classes: int, count: int, i
         asked = recipe.dataset.labelled
         what = f" of {images} images is {count}, and" if isinstance(asked, float) else ":"
         raise RunError(
-            f"dataset.labelled = {asked:g}{what} train has {classes} classes, each of which needs one label at least. "
+            f"dataset.labelled = {asked}{what} train has {classes} classes, each of which needs one label at least. "
             "Raise it."
         )
 
@@ -231,7 +251,7 @@ def _keep_labels(recipe: Recipe, train: Split) -> tuple[Split, Split | None]:
         return train, None
     classes = len(np.unique(train.labels))
     count = round(asked * len(train)) if isinstance(asked, float) else asked
-    place = f"dataset.labelled = {asked:g}"
+    place = f"dataset.labelled = {asked}"
     if count > len(train):
         raise RunError(f"{place} is more than the {len(train)} images that train holds. Lower it, or leave it out.")
     refuse_fewer_labels_than_classes(recipe, classes, count, len(train))

@@ -6,12 +6,13 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from kdrecipes.errors import KDRecipesError, RunError
 
+Labels = Literal["all", "some", "none"]
 _PROBE = 64  # images looked at before a dataset's images are believed to share one size
 
 
@@ -51,7 +52,7 @@ class Reader:
         size: pixels per side; None: the native size.
         resize: "squash" or "crop".
         corrupt_limit: greatest share of unreadable images.
-        labelled: False: no label is read, and each is -1.
+        labels: "all" are read, and each must be one; "some": what is no label is -1; "none" is read, and each is -1.
 
     Attributes:
         side: pixels per side of what is read.
@@ -69,10 +70,10 @@ class Reader:
         size: int | None,
         resize: str,
         corrupt_limit: float,
-        labelled: bool = True,
+        labels: Labels = "all",
     ):
         self.source, self.arrays, self.name, self.size, self.resize = source, arrays, name, size, resize
-        self.labelled = labelled
+        self.labels = labels
         self.classes = [str(name) for name in source.classes]
         self.corrupt_limit = corrupt_limit
         self.side = size or self._native_side()
@@ -90,7 +91,7 @@ class Reader:
         converted, skipped = 0, []
         if self.arrays is not None and np.shape(self.arrays[0])[1:3] == (self.side, self.side):
             images = np.asarray(self.arrays[0][start:stop])
-            labels = np.asarray(self.arrays[1][start:stop]) if self.labelled else np.full(len(images), -1)
+            labels = np.full(len(images), -1) if self.labels == "none" else np.asarray(self.arrays[1][start:stop])
             self._check_form(images.dtype, images.shape[1:], start)
             if labels.dtype.kind not in "iu":
                 raise RunError(f"{self.name}: the labels are {labels.dtype}; a label is an integer.")
@@ -110,8 +111,10 @@ class Reader:
             images = np.array([image for image, _, _ in found], np.uint8).reshape(-1, self.side, self.side, 3)
             labels = np.array([label for _, label, _ in found], np.int64)
             index = np.array([i for _, _, i in found], np.int64)
-        wrong = (labels < 0) | (labels >= len(self.classes)) if self.labelled else np.zeros(0, bool)
-        for row in np.flatnonzero(wrong)[:1]:
+        wrong = (labels < 0) | (labels >= len(self.classes))
+        if self.labels != "all":
+            labels = np.where(wrong, -1, labels)
+        for row in np.flatnonzero(wrong)[: self.labels == "all"]:
             raise RunError(
                 f"{self.name}: {self.name_of(int(index[row]))} has label {labels[row]}; with {len(self.classes)} "
                 f"classes labels go from 0 to {len(self.classes) - 1}."
@@ -121,9 +124,17 @@ class Reader:
     def _item(self, i: int) -> tuple[Any, Any]:
         """An image and its label; -1 where labels are not to be read."""
         if self.arrays is not None:
-            return self.arrays[0][i], self.arrays[1][i] if self.labelled else -1
+            return self.arrays[0][i], -1 if self.labels == "none" else self.arrays[1][i]
         example = self.source[i]
-        return example["image"], example["label"] if self.labelled else -1
+        return example["image"], self._label(example)
+
+    def _label(self, example: Any) -> Any:
+        if self.labels == "all":
+            return example["label"]
+        try:
+            return -1 if self.labels == "none" else operator.index(example["label"])
+        except Exception:  # of an image without a label a source may say anything
+            return -1
 
     def _example(self, i: int) -> tuple[np.ndarray, int] | str:
         """An image as the source has it and its label; or why it can't be read."""

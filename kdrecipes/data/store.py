@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.data.parallel_reader import read_chunks
-from kdrecipes.data.reader import MixedSizes, Reader, TooManyUnreadable, check_unreadable
+from kdrecipes.data.reader import Labels, MixedSizes, Reader, TooManyUnreadable, check_unreadable
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
 from kdrecipes.disk.home import home
@@ -36,7 +36,7 @@ class Store:
 
     Attributes:
         images: uint8 (examples, side, side, 3), memory-mapped, read-only.
-        labels: int64 (examples,), each in [0, len(classes)); -1 where they were not read.
+        labels: int64 (examples,), each in [0, len(classes)); -1 where there is none.
         index: int64 (examples,), each example's index in its source.
         classes: the class names.
         fingerprint: sha256 (hex) of images, labels and index.
@@ -65,7 +65,7 @@ def open_store(
     store_size: int | None,
     resize: str,
     corrupt_limit: float,
-    labelled: bool = True,
+    labels: Labels = "all",
     progress: Progress | None = None,
 ) -> Store:
     """The store of a source: opened where it is already there, else built; a damaged one is rebuilt with a warning.
@@ -78,7 +78,7 @@ def open_store(
         store_size: the recipe's `store_size`.
         resize: "squash" or "crop".
         corrupt_limit: greatest share of unreadable images.
-        labelled: False: no label of the source is read.
+        labels: which are read, see `Reader`.
         progress: called with (examples done, examples in all, bytes that the store will have).
 
     Raises:
@@ -88,7 +88,7 @@ def open_store(
     if len(source) == 0:
         raise RunError(f"{name}: the split is empty.")
     facts = [STORE_VERSION, identity, getattr(source, "fingerprint", ""), len(source), resize]
-    facts += [] if labelled else ["no labels"]
+    facts += ["no labels"] if labels == "none" else []
     stores, plain = home() / "stores", name.replace(" ", "-").replace("/", "-")
     # None is the native size; a recipe's image_size counts only for a dataset that has none
     sizes = [store_size] if store_size else [None] if image_size is None else [None, image_size]
@@ -98,7 +98,7 @@ def open_store(
             if (store := _open(folder)) is not None:
                 check_unreadable([(image, "") for image in store.skipped], len(source), corrupt_limit, name)
                 return store
-        return _build(source, folders, name, resize, corrupt_limit, labelled, progress)
+        return _build(source, folders, name, resize, corrupt_limit, labels, progress)
 
 
 def _open(folder: Path) -> Store | None:
@@ -136,7 +136,7 @@ def _build(
     name: str,
     resize: str,
     corrupt_limit: float,
-    labelled: bool,
+    labels: Labels,
     progress: Progress | None,
 ) -> Store:
     """Build the first of `folders`, by stored size, that the images allow."""
@@ -146,7 +146,7 @@ def _build(
         raise RunError(f"{name}: its arrays hold {counts}, and it says that it has {len(source)} examples.")
     for size, folder in folders.items():
         try:
-            reader = Reader(source, arrays, name, size, resize, corrupt_limit, labelled)
+            reader = Reader(source, arrays, name, size, resize, corrupt_limit, labels)
             draft_folder = folder.with_name(f".{folder.name}.draft")
             with disk_errors(folder.parent):
                 if folder.exists():

@@ -105,8 +105,9 @@ _HAS_WEIGHT: Data = {"properties": {"weight": {"not": {"const": 0}}}}  # absent:
 _HAS_WEIGHTY_TERM: Data = {
     "anyOf": [{**_NAMED, **_HAS_WEIGHT}, {**_SEVERAL, "properties": {"terms": {"contains": _HAS_WEIGHT}}}]
 }
+_NO_LABEL_LOSS: Data = {"required": ["label_weight"], "properties": {"label_weight": {"const": 0}}}
 _HAS_LABELS_OR_WEIGHT: Data = {
-    "if": {"required": ["label_weight"], "properties": {"label_weight": {"const": 0}}},
+    "if": _NO_LABEL_LOSS,
     "then": _HAS_WEIGHTY_TERM,
 }
 _PAIRED: Data = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
@@ -197,6 +198,11 @@ def _unlabelled_without_term(path: Path, recipe: Data) -> Iterator[Broken]:
     yield Broken(key, "images without labels need a distillation term with a weight above 0", received)
 
 
+def _one_image_a_batch(path: Path, recipe: Data) -> Iterator[Broken]:
+    rule = "must be at least 2 where a batch holds images with labels and images without"
+    yield Broken(("train", "batch_size"), rule, show(recipe["train"]["batch_size"]))
+
+
 def _same_splits(path: Path, dataset: Data) -> Iterator[Broken]:
     """Splits written alike overlap for certain; slices are compared once the data are there."""
     keys = definition("dataset")["properties"]
@@ -267,14 +273,30 @@ RULES = (
         whole=True,
     ),
     Rule("out-of-range", "dataset", _real_count),
-    Rule("missing-teacher", "", _unlabelled_without_teacher, {"if": _WITH_UNLABELLED, "then": _TEACHER}, whole=True),
+    Rule(
+        "missing-teacher",
+        "",
+        _unlabelled_without_teacher,
+        {"if": {**_WITH_UNLABELLED, "not": _TAUGHT}, "then": _TEACHER},
+        whole=True,
+    ),
     Rule(
         "nothing-to-learn",
         "",
         _unlabelled_without_term,
         {
-            "if": {**_TAUGHT, "allOf": [_WITH_UNLABELLED, _TEACHER]},
+            "if": {**_TAUGHT, "allOf": [_WITH_UNLABELLED, _TEACHER, {"properties": {"loss": {"not": _NO_LABEL_LOSS}}}]},
             "then": {"properties": {"loss": _HAS_WEIGHTY_TERM}},
+        },
+        whole=True,
+    ),
+    Rule(
+        "out-of-range",
+        "",
+        _one_image_a_batch,
+        {
+            "if": _WITH_UNLABELLED,
+            "then": {"properties": {"train": {"properties": {"batch_size": {"not": {"const": 1}}}}}},
         },
         whole=True,
     ),

@@ -15,6 +15,7 @@ from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
+from kdrecipes.report.intervals import finest
 from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.report.verdict import decide
 
@@ -111,7 +112,11 @@ def _difference(
         {"seed": m["seed"], "only_kd_right": m["first"], f"only_{other}_right": m["second"], "p": m["p"]}
         for m in found["mcnemar"]
     ]
-    return {**found, "margin": margin, "verdict": decide(found["ci95"], margin)}
+    interval = found["ci95"]
+    if interval and interval[0] == interval[1]:  # no spread: what is seen of it is as fine as the test images are many
+        share = finest(len(labels))
+        found["detectable"], interval = max(found["detectable"], share), [interval[0] - share, interval[1] + share]
+    return {**found, "margin": margin, "verdict": decide(interval, margin)}
 
 
 def check_report(report: Report) -> None:

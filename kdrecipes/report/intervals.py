@@ -84,6 +84,14 @@ def over_seeds(differences: Sequence[float]) -> list[float]:
     return [float(low), float(high)]
 
 
+def finest(images: int) -> float:
+    """The largest share of images on which networks may differ though none of so many test images shows it.
+
+    The upper end of Clopper and Pearson's 95% interval (Biometrika 26(4), 1934) for a count of 0: 1 − 0.025^(1/images).
+    """
+    return float(1 - 0.025 ** (1 / images))
+
+
 def detectable(gains: Sequence[NDArray[Any]]) -> float | None:
     """The least true difference in accuracy whose interval would leave out 0 in about four of five such runs.
 

@@ -105,8 +105,6 @@ def _unclear(found: Difference) -> str:
     """What a run that can't tell could have told; empty for a report of version 1, which does not know it."""
     if "detectable" not in found:
         return ""
-    if not found["detectable"]:
-        return "This run can't tell: it found no difference at all."
     return f"This run can't tell: it could have seen a difference of about {about_points(found['detectable'])} points."
 
 

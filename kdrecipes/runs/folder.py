@@ -45,7 +45,7 @@ class RunFolder:
     """The files of one run.
 
     `status` and `rows` mirror status.json and history.jsonl; `teachers`, by id, and `arms`, by label, mirror
-    facts/teachers.json and facts/arms.json. `outdated`: a version without these facts began the run.
+    facts/teachers.json and facts/arms.json. `outdated`: a version with other facts began the run, and none is read.
     """
 
     path: Path
@@ -191,8 +191,18 @@ def _read_folder(path: Path) -> RunFolder:
     # A finished run is only shown again: whatever another version wrote as its facts, its report is there.
     if status.get("status") == "done" and (path / "report.json").is_file():
         return RunFolder(path, status, rows)
-    outdated = status.pop("arms", None) is not None
-    return RunFolder(path, status, rows, read_teachers(path), read_arms(path), outdated)
+    if status.pop("arms", None) is not None or _lacks_labels(path):
+        return RunFolder(path, status, rows, outdated=True)
+    return RunFolder(path, status, rows, read_teachers(path), read_arms(path))
+
+
+def _lacks_labels(path: Path) -> bool:
+    """Whether an earlier version, to which every training image had its label, wrote the facts of the data."""
+    try:
+        facts = json.loads((path / "facts" / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # whoever reads it next says what is wrong
+        return False
+    return isinstance(facts, dict) and "labelled" not in facts
 
 
 def _difference(old: Any, new: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.data.examples import Split, ViewSettings, show
-from kdrecipes.disk.chunked_array import ChunkedArray
+from kdrecipes.disk.chunked_array import CHUNK, ChunkedArray
 from kdrecipes.disk.files import disk_errors, locked, write_json
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
@@ -26,6 +26,7 @@ from kdrecipes.wording import readable_bytes
 
 OUTPUTS_VERSION = 1  # in the key: a change of views, of how logits are computed or stored takes another number
 _BATCH, _BATCH_PIXELS = 512, 512 * 128 * 128  # images a batch: at most so many, and at most so many pixels of them
+_MANY = 64  # passes: so many over a small split share files, a chunk of rows to each, lest there be thousands of files
 _LARGEST = 60_000.0  # what float16 is trusted with; it ends at 65,504
 
 LogitsOf = Callable[[torch.Tensor], torch.Tensor]
@@ -80,9 +81,10 @@ class CachedOutputs:
             raise IndexError(f"epoch {epoch} of {self.epochs}")
         number = min(epoch, self.passes - 1)
         held = self._map
-        if held is None or held[0] != number:  # one map at a time: each holds an open file
-            held = self._map = (number, self._open(number))
-        return np.asarray(held[1][positions])
+        place, inside = divmod(number, _passes_in_file(self.passes, self.shape[0]))
+        if held is None or held[0] != place:  # one map at a time: each holds an open file
+            held = self._map = (place, self._open(place))
+        return np.asarray(held[1][inside * self.shape[0] + positions])
 
     def _open(self, number: int) -> np.ndarray:
         array = _arrays(self.folder, self.dtype, self.passes, self.shape)[number]
@@ -142,8 +144,10 @@ def open_outputs(
     passes, shape = _passes(settings, epochs), (len(split), classes)
     meta = {"name": name, "version": OUTPUTS_VERSION, "facts": facts, "views": views, "seed": seed, "size": size}
 
-    def ask(epoch: int, positions: np.ndarray) -> np.ndarray:
-        image = show(split, positions, size, settings, epoch)[0]
+    def ask(place: int, rows: np.ndarray) -> np.ndarray:
+        numbers, positions = np.divmod(place * _passes_in_file(passes, len(split)) * len(split) + rows, len(split))
+        parts = [show(split, positions[numbers == n], size, settings, int(n))[0] for n in np.unique(numbers)]
+        image = parts[0] if len(parts) == 1 else torch.cat(parts)
         with torch.inference_mode():
             return keras.ops.convert_to_numpy(logits_of(keras.ops.convert_to_tensor(image)).float())
 
@@ -201,9 +205,16 @@ def _begin(folder: Path, meta: dict[str, Any], dtype: str) -> np.dtype:
     return np.dtype(dtype)
 
 
+def _passes_in_file(passes: int, examples: int) -> int:
+    """How many passes over a split share a file; the last file may hold more than were asked for."""
+    return 1 if passes < _MANY else max(1, CHUNK // examples)
+
+
 def _arrays(folder: Path, dtype: np.dtype, passes: int, shape: tuple[int, int]) -> list[ChunkedArray]:
-    """One for each epoch."""
-    return [ChunkedArray(folder / f"epoch-{epoch:04}.{dtype.name}", dtype, shape) for epoch in range(passes)]
+    """One for each epoch, or for several passes where these are many and small."""
+    each = _passes_in_file(passes, shape[0])
+    name, rows = "epoch" if each == 1 else f"{each}-passes", (each * shape[0], shape[1])
+    return [ChunkedArray(folder / f"{name}-{i:04}.{dtype.name}", dtype, rows) for i in range(-(-passes // each))]
 
 
 class _TooLarge(Exception):

@@ -28,8 +28,8 @@ def ensemble_logits(
     if len(logits) == 1:
         return logits[0]
     dtype, total = reduce(torch.promote_types, [one.dtype for one in logits]), math.fsum(weights)
-    shares = [weight / total for weight in weights]
+    pairs = [(weight, one.to(dtype)) for weight, one in zip(weights, logits, strict=True)]
     if how == "logits":
-        return torch.stack([share * one.to(dtype) for share, one in zip(shares, logits, strict=True)]).sum(0)
-    parts = [one.to(dtype).log_softmax(-1) + math.log(share) for share, one in zip(shares, logits, strict=True)]
+        return torch.stack([weight / total * one for weight, one in pairs]).sum(0)
+    parts = [one.log_softmax(-1) + (math.log(weight) - math.log(total)) for weight, one in pairs]
     return torch.stack(parts).logsumexp(0)

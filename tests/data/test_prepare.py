@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from samples import settings_of
 
 from kdrecipes.components.datasets import digits
 from kdrecipes.data import prepare as preparing
+from kdrecipes.data.examples import show
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
@@ -398,9 +400,60 @@ def test_no_label_of_the_unlabelled_split_is_read(prepared, monkeypatch):
     assert set(data.unlabelled[0].store.labels) == {-1}
 
 
+def source_of(labels, classes):
+    """A source of 60 images, whose labels are what `labels` gives for an index."""
+
+    class Example(dict):
+        def __getitem__(self, key):
+            return labels(super().__getitem__("index")) if key == "label" else super().__getitem__(key)
+
+    class Source:
+        def __init__(self):
+            self.classes = classes
+
+        def __len__(self):
+            return 60
+
+        def __getitem__(self, i):
+            return Example(image=np.full((8, 8, 1), i, np.uint8), index=i)
+
+    return Source()
+
+
+def test_an_unlabelled_split_may_know_of_other_classes(prepared, monkeypatch):
+    build = preparing.build_source
+    other = source_of(lambda i: 7, ["nobody", "knows"])
+    monkeypatch.setattr(
+        preparing, "build_source", lambda r, name, key: other if name == "pool" else build(r, name, key)
+    )
+    data = prepared(f"validation = 0.15\nunlabelled = 'pool'\n{TAUGHT}")
+    assert data.unlabelled[0].store.classes == data.classes
+    mixed = settings_of({"mixup": 0.3})
+    assert show(data.unlabelled[0], np.arange(4), 8, mixed)[1].shape == (4, 10)
+
+
+def unknown(i):
+    if i >= 40:
+        raise KeyError("nobody knows")
+    return "?" if i >= 30 else -1 if i >= 20 else i % 2
+
+
+def test_a_slice_without_labels_may_say_anything_of_them(prepared, monkeypatch):
+    partly = source_of(unknown, ["a", "b"])
+    monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: partly)
+    splits = "validation = 'train[:4]'\ntest = 'train[4:8]'\nunlabelled = 'train[20:]'"
+    data = prepared(f"train = 'train[8:20]'\n{splits}\n{TAUGHT}", "train.batch_size=4")
+    assert data.train.labels.tolist() == [i % 2 for i in range(8, 20)] and set(data.unlabelled[0].labels) == {-1}
+    message = r"dataset.train = 'train\[9:25\]': 5 of 16 images have no label. Images without labels belong in"
+    with pytest.raises(RunError, match=message):
+        splits = splits.replace("20:", "25:")
+        prepared(f"train = 'train[9:25]'\n{splits}\n{TAUGHT}", "train.batch_size=4")
+
+
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
+        ("labelled = 1234567", "dataset.labelled = 1234567 is more than"),
         ("labelled = 5000", "dataset.labelled = 5000 is more than the 1210 images that train holds."),
         ("labelled = 9", "dataset.labelled = 9: train has 10 classes, each of which needs one label at least."),
         ("labelled = 0.001", "dataset.labelled = 0.001 of 1210 images is 1, and train has 10 classes"),

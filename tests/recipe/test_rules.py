@@ -50,6 +50,7 @@ EXAMPLES = [
     (TAUGHT + 'loss.name = "kd"\ndataset.labelled = 1.0', "dataset.labelled"),
     (START + "dataset.labelled = 100", "dataset.labelled"),
     (TAUGHT + 'loss = { name = "kd", weight = 0 }\ndataset.unlabelled = "pool"', "dataset.unlabelled"),
+    (TAUGHT + 'loss.name = "kd"\ndataset.unlabelled = "pool"\ntrain.batch_size = 1', "train.batch_size"),
 ]
 
 

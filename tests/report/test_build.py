@@ -25,6 +25,7 @@ from kdrecipes.report.facts import (
     read_teachers,
     write_facts,
 )
+from kdrecipes.report.intervals import finest
 
 SHA = "0" * 64
 IMAGES, CLASSES, EPOCHS = 40, ["ä", "b\udcff", "<c>"], 2
@@ -139,6 +140,21 @@ def test_the_recipes_margin_decides_both_comparisons(tmp_path):
         assert found["margin"] == 0.002 and found["verdict"] in ("helped", "hurt", "unclear")
         assert {**found, **{name: comparison[key][name] for name in ("margin", "verdict")}} == comparison[key]
         assert found["detectable"] > 0 and found["test_loss"]["ci95"] and found["ece"]["ci95"]
+
+
+@pytest.mark.parametrize(("seeds", "images"), [((0,), 40), ((0, 1, 2), 40), ((0,), 4000)])
+def test_students_that_no_test_image_tells_apart_are_the_same_only_where_there_are_many(tmp_path, seeds, images):
+    run = fill(tmp_path / "run", seeds=seeds)
+    with np.load(run / "predictions.npz") as stored:
+        arrays = {name: np.resize(stored[name], (images, *stored[name].shape[1:])) for name in stored}
+    arrays |= {f"kd-{seed}": arrays[f"baseline-{seed}"] for seed in seeds}
+    np.savez(run / "predictions.npz", **arrays)
+    facts = json.loads((run / "facts/dataset.json").read_text())
+    (run / "facts/dataset.json").write_text(json.dumps(facts | {"test": images}))
+    found = build_report(run)["comparison"]["kd_minus_baseline"]
+    assert found["mean"] == 0 and found["ci95"] == [0, 0]
+    assert found["detectable"] == finest(images) == pytest.approx(3.69 / images, rel=0.06)
+    assert found["verdict"] == ("same" if images == 4000 else "unclear")
 
 
 @pytest.mark.parametrize("compare", [[], {"margin": None}, {"margin": "small"}])

@@ -113,10 +113,11 @@ SENTENCES = {
         "over test images; McNemar p = 0.5). This run can't tell: it could have seen a difference of about 1.7 points."
         + GENERAL,
     ),
-    "one seed, no difference at all and no margin": (
-        difference(0.0, [0.0, 0.0], margin=0.0, detectable=0.0, p=1.0),
+    "one seed, no difference at all": (
+        difference(0.0, [0.0, 0.0], margin=0.0, detectable=0.0603, p=1.0),
         "Of these two students the distilled one scores +0.00 points of test accuracy (95% interval +0.00 to +0.00 "
-        "over test images; McNemar p = 1). This run can't tell: it found no difference at all." + GENERAL,
+        "over test images; McNemar p = 1). This run can't tell: it could have seen a difference of about 6.0 points."
+        + GENERAL,
     ),
     "two seeds": (
         difference(0.02, None, 2, better=1),

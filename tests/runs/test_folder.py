@@ -121,3 +121,15 @@ def test_a_run_that_an_earlier_version_began_says_that_its_students_are_trained_
     kdrecipes.run(small(), tmp_path / "run")
     assert "an earlier version of kdrecipes began this run" in (tmp_path / "run" / "log.txt").read_text()
     assert "arms" not in json.loads(status.read_text())
+
+
+def test_a_run_that_knew_no_labels_begins_its_students_again(tmp_path, interrupted):
+    recipe = small("train.epochs=1")
+    interrupted(recipe, tmp_path / "run")
+    facts = tmp_path / "run" / "facts"
+    known = json.loads((facts / "dataset.json").read_text())
+    (facts / "dataset.json").write_text(json.dumps({k: v for k, v in known.items() if "label" not in k}))
+    (facts / "arms.json").write_text('{"baseline-0": {"arm": "baseline"}}')
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    assert report["dataset"]["labelled"] == report["dataset"]["train"]
+    assert "an earlier version of kdrecipes began this run" in (tmp_path / "run" / "log.txt").read_text()

@@ -394,3 +394,19 @@ def test_the_facts_stand_in_the_folder(small):
     meta = json.loads((folder_of(small) / "meta.json").read_text())
     assert meta["facts"] == ["abc", {"variant": "lite0"}] and meta["dtype"] == "float16"
     assert (meta["name"], meta["size"], meta["seed"]) == ("t", SIZE, 3)
+
+
+def test_many_passes_over_few_examples_share_files_and_say_the_same(monkeypatch):
+    """Ten labels and a heap of images are thousands of passes, and would be thousands of files."""
+    monkeypatch.setattr(chunked, "CHUNK", 2048)
+    monkeypatch.setattr(teacher_outputs, "_BATCH", 512)
+    few = Split(SPLIT.store, SPLIT.positions[:3])
+    outputs = opened(split=few, epochs=1000)
+    assert len(list(outputs.folder.glob("*.float16"))) == 2, "682 passes to a file"
+    in_files_of_their_own = opened(split=few, epochs=5)
+    assert in_files_of_their_own.folder == outputs.folder
+    for number in (0, 1, 4):
+        assert np.array_equal(outputs(number, np.arange(3)), in_files_of_their_own(number, np.arange(3)))
+    assert not np.array_equal(outputs(999, np.arange(3)), outputs(998, np.arange(3)))
+    assert outputs(700, np.array([2])).shape == (1, CLASSES)
+    assert opened(split=few, epochs=1000).computed == 0
