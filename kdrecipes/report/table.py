@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.report.facts import Report
-from kdrecipes.report.verdict import loss_and_calibration, verdict
+from kdrecipes.report.verdict import against_teacher, loss_and_calibration, verdict
 
 
 def teachers_of(report: Report) -> list[dict[str, Any]]:
@@ -77,6 +77,6 @@ def summary_text(report: Report) -> str:
         for row in rows
     ]
     lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]
-    lines += [text for text in [loss_and_calibration(report)] if text]
+    lines += [text for text in (against_teacher(report), loss_and_calibration(report)) if text]
     lines += [f"Warning: {warning}" for warning in report["warnings"]]
     return "\n".join(line.rstrip() for line in lines)

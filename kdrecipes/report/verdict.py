@@ -96,6 +96,20 @@ def loss_and_calibration(report: Report) -> str:
     )
 
 
+def against_teacher(report: Report) -> str:
+    """How the distilled students compare with whoever taught them, in a line; empty where there is no such comparison.
+
+    A report of version 1 is told without it.
+    """
+    found = (report["comparison"] or {}).get("kd_minus_teacher")
+    if found is None or "teachers" not in report:
+        return ""
+    other = "teacher" if len(report["teachers"]) == 1 else "teachers together"
+    over = "test images" if found["seeds"] == 1 else f"{found['seeds']} seeds"
+    interval = f" (95% interval {_ends(found['ci95'], points)} over {over})" if found["ci95"] else ""
+    return f"Distilled minus {other}: {points(found['mean'])} points of test accuracy{interval}."
+
+
 def _decision(found: Difference) -> Verdict:
     decision: Verdict = found["verdict"] if "verdict" in found else decide(found["ci95"], 0)
     return decision

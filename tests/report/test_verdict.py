@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kdrecipes.report.build import check_report
 from kdrecipes.report.table import summary_text, table_rows
-from kdrecipes.report.verdict import decide, loss_and_calibration, verdict
+from kdrecipes.report.verdict import against_teacher, decide, loss_and_calibration, verdict
 
 SHA = "0" * 64
 
@@ -300,6 +300,28 @@ def test_summary_is_a_table_a_verdict_and_the_warnings():
     assert lines[3].split()[:4] == ["student,", "distilled", "82.00", "%"]
     assert lines[-3] == f"360 test images. {verdict(one)}"
     assert lines[-2] == loss_and_calibration(one) and lines[-1] == "Warning: teacher preflight: weak"
+
+
+WON = "teacher: +2.00 points of test accuracy (95% interval +1.00 to +3.00 over 3 seeds)."
+LOST = "teacher: −2.00 points of test accuracy (95% interval −3.00 to +0.00 over test images)."
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (difference(0.02, [0.01, 0.03], 3), WON),
+        (difference(-0.02, [-0.03, 0.0]), LOST),
+        (difference(0.02, None, 2), "teacher: +2.00 points of test accuracy."),
+    ],
+)
+def test_a_student_is_compared_with_its_teacher_too(found, line):
+    one = report(difference(0.02, [0.01, 0.03]))
+    assert against_teacher(one) == ""
+    one["comparison"]["kd_minus_teacher"] = found
+    assert against_teacher(one) == f"Distilled minus {line}" == summary_text(one).splitlines()[-2]
+    one["teachers"] *= 2
+    assert against_teacher(one).startswith("Distilled minus teachers together: ")
+    assert against_teacher(of_version_1(difference(0.002, [0.0, 0.1]))) == ""
 
 
 def test_schema_refuses_what_it_does_not_promise():
