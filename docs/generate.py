@@ -74,8 +74,8 @@ def steps_tried(found: dict[str, Any]) -> str:
     mean = sum(found["test_accuracy"]) / len(found["test_accuracy"])
     return (
         f"{table(['steps of the labels-only student', 'validation accuracy, %'], rows)}\n\n"
-        f"Validation prefers {found['preferred_steps']:,} steps. On test these students reach {100 * mean:.2f} %, a mean "
-        f"of {len(found['seeds'])} seeds."
+        f"Validation prefers {found['preferred_steps']:,} steps. On test these students reach {100 * mean:.2f} %, "
+        f"a mean of {len(found['seeds'])} seeds."
     )
 
 
