@@ -1,6 +1,7 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
+# make studies  what distillation buys, asked of many runs: hours, can be stopped and goes on; writes results/
 # make docs   the documentation into site/, to be opened from disk or served by anything
 # make schema the editor's schema, schemas/recipe.schema.json           make clean  removes what these have made
 # Each but clean creates or refreshes .venv first, when pyproject.toml, constraints.txt or a plugin's pyproject.toml
@@ -15,7 +16,7 @@ RUN_ARGS ?=
 # geffnet names torchvision and keras-hub TensorFlow without needing them here; what else it imports, transformers brings.
 WITHOUT_DEPENDENCIES := geffnet keras-hub
 
-.PHONY: run test test-fast bench lint schema docs clean
+.PHONY: run test test-fast bench studies lint schema docs clean
 
 run: .venv/ready
 	@if $(BIN)/python -m kdrecipes.components.datasets.fashion_mnist; then \
@@ -37,6 +38,11 @@ ifndef QUICK
 	  echo "FashionMNIST could not be obtained; random images of its shape stand in, and results/bench.json says so." >&2
 endif
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+studies: .venv/ready
+	$(BIN)/python -m studies.quickstart_seeds
+	$(BIN)/python -m studies.steps few_labels
+	$(BIN)/python -m studies.labels
 
 lint: .venv/ready
 	$(BIN)/ruff check .
