@@ -109,7 +109,9 @@ def test_the_ten_seeds_are_the_quickstarts():
     found = json.loads((ROOT / "results" / "quickstart_seeds.json").read_text(encoding="utf-8"))
     clear = sum(one["ci95"][0] > 0 for one in found["seeds"])
     assert [one["seed"] for one in found["seeds"]] == list(range(10)) and found["clear_of_zero"] == clear >= 9
-    assert f"the interval lay above zero {clear} times of ten" in " ".join(README.split())
+    means = sorted(100 * one["mean"] for one in found["seeds"])
+    words = f"the interval lay above zero {clear} times of ten, at {means[0]:+.1f} to {means[-1]:+.1f} points"
+    assert words in " ".join(README.split())
     for one in found["seeds"]:
         changes = [f"seed={one['seed']}", f"compare.seeds=[{one['seed']}]"]
         assert kdrecipes.load_recipe(ROOT / "recipes" / "quickstart.toml", changes).fingerprint == one["recipe_sha256"]
