@@ -247,10 +247,19 @@ def test_every_page_is_in_the_navigation_and_every_entry_has_its_page():
 def test_figures_are_put_in_from_the_results():
     index = generate.inserted(text_of("docs/index.md"))
     report = json.loads(text_of("results/quickstart.json"))
-    assert "<!-- results" not in index and f"{100 * report['teacher']['test_accuracy']:.2f} %" in index
+    assert "<!-- results" not in index and f"{100 * report['teachers'][0]['test_accuracy']:.2f} %" in index
     speed = generate.inserted(text_of("docs/guide/speed.md"))
     for row in json.loads(text_of("results/bench.json"))["rows"]:
         assert f"| {row['name']} | {row['ratio']:.2f}" in speed or f"| {row['name']} | {row['ratio']:.3f}" in speed
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "assets" / "reports").iterdir()), ids=lambda page: page.stem)
+def test_a_committed_page_is_of_the_committed_report(page):
+    from kdrecipes.report.verdict import verdict
+
+    report = json.loads(text_of(f"results/{page.stem}.json"))
+    assert verdict(report) in page.read_text(encoding="utf-8")
+    assert f"assets/reports/{page.name}" in text_of("docs/guide/when.md") + text_of("docs/index.md")
 
 
 def test_a_page_that_would_load_from_a_network_is_told(caplog):

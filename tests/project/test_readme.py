@@ -96,6 +96,12 @@ def test_the_table_quotes_the_committed_reports():
         assert difference == f"{points(found['mean'])} ({ends}), {seeds}"
 
 
+def test_the_student_that_passes_its_teacher_is_quoted():
+    found = committed()["few_labels_pretrained"]["comparison"]["kd_minus_teacher"]
+    low, high = found["ci95"]
+    assert low > 0 and f"{points(found['mean'])} points ({points(low)} to {points(high)})" in README
+
+
 def test_the_output_shown_is_the_committed_quickstart():
     from kdrecipes.report.table import summary_text
 
