@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import kdrecipes
@@ -51,3 +52,14 @@ def test_the_labels_only_student_is_trained_once_for_each_number_of_steps(tmp_pa
     for mine, theirs in zip(first.weights, again.weights, strict=True):
         assert (mine.numpy() == theirs.numpy()).all()
     assert [file.name for file in tmp_path.glob("*.h5")] == ["3-0.weights.h5"]
+
+
+def test_the_baseline_was_also_given_the_steps_that_validation_prefers():
+    found, report = (json.loads((ROOT / "results" / f"few_labels{end}.json").read_text()) for end in ("_steps", ""))
+    assert found["recipe_sha256"] == report["recipe_sha256"]
+    best = max(found["tried"], key=lambda one: one["validation_accuracy"])
+    assert found["preferred_steps"] == best["steps"] and len(found["test_accuracy"]) == len(found["seeds"]) == 3
+    reached = {arm: [row["test_accuracy"] for row in points.arms_of(report, arm)] for arm in ("baseline", "kd")}
+    better = max(sum(found["test_accuracy"]), sum(reached["baseline"])) / 3
+    gain = 100 * (sum(reached["kd"]) / 3 - better)
+    assert f"the gain is {gain:+.2f} points" in (ROOT / "docs" / "guide" / "when.md").read_text(encoding="utf-8")
