@@ -1,7 +1,7 @@
 """How much does distillation give with 300, 600, … labels of FashionMNIST?   python -m studies.labels
 
 The recipe few_labels with other numbers of labels: the teacher is fine-tuned on these labels, and the other training
-images have none. Under two hours on 2 CPU cores; it can be stopped and goes on. Writes results/labels.json and
+images have none. Hours, not measured yet; it can be stopped and goes on. Writes results/labels.json and
 docs/assets/labels.svg.
 """
 

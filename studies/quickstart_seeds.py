@@ -2,7 +2,7 @@
 
     python -m studies.quickstart_seeds
 
-About 30 minutes on 2 CPU cores; writes results/quickstart_seeds.json.
+Under 40 minutes on 2 CPU cores; writes results/quickstart_seeds.json.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Does training long on few labels hurt the baseline? The labels-only student with fewer steps, chosen on validation.
 
     python -m studies.steps few_labels
-    python -m studies.steps few_labels --set dataset.labelled=3000
 
 The baseline of a recipe with images without labels takes as many steps as the distilled student. Here it is trained
 with 1/16, 1/8, 1/4, 1/2 and all of these, each with the whole schedule, for every seed of the recipe. The number that
@@ -38,16 +37,13 @@ def main() -> None:
     """Train what is missing and write the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("recipe", help="the name of a packaged recipe")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    parser.add_argument("--name", help="of the result; default: the recipe's")
-    asked = parser.parse_args()
-    recipe = kdrecipes.load_recipe(ROOT / "recipes" / f"{asked.recipe}.toml", asked.overrides)
-    name = asked.name or recipe.name
+    recipe = kdrecipes.load_recipe(ROOT / "recipes" / f"{parser.parse_args().recipe}.toml")
+    folder = RUNS / "steps" / recipe.fingerprint[:20]  # not by name: of a changed recipe no student is kept
     data = prepare(recipe)
     whole = recipe.train.epochs * data.mixture(recipe, taught=False).steps
     found: list[dict[str, Any]] = []
     for steps in [max(1, round(share * whole)) for share in SHARES]:
-        students = [trained(recipe, data, seed, steps, RUNS / "steps" / name) for seed in recipe.compare.seeds]
+        students = [trained(recipe, data, seed, steps, folder) for seed in recipe.compare.seeds]
         reached = [accuracy(predict(s, data.validation, data.student_size), data.validation.labels) for s in students]
         found.append({"steps": steps, "validation_accuracy": float(np.mean(reached)), "students": students})
         print(f"{steps:6} steps  validation {100 * float(np.mean(reached)):.2f} %", flush=True)
@@ -55,7 +51,7 @@ def main() -> None:
     tested = [accuracy(predict(s, data.test, data.student_size), data.test.labels) for s in best["students"]]
     print(f"validation prefers {best['steps']} steps: test {100 * float(np.mean(tested)):.2f} %")
     write(
-        f"{name}_steps",
+        f"{recipe.name}_steps",
         {
             "recipe_sha256": recipe.fingerprint,
             "labelled": len(data.train),
@@ -75,6 +71,7 @@ def trained(recipe: Recipe, data: Data, seed: int, steps: int, folder: Path) -> 
     if file.is_file():
         student.load_weights(file)
         return student
+    state = StateFolder(folder / "state")
     fit(
         build_distiller(recipe, data, student, {}),
         data,
@@ -83,11 +80,12 @@ def trained(recipe: Recipe, data: Data, seed: int, steps: int, folder: Path) -> 
         label=f"{steps}-{seed}",
         order_seed=seed,
         settings=view_settings(recipe),
-        state=StateFolder(folder / "state"),
+        state=state,
         mixed=Mixture(recipe.train.batch_size, 0, steps),
     )
     folder.mkdir(parents=True, exist_ok=True)
     student.save_weights(file)
+    state.clear()
     return student
 
 

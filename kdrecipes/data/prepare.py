@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from kdrecipes.data.examples import Split
+from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
 from kdrecipes.data.mixture import Mixture, mixture
-from kdrecipes.data.splits import cut, draw_labelled, held_out, overlap, parse_split
+from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import DatasetTable, Recipe, StudentTable, TeacherTable
@@ -90,13 +91,13 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         for key, text in written.items()
     }
     refuse_without_labels(recipe, parts)
-    _refuse_missing_labels(table, parts)
+    refuse_missing_labels(table, parts)
     if "validation" not in parts:
         parts["train"], parts["validation"] = _hold_out(parts["train"], float(table.validation))
     _refuse_overlap(table, parts)
     _refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
-    train, rest = _keep_labels(recipe, train)
+    train, rest = keep_labels(recipe, train)
     others = _of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
     unlabelled = tuple(part for part in (rest, others) if part is not None)
     _refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
@@ -177,44 +178,6 @@ def _named(recipe: Recipe, key: str) -> Iterator[None]:
         raise RunError(f"{place}: the dataset {recipe.dataset.name!r} ({provider}) failed: {text}") from error
 
 
-def refuse_without_labels(recipe: Recipe, parts: Mapping[str, Any]) -> None:
-    """Images without labels can be taught on, and nothing else; `parts` are the recipe's splits by key."""
-    for key in ("validation", "test"):
-        if key in parts and not parts[key].labelled:
-            raise RunError(f"dataset.{key} = {getattr(recipe.dataset, key)!r} has no labels to measure by.")
-    if parts["train"].labelled:
-        return
-    if recipe.has_unlabelled:
-        key = "labelled" if recipe.dataset.labelled is not None else "unlabelled"
-        raise RunError(
-            f"dataset.train = {recipe.dataset.train!r} has no labels, and dataset.{key} = "
-            f"{getattr(recipe.dataset, key)!r} is for images beside those that have. Leave it out, or let "
-            "dataset.train name a split with labels."
-        )
-    wrong = []
-    if "validation" not in parts:
-        wrong.append("dataset.validation names a split that has labels")
-    if recipe.loss.label_weight != 0:
-        wrong.append("loss.label_weight = 0")
-    if recipe.compare.baseline:
-        wrong.append("compare.baseline = false")
-    if any(teacher.train for teacher in recipe.teachers.values()):
-        wrong.append("no [teacher.train]")
-    if recipe.train.class_weight:
-        wrong.append("no train.class_weight")
-    if wrong:
-        raise RunError(f"dataset.train = {recipe.dataset.train!r} has no labels. That needs {', '.join(wrong)}.")
-
-
-def _refuse_missing_labels(table: DatasetTable, parts: Mapping[str, Split]) -> None:
-    for key in SPLITS:
-        if key in parts and parts[key].labelled and (missing := int((parts[key].labels < 0).sum())):
-            raise RunError(
-                f"dataset.{key} = {getattr(table, key)!r}: {missing} of {len(parts[key])} images have no label. Images "
-                "without labels belong in dataset.unlabelled alone."
-            )
-
-
 def _refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> None:
     tables = {"train": recipe.train} | {f"{t.place}.train": t.train for t in recipe.teachers.values() if t.train}
     for key, table in tables.items():
@@ -231,34 +194,6 @@ def _refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> 
 def _of_classes(split: Split, classes: list[str]) -> Split:
     """Images whose labels are not read, among those classes: what their own source says of classes counts as little."""
     return replace(split, store=replace(split.store, classes=classes))
-
-
-def refuse_fewer_labels_than_classes(recipe: Recipe, classes: int, count: int, images: int) -> None:
-    """Refuse `dataset.labelled` where the `count` of `images` that it is leaves a class without a label."""
-    if count < classes:
-        asked = recipe.dataset.labelled
-        what = f" of {images} images is {count}, and" if isinstance(asked, float) else ":"
-        raise RunError(
-            f"dataset.labelled = {asked}{what} train has {classes} classes, each of which needs one label at least. "
-            "Raise it."
-        )
-
-
-def _keep_labels(recipe: Recipe, train: Split) -> tuple[Split, Split | None]:
-    """The images of train whose labels are used, and the others; None where `dataset.labelled` leaves none."""
-    asked = recipe.dataset.labelled
-    if asked is None:
-        return train, None
-    classes = len(np.unique(train.labels))
-    count = round(asked * len(train)) if isinstance(asked, float) else asked
-    place = f"dataset.labelled = {asked}"
-    if count > len(train):
-        raise RunError(f"{place} is more than the {len(train)} images that train holds. Lower it, or leave it out.")
-    refuse_fewer_labels_than_classes(recipe, classes, count, len(train))
-    kept = draw_labelled(train.labels, train.index, count, recipe.seed)
-    if kept.all():
-        return train, None
-    return Split(train.store, train.positions[kept]), Split(train.store, train.positions[~kept], labelled=False)
 
 
 def _cut(store: Store, key: str, text: str, labelled: bool) -> Split:

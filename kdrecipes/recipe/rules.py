@@ -6,7 +6,7 @@ words that a person would use. What draft-07 can't state, `found` alone decides,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from kdrecipes.recipe.messages import NO_TERM
 from kdrecipes.recipe.positions import Path, show_path
@@ -183,19 +183,14 @@ def _real_count(path: Path, dataset: Data) -> Iterator[Broken]:
         yield Broken((*path, "labelled"), rule, show(labelled))
 
 
-def _unlabelled_key(recipe: Data) -> tuple[Path, str]:
-    key = "unlabelled" if "unlabelled" in recipe["dataset"] else "labelled"
-    return ("dataset", key), show(recipe["dataset"][key])
+def _unlabelled_need(what: str) -> Callable[[Path, Data], Iterator[Broken]]:
+    """Images without labels need something that the recipe lacks."""
 
+    def found(path: Path, recipe: Data) -> Iterator[Broken]:
+        key = "unlabelled" if "unlabelled" in recipe["dataset"] else "labelled"
+        yield Broken(("dataset", key), f"images without labels need {what}", show(recipe["dataset"][key]))
 
-def _unlabelled_without_teacher(path: Path, recipe: Data) -> Iterator[Broken]:
-    key, received = _unlabelled_key(recipe)
-    yield Broken(key, "images without labels need a [teacher], which alone speaks of them", received)
-
-
-def _unlabelled_without_term(path: Path, recipe: Data) -> Iterator[Broken]:
-    key, received = _unlabelled_key(recipe)
-    yield Broken(key, "images without labels need a distillation term with a weight above 0", received)
+    return found
 
 
 def _one_image_a_batch(path: Path, recipe: Data) -> Iterator[Broken]:
@@ -276,14 +271,14 @@ RULES = (
     Rule(
         "missing-teacher",
         "",
-        _unlabelled_without_teacher,
+        _unlabelled_need("a [teacher], which alone speaks of them"),
         {"if": {**_WITH_UNLABELLED, "not": _TAUGHT}, "then": _TEACHER},
         whole=True,
     ),
     Rule(
         "nothing-to-learn",
         "",
-        _unlabelled_without_term,
+        _unlabelled_need("a distillation term with a weight above 0"),
         {
             "if": {**_TAUGHT, "allOf": [_WITH_UNLABELLED, _TEACHER, {"properties": {"loss": {"not": _NO_LABEL_LOSS}}}]},
             "then": {"properties": {"loss": _HAS_WEIGHTY_TERM}},

@@ -7,14 +7,8 @@ from typing import Any
 
 from kdrecipes import backend
 from kdrecipes.backend import keras
-from kdrecipes.data.prepare import (
-    SPLITS,
-    Data,
-    build_source,
-    refuse_fewer_labels_than_classes,
-    refuse_without_labels,
-    splits_of,
-)
+from kdrecipes.data.labels import refuse_fewer_labels_than_classes, refuse_without_labels
+from kdrecipes.data.prepare import SPLITS, Data, build_source, splits_of
 from kdrecipes.data.splits import parse_split
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable, TrainTable
