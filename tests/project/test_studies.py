@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+
+import numpy as np
 
 import kdrecipes
 from studies import points, quickstart_seeds, steps
@@ -63,3 +66,25 @@ def test_the_baseline_was_also_given_the_steps_that_validation_prefers():
     better = max(sum(found["test_accuracy"]), sum(reached["baseline"])) / 3
     gain = 100 * (sum(reached["kd"]) / 3 - better)
     assert f"the gain is {gain:+.2f} points" in (ROOT / "docs" / "guide" / "when.md").read_text(encoding="utf-8")
+
+
+def test_students_of_the_study_of_steps_are_kept_by_the_recipe_and_validation_alone_chooses(home, monkeypatch, capsys):
+    seen, written = [], {}
+    monkeypatch.setattr(sys, "argv", ["steps", "digits"])
+    monkeypatch.setattr(steps, "trained", lambda r, data, seed, count, folder: seen.append((count, folder)) or count)
+    looks = {"validation": 0, "test": 0}
+
+    def predict(count, split, size):
+        looks["test" if len(split) == 360 else "validation"] += 1
+        return np.eye(10)[split.labels] * (1 if count == min(seen)[0] else -1)
+
+    monkeypatch.setattr(steps, "predict", predict)
+    monkeypatch.setattr(steps, "write", lambda name, value: written.update({name: value}))
+    steps.main()
+    recipe = kdrecipes.load_recipe(ROOT / "recipes" / "digits.toml")
+    assert {folder.name for _, folder in seen} == {recipe.fingerprint[:20]}
+    assert [count for count, _ in seen] == sorted(count for count, _ in seen) and len(seen) == len(steps.SHARES)
+    assert written["digits_steps"]["preferred_steps"] == seen[0][0] and written["digits_steps"]["test_accuracy"] == [
+        1.0
+    ]
+    assert looks == {"validation": len(steps.SHARES), "test": 1}, "test is looked at once"
