@@ -25,6 +25,7 @@ from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.figures import accuracy
 from kdrecipes.runs.build import build_distiller, build_model
 from kdrecipes.runs.predict import predict
+from kdrecipes.runs.provenance import environment
 from kdrecipes.runs.teacher import view_settings
 from kdrecipes.training.fit import fit
 from kdrecipes.training.state import StateFolder
@@ -54,6 +55,7 @@ def main() -> None:
         f"{recipe.name}_steps",
         {
             "recipe_sha256": recipe.fingerprint,
+            "device_name": environment(recipe, backend.device_name("auto"))["device_name"],
             "labelled": len(data.train),
             "seeds": list(recipe.compare.seeds),
             "tried": [{key: one[key] for key in ("steps", "validation_accuracy")} for one in found],

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import kdrecipes
 from studies import points, quickstart_seeds, steps
@@ -57,8 +58,9 @@ def test_the_labels_only_student_is_trained_once_for_each_number_of_steps(tmp_pa
     assert [file.name for file in tmp_path.glob("*.h5")] == ["3-0.weights.h5"]
 
 
-def test_the_baseline_was_also_given_the_steps_that_validation_prefers():
-    found, report = (json.loads((ROOT / "results" / f"few_labels{end}.json").read_text()) for end in ("_steps", ""))
+@pytest.mark.parametrize("name", ["few_labels", "few_labels_pretrained"])
+def test_the_baseline_was_also_given_the_steps_that_validation_prefers(name):
+    found, report = (json.loads((ROOT / "results" / f"{name}{end}.json").read_text()) for end in ("_steps", ""))
     assert found["recipe_sha256"] == report["recipe_sha256"]
     best = max(found["tried"], key=lambda one: one["validation_accuracy"])
     assert found["preferred_steps"] == best["steps"] and len(found["test_accuracy"]) == len(found["seeds"]) == 3
