@@ -77,7 +77,7 @@ def teacher_outputs(
     outputs = JoinedOutputs([])
 
     def teaching(done: int, total: int) -> None:
-        progress.teaching(label, outputs.rows + done, views)
+        progress.teaching(label, min(outputs.rows + done, views), views)
 
     for split, passes in passes_taught(recipe, data):
         one = open_outputs(

@@ -43,7 +43,7 @@ class CachedOutputs:
         shape: examples, classes.
         epochs: how many can be asked for.
         passes: how many of them differ and are stored; 1 without views.
-        computed: rows that were computed when this was opened.
+        computed: rows of `rows` that were computed when this was opened.
         seconds: spent computing them.
     """
 
@@ -162,7 +162,8 @@ def open_outputs(
             dtype = _begin(folder, meta, "float32")
             computed = _fill(_arrays(folder, dtype, passes, shape), ask, size, progress)
         seconds = time.monotonic() - started if computed else 0.0
-    return CachedOutputs(folder, dtype, shape, epochs, passes, computed, seconds)
+    # the last file may hold more passes than were asked for: what is told of is these
+    return CachedOutputs(folder, dtype, shape, epochs, passes, min(computed, passes * shape[0]), seconds)
 
 
 def split_content(split: Split) -> list[str]:

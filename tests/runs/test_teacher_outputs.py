@@ -403,6 +403,7 @@ def test_many_passes_over_few_examples_share_files_and_say_the_same(monkeypatch)
     few = Split(SPLIT.store, SPLIT.positions[:3])
     outputs = opened(split=few, epochs=1000)
     assert len(list(outputs.folder.glob("*.float16"))) == 2, "682 passes to a file"
+    assert outputs.computed == outputs.rows == 3000, "told of are the 1,000 passes, not the 1,364 that the files hold"
     in_files_of_their_own = opened(split=few, epochs=5)
     assert in_files_of_their_own.folder == outputs.folder
     for number in (0, 1, 4):
