@@ -15,9 +15,9 @@ from typing import Any
 from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
-from kdrecipes.recipe.resolve import counted
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arms, read_teachers, write_facts
+from kdrecipes.runs.changes import added_seeds, difference
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.training.keeper import Row
 
@@ -46,6 +46,7 @@ class RunFolder:
 
     `status` and `rows` mirror status.json and history.jsonl; `teachers`, by id, and `arms`, by label, mirror
     facts/teachers.json and facts/arms.json. `outdated`: a version with other facts began the run, and none is read.
+    `added`: seeds that this recipe has and the one that began the run has not.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class RunFolder:
     teachers: dict[str, TeacherFacts] = field(default_factory=dict)
     arms: dict[str, ArmFacts] = field(default_factory=dict)
     outdated: bool = False
+    added: list[int] = field(default_factory=list)
 
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: running, done, failed or preempted."""
@@ -102,8 +104,9 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
     with locked(
         path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
     ):
-        _make_ready(recipe, path, overwrite)
+        added = _make_ready(recipe, path, overwrite)
         folder = _read_folder(path)
+        folder.added = added
         if folder.status.get("status") != "done":
             folder.set_status("running")
             write_facts(path, "recipe", _recipe_facts(recipe))
@@ -118,7 +121,8 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
             raise
 
 
-def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
+def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> list[int]:
+    """Make the folder this recipe's run; gives the seeds that it adds to the run that is there."""
     lock_file = path / "lock.json"
     earlier = _read_json(lock_file) if lock_file.is_file() else None
     others = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
@@ -126,9 +130,10 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
         raise UsageError(
             f"{path} holds files that are no run ({', '.join(others[:3])} …). Choose another folder with --out."
         )
-    if earlier is not None and not overwrite and earlier.get("recipe_sha256") != recipe.fingerprint:
+    added = added_seeds(earlier.get("recipe"), recipe.data) if earlier is not None and not overwrite else []
+    if earlier is not None and not overwrite and not added and earlier.get("recipe_sha256") != recipe.fingerprint:
         raise UsageError(
-            f"{path} holds the run of another recipe: {_difference(earlier.get('recipe', {}), recipe.data)}. "
+            f"{path} holds the run of another recipe: {difference(earlier.get('recipe', {}), recipe.data)}. "
             "Choose another folder with --out, or replace that run with --overwrite."
         )
     if earlier is not None and overwrite:
@@ -139,7 +144,9 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
                 else:
                     (path / name).unlink(missing_ok=True)
         earlier = None
-    if earlier is None:
+    if added and (path / "status.json").is_file():  # before the lock: a run that is killed here is not a finished one
+        write_json(path / "status.json", {**_read_json(path / "status.json"), "status": "running"})
+    if earlier is None or added:
         facts = {
             "recipe_sha256": recipe.fingerprint,
             "recipe": recipe.data,
@@ -147,9 +154,10 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> None:
             "command": command(),
             "versions": versions(recipe),
         }
-        write_json(lock_file, facts)  # first: from here on the folder is a run
+        write_json(lock_file, {**(earlier or {}), **facts})  # first: from here on the folder is a run
         with new_file(path / f"recipe{Path(recipe.source).suffix or '.toml'}", "w") as file:
             file.write(recipe.text)
+    return added
 
 
 def _recipe_facts(recipe: Recipe) -> RecipeFacts:
@@ -203,23 +211,6 @@ def _lacks_labels(path: Path) -> bool:
     except (OSError, ValueError):  # whoever reads it next says what is wrong
         return False
     return isinstance(facts, dict) and "labelled" not in facts
-
-
-def _difference(old: Any, new: Mapping[str, Any]) -> str:
-    """The first keys whose values differ between two resolved recipes; the old one is what a lock.json holds."""
-
-    def leaves(value: Any, path: str = "") -> dict[str, Any]:
-        parts: list[tuple[str, Any]] = []
-        if isinstance(value, Mapping):
-            parts = [(f"{path}.{key}".lstrip("."), part) for key, part in value.items()]
-        elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
-            parts = [(f"{path}[{i}]", part) for i, part in enumerate(value)]
-        return {k: v for at, part in parts for k, v in leaves(part, at).items()} if parts else {path: value}
-
-    a, b = leaves(counted(old) if isinstance(old, dict) else old), leaves(counted(new))
-    keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-    shown = [f"{key} was {a.get(key, 'absent')} and is {b.get(key, 'absent')}" for key in keys[:3]]
-    return ", ".join(shown) + (" …" if len(keys) > 3 else "")
 
 
 @contextmanager

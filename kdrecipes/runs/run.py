@@ -33,6 +33,7 @@ def run(
     """Train what a recipe describes and report what distillation bought.
 
     The same recipe in the same folder continues after the last whole epoch; a finished run returns its report again.
+    Where the recipe has more seeds and differs in nothing else, their students are trained too.
 
     Args:
         recipe: from `load_recipe`.
@@ -56,6 +57,8 @@ def run(
         if folder.status.get("status") == "done" and (path / "report.json").is_file():
             progress.note(f"{path} holds the finished run; this is its report again")
             return json.loads((path / "report.json").read_text(encoding="utf-8"))
+        if folder.added:
+            progress.note(f"{path}: the students there are kept; added: seed {', '.join(map(str, folder.added))}")
         if folder.outdated:
             progress.note(f"{path}: an earlier version of kdrecipes began this run; its students are trained again")
         with keras.device(device), progress.shown():

@@ -1,6 +1,7 @@
 """The run folder: whose it is, what may be overwritten, what damage is called."""
 
 import json
+import shutil
 
 import pytest
 from samples import small
@@ -8,6 +9,7 @@ from samples import small
 import kdrecipes
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, UsageError
+from kdrecipes.runs.changes import added_seeds
 from kdrecipes.runs.folder import RunFolder, keep_decision
 
 
@@ -27,6 +29,31 @@ def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, 
     folder, _ = finished
     with pytest.raises(UsageError, match=r"train\.epochs was 2 and is 3.*--out.*--overwrite"):
         kdrecipes.run(small("train.epochs=3"), folder)
+
+
+def test_more_seeds_are_added_to_a_run_and_change_nothing_of_what_is_there(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    more = small("compare.seeds=[0, 7]")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run" / "students").iterdir()}
+    report = kdrecipes.run(more, tmp_path / "run")
+    whole = kdrecipes.run(more, tmp_path / "whole")
+    for name, content in before.items():
+        assert (tmp_path / "run" / "students" / name).read_bytes() == content
+    assert [(a["arm"], a["seed"]) for a in report["arms"]] == [(a["arm"], a["seed"]) for a in whole["arms"]]
+    assert report["recipe_sha256"] == more.fingerprint and report["comparison"] == whole["comparison"]
+    assert "added: seed 7" in (tmp_path / "run" / "log.txt").read_text()
+    assert kdrecipes.run(more, tmp_path / "run") == report, "and it is finished"
+    with pytest.raises(UsageError, match=r"of another recipe: compare\.seeds was \[0, 7\] and is \[0\]"):
+        kdrecipes.run(small(), tmp_path / "run")
+
+
+def test_seeds_are_added_to_a_run_that_differs_in_nothing_else():
+    old = small("compare.seeds=[0, 1]").data
+    assert added_seeds(old, small("compare.seeds=[1, 2, 0, 5]").data) == [2, 5]
+    for asked in (old, small("compare.seeds=[0, 2]").data, small("compare.seeds=[0, 1, 2]", "train.epochs=3").data):
+        assert added_seeds(old, asked) == []
+    for damaged in (None, [], {}, {"compare": {}}, {"compare": {"seeds": 3}}):
+        assert added_seeds(damaged, old) == []
 
 
 def test_a_key_that_the_run_was_begun_without_is_no_difference_at_its_default(tmp_path):

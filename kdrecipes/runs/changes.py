@@ -1,0 +1,38 @@
+"""How the recipe of a run and the one that is asked for differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdrecipes.recipe.resolve import counted
+
+
+def added_seeds(old: Any, new: Mapping[str, Any]) -> list[int]:
+    """The seeds that a recipe has beyond those of a run's, where the two differ in nothing else; else none.
+
+    Each student follows from its own seed, so what is trained stays as it is.
+    """
+    try:
+        had, has = list(old["compare"]["seeds"]), list(new["compare"]["seeds"])
+        alike = counted({**old, "compare": {**old["compare"], "seeds": has}}) == counted(new)
+    except (KeyError, TypeError, AttributeError):  # the lock of another version, or a damaged one
+        return []
+    return [seed for seed in has if seed not in had] if alike and set(had) <= set(has) else []
+
+
+def difference(old: Any, new: Mapping[str, Any]) -> str:
+    """The first keys whose values differ between two resolved recipes; the old one is what a lock.json holds."""
+
+    def leaves(value: Any, path: str = "") -> dict[str, Any]:
+        parts: list[tuple[str, Any]] = []
+        if isinstance(value, Mapping):
+            parts = [(f"{path}.{key}".lstrip("."), part) for key, part in value.items()]
+        elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+            parts = [(f"{path}[{i}]", part) for i, part in enumerate(value)]
+        return {k: v for at, part in parts for k, v in leaves(part, at).items()} if parts else {path: value}
+
+    a, b = leaves(counted(old) if isinstance(old, dict) else old), leaves(counted(new))
+    keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
+    shown = [f"{key} was {a.get(key, 'absent')} and is {b.get(key, 'absent')}" for key in keys[:3]]
+    return ", ".join(shown) + (" …" if len(keys) > 3 else "")
