@@ -24,6 +24,7 @@ class Topic(StrEnum):
     callbacks = "callbacks"
     recipes = "recipes"
     plugins = "plugins"
+    advice = "advice"
 
 
 _KIND_OF = {Topic.models: "model", Topic.datasets: "dataset", Topic.losses: "loss", Topic.callbacks: "callback"}
@@ -34,7 +35,7 @@ def list_(
     plugin: PluginOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
-    """Show the installed models, datasets, losses, callbacks, recipes and plugins, and who provides them."""
+    """Show the installed models, datasets, losses, callbacks, recipes and plugins, who provides them, and advice."""
     from kdrecipes.components.registry import load_registry
 
     registry = load_registry(tuple(path.resolve() for path in plugin))
@@ -52,6 +53,10 @@ def _rows(topic: Topic, registry: Registry) -> list[Row]:
         from kdrecipes.recipe.source import packaged_recipes
 
         return [{"name": name, "summary": _first_comment(name)} for name in packaged_recipes()]
+    if topic is Topic.advice:
+        from kdrecipes.report.advice import RULES
+
+        return [{"name": rule.code, "summary": rule.title} for rule in RULES]
     if topic is Topic.plugins:
         return _plugins(registry)
     kind = _KIND_OF[topic]

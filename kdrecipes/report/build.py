@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from kdrecipes.disk.files import locked, new_file, write_json
 from kdrecipes.errors import UsageError, one_line
+from kdrecipes.report.advice import advice_of
 from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
 from kdrecipes.report.intervals import finest
 from kdrecipes.report.predictions import ENSEMBLE
-from kdrecipes.report.verdict import decide
+from kdrecipes.report.verdict import decide, unequal_pairs
 
 
 def build_report(folder: Path) -> Report:
@@ -35,7 +36,7 @@ def build_report(folder: Path) -> Report:
 def report_of(facts: Facts) -> Report:
     """The report as a dict that fits `schemas/report.schema.json`."""
     warnings = [*facts.environment.warnings, *(text for one in facts.teachers.values() for text in one.warnings)]
-    return {
+    report: Report = {
         "schema_version": 2,
         "name": facts.recipe.name,
         "status": "done",
@@ -49,6 +50,7 @@ def report_of(facts: Facts) -> Report:
         "warnings": warnings,
         "environment": facts.environment.environment,
     }
+    return report | {"advice": advice_of(facts, report)}
 
 
 def _dataset(facts: Facts) -> dict[str, Any]:
@@ -96,6 +98,8 @@ def _comparison(facts: Facts) -> dict[str, Any] | None:
         if seeds := [seed for seed in of["kd"] if seed in of[other]]:
             pairs = [(of["kd"][seed], of[other][seed]) for seed in seeds]
             result[f"kd_minus_{other}"] = _difference(other, pairs, seeds, facts.labels, facts.margin)
+    if unequal_pairs([vars(arm) for arm in facts.arms.values()]):
+        result["kd_minus_baseline"]["verdict"] = "unclear"  # whatever the numbers are, they are not the teacher's doing
     return result or None
 
 

@@ -118,6 +118,7 @@ class Facts:
         recipe_sha256: hex, of the resolved recipe.
         student: the student's model component.
         margin: share of accuracy below which a difference is practically none.
+        temperatures: of the recipe's terms that have one.
         recipe, dataset, environment: as above.
         teachers: by id, in the recipe's order.
         arms: by label such as "kd-0", in the order of training.
@@ -131,6 +132,7 @@ class Facts:
     recipe_sha256: str
     student: str
     margin: float
+    temperatures: Sequence[float]
     recipe: RecipeFacts
     dataset: DatasetFacts
     teachers: Mapping[str, TeacherFacts]
@@ -190,6 +192,8 @@ def read_facts(run: Path) -> Facts:
         sha256, student = str(lock["recipe_sha256"]), str(lock["recipe"]["student"]["name"])
         default = definition("compare")["properties"]["margin"]["default"]  # for a lock that is older than this key
         margin = float(lock["recipe"].get("compare", {}).get("margin", default))
+        loss = lock["recipe"].get("loss", {})
+        temperatures = [float(t["temperature"]) for t in [loss, *loss.get("terms", [])] if "temperature" in t]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(run, "lock.json", one_line(error)) from error
     try:
@@ -200,6 +204,7 @@ def read_facts(run: Path) -> Facts:
         recipe_sha256=sha256,
         student=student,
         margin=margin,
+        temperatures=temperatures,
         recipe=_read_one(run, "recipe", RecipeFacts),
         dataset=_read_one(run, "dataset", DatasetFacts),
         teachers=_read_several(run, "teachers", TeacherFacts),

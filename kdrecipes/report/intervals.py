@@ -120,3 +120,23 @@ def detectable(gains: Sequence[NDArray[Any]]) -> float | None:
     # Of counts, since the standard deviation of equal whole numbers is exactly 0.
     deviation = np.std([int(gain.sum()) for gain in gains], ddof=1) / images
     return float((t.ppf(0.975, n - 1) + t.ppf(0.8, n - 1)) * deviation / np.sqrt(n))
+
+
+def seeds_to_see(differences: Sequence[float], most: int = 100) -> int | None:
+    """How many seeds would show a difference like the mean of these, if it is real, in about four of five runs.
+
+    Args:
+        differences: of three seeds or more, shares of accuracy; not all the same.
+        most: more are not looked for.
+
+    Returns:
+        The least n for which `detectable` of n seeds, with the standard deviation of these, is at most their mean's
+        size; None where even `most` are too few.
+    """
+    from scipy.stats import t
+
+    mean, deviation = abs(float(np.mean(differences))), float(np.std(differences, ddof=1))
+    for n in range(3, most + 1):
+        if (t.ppf(0.975, n - 1) + t.ppf(0.8, n - 1)) * deviation / np.sqrt(n) <= mean:
+            return n
+    return None

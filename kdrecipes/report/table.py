@@ -79,4 +79,5 @@ def summary_text(report: Report) -> str:
     lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]
     lines += [text for text in (against_teacher(report), loss_and_calibration(report)) if text]
     lines += [f"Warning: {warning}" for warning in report["warnings"]]
+    lines += [f"{one['code']}: {one['text']}" for one in report.get("advice", [])]
     return "\n".join(line.rstrip() for line in lines)

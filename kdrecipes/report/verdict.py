@@ -39,11 +39,39 @@ def verdict(report: Report) -> str:
     found = (report["comparison"] or {}).get("kd_minus_baseline")
     if found is None:
         return "No baseline and distilled student to compare."
+    if unequal := unequal_pairs(report["arms"]):
+        return _of_unlike_students(found, unequal)
     text = _of_two_students(found) if found["seeds"] == 1 else _of_distillation(found)
     data = report["dataset"]
     if data.get("labelled") and data.get("unlabelled"):
         return f"With the same {data['labelled']:,} labels, {text[0].lower()}{text[1:]}"
     return text
+
+
+def unequal_pairs(arms: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, int]]:
+    """The steps of the labels-only and of the distilled student, for each seed with which they differ.
+
+    Args:
+        arms: of a report: `arm`, `seed` and `steps` of each.
+    """
+    steps = {(arm["arm"], arm["seed"]): arm["steps"] for arm in arms}
+    pairs = {
+        seed: (steps["baseline", seed], taken)
+        for (arm, seed), taken in steps.items()
+        if arm == "kd" and ("baseline", seed) in steps
+    }
+    return {seed: pair for seed, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _of_unlike_students(found: Difference, unequal: Mapping[int, tuple[int, int]]) -> str:
+    """Students that did not train alike are told of, and not judged."""
+    seed, (baseline, kd) = next(iter(unequal.items()))
+    more = f" So it is with {len(unequal)} of {found['seeds']} seeds." if found["seeds"] > 1 else ""
+    return (
+        f"No fair comparison: with seed {seed} the labels-only student took {baseline:,} steps and the distilled one "
+        f"{kd:,}.{more} Their difference, {points(found['mean'])} points of test accuracy, is not what the "
+        "teacher gave."
+    )
 
 
 def _of_two_students(found: Difference) -> str:

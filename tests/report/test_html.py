@@ -106,6 +106,7 @@ def run(seeds: int = 1, teacher: bool = True, names: int | list[str] = 4, severa
         "teachers": [],
         "comparison": None,
         "warnings": [],
+        "advice": [],
         "dataset": {
             "name": "digits",
             "fingerprint": "b" * 64,
@@ -200,6 +201,7 @@ def facts_of(given: dict[str, Any]) -> Facts:
         recipe_sha256=report["recipe_sha256"],
         student=recipe.data["student"]["name"],
         margin=0.002,
+        temperatures=[1.0],
         recipe=RecipeFacts(recipe.name, description, *origins),
         dataset=DatasetFacts(**{**report["dataset"], "classes": given["classes"]}),
         teachers={

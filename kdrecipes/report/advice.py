@@ -1,0 +1,193 @@
+"""Advice with codes: what a careful reader would notice in a finished run, and what to do about it. Never a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdrecipes.report.facts import ArmFacts, Facts, Report, Row
+from kdrecipes.report.figures import log_softmax
+from kdrecipes.report.intervals import seeds_to_see
+from kdrecipes.report.table import table_rows
+from kdrecipes.wording import points
+
+FELL = 0.8  # a training loss that ends below this share of where it began has learnt something
+SURE = 0.999  # a probability above it says as much as the label does
+LATE = 2.0  # standard errors of a validation accuracy: what an epoch must be better by than the last one
+
+Check = Callable[[Facts, Report], Iterator[str]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is looked for: its code, what it is in a line, and the check, which gives a sentence for each finding."""
+
+    code: str
+    title: str
+    check: Check
+
+
+def advice_of(facts: Facts, report: Report) -> list[dict[str, str]]:
+    """`code` and `text` of all that a finished run gives reason to say, in the order of the codes.
+
+    Args:
+        facts: of the run.
+        report: made from them; its own `advice` is not read.
+    """
+    return [{"code": rule.code, "text": text} for rule in RULES for text in rule.check(facts, report)]
+
+
+def unequal_steps(facts: Facts, report: Report) -> Iterator[str]:
+    for seed, (baseline, kd) in _pairs(facts).items():
+        if baseline.steps != kd.steps:
+            yield (
+                f"baseline-{seed} took {baseline.steps:,} steps and kd-{seed} {kd.steps:,}. Let both train to the end: "
+                "leave out the callback that stopped one of them."
+            )
+
+
+def at_chance(facts: Facts, report: Report) -> Iterator[str]:
+    share = float(np.bincount(facts.labels).max() / len(facts.labels))
+    bound = share + 2 * _standard_error(share, len(facts.labels))
+    for label, arm, row in zip(facts.arms, facts.arms.values(), report["arms"], strict=True):
+        losses = [one["loss"] for one in _epochs(facts, arm)]
+        if row["test_accuracy"] <= bound and losses[-1] < FELL * losses[0]:
+            yield (
+                f"{label} has {100 * row['test_accuracy']:.1f} % of the test images right, and always naming the "
+                f"commonest class {100 * share:.1f} %, though its training loss fell from {losses[0]:.2f} to "
+                f"{losses[-1]:.2f}. After few steps (here {arm.steps:,}) the statistics of batch "
+                "normalisation are not the data's: train.recalibrate_batch_norm = 100 estimates them anew. Or "
+                "train for more epochs."
+            )
+
+
+def best_was_earlier(facts: Facts, report: Report) -> Iterator[str]:
+    images = facts.dataset.validation
+    for label, row in zip(facts.arms, report["arms"], strict=True):
+        reached = row["validation_accuracy"]
+        best, last = max(reached), reached[-1]
+        if images and best - last > LATE * _standard_error(best, images):
+            yield (
+                f"{label} was best after epoch {row['best_epoch']} of {len(reached)}: {100 * best:.1f} % of the "
+                f"validation images, and {100 * last:.1f} % at the end. The students are those of the last "
+                "epoch. A schedule that ends at zero, a lower learning rate or fewer epochs let the last be the best."
+            )
+
+
+def weak_teacher(facts: Facts, report: Report) -> Iterator[str]:
+    rows = {row["role"]: row for row in table_rows(report)}  # of several teachers the last row is all together
+    if not {"teacher", "baseline"} <= rows.keys() or _helped(report):  # a teacher can give more than it has shown
+        return
+    teacher = _validated(facts, "teacher") if len(facts.teachers) == 1 else []
+    students = _validated(facts, "baseline")
+    where, first, second = (
+        ("validation", teacher[-1], float(np.mean(students)))
+        if teacher
+        else ("test", rows["teacher"]["accuracy"], rows["baseline"]["accuracy"])
+    )
+    if first <= second:
+        who = "The teacher has" if len(facts.teachers) == 1 else "The teachers together have"
+        yield (
+            f"{who} {100 * first:.1f} % of the {where} images right and the labels-only students {100 * second:.1f} %. "
+            "A teacher gives as far as it is better. Give it more: pretrained weights, a larger teacher.image_size, "
+            "more epochs of its own, or a second [[teacher]]."
+        )
+
+
+def worse_probabilities(facts: Facts, report: Report) -> Iterator[str]:
+    found = (report["comparison"] or {}).get("kd_minus_baseline")
+    if not found or found["verdict"] == "hurt":
+        return
+    measures = (("test_loss", "test loss", lambda value: f"{value:+.3f} nats"), ("ece", "ECE", _points))
+    worse = [
+        f"{name} {shown(found[key]['mean'])}"
+        for key, name, shown in measures
+        if found[key]["ci95"] and found[key]["ci95"][0] > 0
+    ]
+    if worse:
+        yield (
+            f"The distilled students are not less accurate, but their probabilities are worse: {' and '.join(worse)}. "
+            "A lower loss.temperature and a larger loss.label_weight keep them nearer to the labels."
+        )
+
+
+def sure_teacher(facts: Facts, report: Report) -> Iterator[str]:
+    if facts.taught is None or not facts.temperatures or _helped(report):
+        return
+    lowest = min(facts.temperatures)
+    sure = float(np.median(_largest_probability(facts.taught / lowest)))
+    if sure > SURE:
+        yield (
+            f"At temperature {lowest:g} the teacher's largest probability is {sure:.4f} for the median test image: it "
+            "says little more than a label does. A higher loss.temperature lets its other probabilities be heard; "
+            "so does a teacher that is fine-tuned for fewer epochs."
+        )
+
+
+def cannot_tell(facts: Facts, report: Report) -> Iterator[str]:
+    found = (report["comparison"] or {}).get("kd_minus_baseline")
+    if not found or found["verdict"] != "unclear" or found["seeds"] < 3 or not found["mean"]:
+        return
+    differences = [
+        float((facts.logits[f"kd-{seed}"].argmax(1) == facts.labels).mean())
+        - float((facts.logits[f"baseline-{seed}"].argmax(1) == facts.labels).mean())
+        for seed in _pairs(facts)
+    ]
+    seeds = seeds_to_see(differences)
+    yield (
+        f"{found['seeds']} seeds are too few for a difference as small as {points(found['mean'])} points. If it is "
+        + (
+            f"real, about {seeds} would show it: compare.seeds."
+            if seeds
+            else "real, more than 100 would be needed to show it."
+        )
+    )
+
+
+RULES = (
+    Rule("KD001", "the students of a pair took different numbers of steps", unequal_steps),
+    Rule("KD002", "a student answers at chance although its training loss fell", at_chance),
+    Rule("KD003", "a student's best epoch was not its last", best_was_earlier),
+    Rule("KD004", "the teacher is no better than the labels-only student", weak_teacher),
+    Rule("KD005", "test loss or calibration is worse while accuracy is not", worse_probabilities),
+    Rule("KD006", "the teacher's probabilities are nearly labels at this temperature", sure_teacher),
+    Rule("KD007", "more seeds are needed to see a difference of this size", cannot_tell),
+)
+
+
+def _helped(report: Report) -> bool:
+    found = (report["comparison"] or {}).get("kd_minus_baseline", {})
+    return bool(found.get("verdict") == "helped")
+
+
+def _pairs(facts: Facts) -> dict[int, tuple[ArmFacts, ArmFacts]]:
+    """The labels-only and the distilled student of each seed that has both."""
+    of = {(arm.arm, arm.seed): arm for arm in facts.arms.values()}
+    seeds = [seed for arm, seed in of if arm == "kd" and ("baseline", seed) in of]
+    return {seed: (of["baseline", seed], of["kd", seed]) for seed in seeds}
+
+
+def _epochs(facts: Facts, arm: ArmFacts) -> list[Row]:
+    return [row for row in facts.rows if (row["arm"], row["seed"]) == (arm.arm, arm.seed)]
+
+
+def _validated(facts: Facts, arm: str) -> list[float]:
+    """The last validation accuracy of each network of an arm."""
+    last = {row["seed"]: row["val_accuracy"] for row in facts.rows if row["arm"] == arm and "val_accuracy" in row}
+    return list(last.values())
+
+
+def _standard_error(share: float, images: int) -> float:
+    return float(np.sqrt(share * (1 - share) / images))
+
+
+def _largest_probability(logits: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.exp(log_softmax(logits).max(1)))
+
+
+def _points(share: float) -> str:
+    return f"{points(share)} points"

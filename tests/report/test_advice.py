@@ -1,0 +1,160 @@
+"""Advice: each rule speaks where its case is there, with the figures found, and is silent where it is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_build import CLASSES, IMAGES, fill
+
+from kdrecipes.report.advice import RULES
+from kdrecipes.report.build import build_report, check_report, write_report
+from kdrecipes.report.facts import read_arms, write_facts
+from kdrecipes.report.intervals import detectable, seeds_to_see
+from kdrecipes.report.table import summary_text
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/guide/advice.md").read_text(encoding="utf-8")
+LABELS = np.random.default_rng(0).integers(0, len(CLASSES), IMAGES)
+
+
+def told(right, sure=4.0):
+    """Logits that name the label of the first `right` images, and another class of the others."""
+    named = np.where(np.arange(IMAGES) < right, LABELS, (LABELS + 1) % len(CLASSES))
+    return (sure * np.eye(len(CLASSES))[named]).astype(np.float32)
+
+
+def run_of(folder, logits, *, history=None, seeds=(0,), **recipe):
+    """A run folder with these test logits, and with `history`: (arm, seed) → epochs of loss and validation accuracy."""
+    told_of = {("teacher", 0): [(1.0, 0.9)]} | (history or {})
+    fill(folder, seeds=seeds, **recipe)
+    with np.load(folder / "predictions.npz") as stored:
+        arrays = {name: stored[name] for name in stored}
+    np.savez(folder / "predictions.npz", **arrays | {"labels": LABELS} | logits)
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    for row in rows:
+        if (row["arm"], row["seed"]) in told_of:
+            row["loss"], row["val_accuracy"] = told_of[row["arm"], row["seed"]][row["epoch"] - 1]
+    (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def sound(**changed):
+    return {"of the teacher": told(36), "baseline-0": told(30), "kd-0": told(34)} | changed
+
+
+def codes(folder):
+    report = build_report(folder)
+    check_report(report)
+    return [one["code"] for one in report["advice"]]
+
+
+def test_a_sound_run_is_given_no_advice(tmp_path):
+    assert codes(run_of(tmp_path / "run", sound())) == []
+
+
+def test_students_that_took_different_numbers_of_steps_are_told_first_and_not_judged(tmp_path):
+    run = run_of(tmp_path / "run", sound(**{"kd-0": told(5)}))
+    arms = read_arms(run)
+    write_facts(run, "arms", {**arms, "kd-0": replace(arms["kd-0"], steps=7)})
+    report = build_report(run)
+    assert report["advice"][0]["code"] == "KD001"
+    assert "baseline-0 took 20 steps and kd-0 7" in report["advice"][0]["text"]
+    found = report["comparison"]["kd_minus_baseline"]
+    assert found["verdict"] == "unclear" and found["ci95"][1] < 0, "else it were told as hurt"
+    text = summary_text(report)
+    assert "test images. No fair comparison: with seed 0 the labels-only student took 20 steps and" in text
+    assert "−62.50 points of test accuracy, is not what the teacher gave." in text
+    assert "hurt" not in text and "is worse" not in text and "McNemar" not in text
+
+
+def test_a_student_at_chance_whose_loss_fell(tmp_path):
+    fell = {("kd", 0): [(1.1, 0.3), (0.4, 0.3)]}
+    constant = (np.eye(3)[np.zeros(IMAGES, int)]).astype(np.float32)
+    run = run_of(tmp_path / "run", sound(**{"kd-0": constant}), history=fell)
+    [text] = [one["text"] for one in build_report(run)["advice"] if one["code"] == "KD002"]
+    assert "kd-0" in text and "from 1.10 to 0.40" in text and "recalibrate_batch_norm = 100" in text
+    still = {("kd", 0): [(1.1, 0.3), (1.0, 0.3)]}
+    assert "KD002" not in codes(run_of(tmp_path / "still", sound(**{"kd-0": constant}), history=still))
+
+
+def test_an_earlier_epoch_was_clearly_better(tmp_path):
+    def of(first, last):
+        return {("baseline", 0): [(1.0, first), (0.5, last)]}
+
+    assert codes(run_of(tmp_path / "a", sound(), history=of(0.9, 0.5))) == ["KD003"]
+    assert codes(run_of(tmp_path / "b", sound(), history=of(0.9, 0.85))) == [], "within the noise of 20 images"
+    assert codes(run_of(tmp_path / "c", sound(), history=of(0.5, 0.9))) == []
+
+
+def test_a_teacher_that_is_no_better_than_the_labels_only_student(tmp_path):
+    weak = {("teacher", 0): [(1.0, 0.4)]}
+    like = sound(**{"kd-0": told(30)})
+    text = build_report(run_of(tmp_path / "a", like, history=weak))["advice"][0]["text"]
+    assert text.startswith("The teacher has 40.0 % of the validation images right and the labels-only students 50.0 %.")
+    assert "KD004" not in codes(run_of(tmp_path / "b", sound(), history=weak)), (
+        "the student took more from it all the same"
+    )
+    strong = {("teacher", 0): [(1.0, 0.9)]}
+    assert codes(run_of(tmp_path / "c", like, history=strong)) == []
+
+
+def test_worse_probabilities_of_a_student_that_is_as_accurate(tmp_path):
+    run = run_of(tmp_path / "run", sound(**{"baseline-0": told(30, 1.0), "kd-0": told(30, 20.0)}))
+    assert "KD005" in codes(run)
+    hurt = run_of(tmp_path / "hurt", sound(**{"baseline-0": told(38, 1.0), "kd-0": told(10, 20.0)}))
+    assert "KD005" not in codes(hurt)
+
+
+def test_a_teacher_whose_probabilities_are_labels_at_the_recipes_temperature(tmp_path):
+    logits = {"of the teacher": told(36, 16.0), "baseline-0": told(30), "kd-0": told(30)}
+    kd = {"name": "kd", "temperature": 1.0}
+    assert codes(run_of(tmp_path / "a", logits, loss=kd)) == ["KD006"]
+    assert codes(run_of(tmp_path / "b", logits, loss={"name": "kd", "temperature": 4.0})) == []
+    both = {"terms": [{"name": "kd", "temperature": 4.0}, {"name": "kd", "temperature": 1.0}]}
+    assert codes(run_of(tmp_path / "c", logits, loss=both)) == ["KD006"]
+    assert codes(run_of(tmp_path / "d", logits, loss={"name": "hint"})) == []
+
+
+def test_how_many_seeds_would_show_a_difference_of_this_size(tmp_path):
+    rights = {"baseline-0": 30, "kd-0": 34, "baseline-1": 30, "kd-1": 29, "baseline-2": 30, "kd-2": 33}
+    logits = {"of the teacher": told(36)} | {name: told(right) for name, right in rights.items()}
+    [text] = [one["text"] for one in build_report(run_of(tmp_path, logits, seeds=(0, 1, 2)))["advice"]]
+    seeds = seeds_to_see([4 / 40, -1 / 40, 3 / 40])
+    assert f"3 seeds are too few for a difference as small as +5.00 points. If it is real, about {seeds} would" in text
+
+
+@pytest.mark.parametrize("differences", [[0.1, -0.02, 0.08], [0.01, 0.02, 0.03], [-0.3, -0.1, -0.2, -0.25]])
+def test_so_many_seeds_are_the_least_that_could_see_the_mean(differences):
+    seeds, mean = seeds_to_see(differences), abs(np.mean(differences))
+
+    def least(n):  # by `detectable` itself: n seeds with this standard deviation, of a million images
+        spread = np.std(differences, ddof=1) * np.sqrt((n - 1) / n) if n > 1 else 0
+        gains = [np.zeros(10**6, int) for _ in range(n)]
+        for i, gain in enumerate(gains):
+            up = spread * np.sqrt(n) * np.sqrt(1 / 2) * ((i == 0) - (i == 1))
+            gain[: int(abs(up) * 10**6)] = np.sign(up)
+        return detectable(gains)
+
+    assert least(seeds) <= mean * 1.001 and (seeds == 3 or least(seeds - 1) > mean * 0.999)
+    assert seeds_to_see([0.1, -0.1, 0.0001]) is None
+
+
+def test_every_code_has_its_part_of_the_page():
+    assert [rule.code for rule in RULES] == [f"KD{i:03}" for i in range(1, len(RULES) + 1)]
+    assert re.findall(r"^## (KD\d{3}): (.*)$", PAGE, re.MULTILINE) == [(rule.code, rule.title) for rule in RULES]
+
+
+def test_advice_is_in_terminal_report_and_page(tmp_path):
+    run = run_of(tmp_path / "run", sound(), history={("kd", 0): [(1.0, 0.95), (0.5, 0.4)]})
+    report = write_report(run)
+    [one] = report["advice"]
+    assert f"KD003: {one['text']}" in summary_text(report)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert 'aria-label="Advice"' in page and f"<strong>KD003</strong> {one['text']}" in page
+    older = {key: value for key, value in report.items() if key != "advice"}
+    check_report(older)
+    assert "KD003" not in summary_text(older), "a report of before advice is still told"
