@@ -63,7 +63,8 @@ def test_the_verbs_and_flags_are_frozen():
         "new plugin": ["--out", "name"],
     }
     assert [p.opts for p in command.params] == [["--version"]]
-    assert [topic.value for topic in Topic] == ["models", "datasets", "losses", "callbacks", "recipes", "plugins"]
+    known = ["models", "datasets", "losses", "callbacks", "recipes", "plugins", "advice"]
+    assert [topic.value for topic in Topic] == known
 
 
 def test_the_version_is_told_and_nothing_else(call):
@@ -171,7 +172,7 @@ def test_list_shows_a_topic_alike_as_table_and_json(call, topic):
     code, text, err = call("list", topic, "--json")
     rows = json.loads(text)
     assert list(rows) == [topic] and rows[topic]
-    keys = {"name", "summary"} if topic == "recipes" else {"name", "summary", "provider"}
+    keys = {"name", "summary"} if topic in ("recipes", "advice") else {"name", "summary", "provider"}
     if topic == "plugins":
         keys = {"name", "provider", "components", "state", "error", "notes"}
     assert all(set(row) == keys for row in rows[topic])
