@@ -22,6 +22,7 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import KINDS
 from kdrecipes.components.registry import Registry, load_registry
 from kdrecipes.recipe.structure import CLOSED_LISTS, structure_schema
+from kdrecipes.wording import points
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,6 +61,8 @@ def inserted(markdown: str) -> str:
             return f"{table(HEAD[1:], [row[1:] for row in cells(report)])}\n\n{sentence(report)}"
         if "tried" in report:
             return steps_tried(report)
+        if "points" in report:
+            return by_labels(report)
         from kdrecipes.report.table import summary_text
 
         text, _, verdict = summary_text(report).partition("\n\n")
@@ -77,6 +80,20 @@ def steps_tried(found: dict[str, Any]) -> str:
         f"Validation prefers {found['preferred_steps']:,} steps. On test these students reach {100 * mean:.2f} %, "
         f"a mean of {len(found['seeds'])} seeds."
     )
+
+
+def by_labels(found: dict[str, Any]) -> str:
+    """What `studies/labels.py` found: a row for each number of labels, means over its seeds."""
+    head = ["labels", "teacher", "student, labels only", "student, distilled", "difference, 95% interval"]
+    rows = [
+        (
+            f"{one['labelled']:,}",
+            *(f"{100 * one[key]:.2f}" for key in ("teacher", "baseline", "kd")),
+            f"{points(one['mean'])} ({' to '.join(points(end) for end in one['ci95'])})",
+        )
+        for one in found["points"]
+    ]
+    return table(head, rows)
 
 
 # The command line.

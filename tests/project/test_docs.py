@@ -6,6 +6,7 @@ The command line is frozen by `cli_surface.txt`: after a change that is meant, r
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
 import logging
@@ -258,7 +259,7 @@ def test_a_committed_page_is_of_the_committed_report(page):
     from kdrecipes.report.verdict import verdict
 
     report = json.loads(text_of(f"results/{page.stem}.json"))
-    assert verdict(report) in page.read_text(encoding="utf-8")
+    assert verdict(report) in html.unescape(page.read_text(encoding="utf-8"))
     assert f"assets/reports/{page.name}" in text_of("docs/guide/when.md") + text_of("docs/index.md")
 
 
