@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The public names in the order of the page; one that is missing here stands under "More" until it has its place.
 PYTHON = {
     "Whole runs": ["load_recipe", "run", "Recipe"],
+    "Using a student": ["load_student", "SavedStudent"],
     "Distilling in a script": ["Distiller", "Outputs"],
     "Losses": ["KD", "DIST", "Hint", "Projected"],
     "Components": ["component", "Component", "hookimpl"],

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kdrecipes.recipe.load import load_recipe
     from kdrecipes.recipe.tables import Recipe
     from kdrecipes.runs.run import run
+    from kdrecipes.runs.saved_student import SavedStudent, load_student
     from kdrecipes.training.distiller import Distiller
     from kdrecipes.training.projector import Projected
 
@@ -42,6 +43,8 @@ _LAZY = {
     "load_recipe": "kdrecipes.recipe.load",
     "component": "kdrecipes.components.registry",
     "run": "kdrecipes.runs.run",
+    "load_student": "kdrecipes.runs.saved_student",
+    "SavedStudent": "kdrecipes.runs.saved_student",
 }
 
 __all__ = [
@@ -57,11 +60,13 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunError",
+    "SavedStudent",
     "UsageError",
     "accelerate",
     "component",
     "hookimpl",
     "load_recipe",
+    "load_student",
     "run",
 ]
 

@@ -156,9 +156,11 @@ def arrays_of(npz: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def weights_of(student: Path) -> Iterator[tuple[str, bytes]]:
-    """A saved student's weights by name; a .keras file holds dates beside them."""
+    """A saved student's weights by name; what its file says of itself, such as dates, is left aside."""
     if student.suffix != ".keras":
-        yield student.name, student.read_bytes()
+        from safetensors.numpy import load_file
+
+        yield from ((name, array.tobytes()) for name, array in load_file(student).items())
         return
     import h5py
 
@@ -181,7 +183,8 @@ def line(name: str, source: Path, plugins: list[Path], overrides: tuple[str, ...
         kdrecipes.run(kdrecipes.load_recipe(source, overrides, plugins=plugins), out, device="cpu")
     except kdrecipes.KDRecipesError as error:
         return f"{name}: recipe {asked}; {type(error).__name__}: {' '.join(str(error).split())}"
-    students = " ".join(f"{s.stem} {digest(weights_of(s))}" for s in sorted((out / "students").iterdir()))
+    saved = sorted(s for s in (out / "students").iterdir() if s.suffix != ".json")
+    students = " ".join(f"{s.stem} {digest(weights_of(s))}" for s in saved)
     return f"{name}: recipe {asked}; predictions {digest(arrays_of(out / 'predictions.npz'))}; {students}"
 
 

@@ -19,6 +19,7 @@ from kdrecipes.report.html import render
 from kdrecipes.report.intervals import finest
 from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.report.verdict import decide, unequal_pairs
+from kdrecipes.wording import printable
 
 
 def build_report(folder: Path) -> Report:
@@ -54,7 +55,8 @@ def report_of(facts: Facts) -> Report:
 
 
 def _dataset(facts: Facts) -> dict[str, Any]:
-    return {**vars(facts.dataset), "classes": len(facts.dataset.classes)}
+    names = [printable(name) for name in facts.dataset.classes]  # a folder may be named by bytes that are no UTF-8
+    return {**vars(facts.dataset), "classes": len(names), "class_names": names}
 
 
 def _teacher(facts: Facts, name: str, teacher: TeacherFacts) -> dict[str, Any]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from kdrecipes import backend
 from kdrecipes.data.prepare import Data
-from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts
@@ -22,6 +19,7 @@ from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.predict import predict
 from kdrecipes.runs.predictions import ensemble_of, write_predictions
 from kdrecipes.runs.progress import Progress
+from kdrecipes.runs.saved import save_network
 from kdrecipes.runs.teacher import Teacher, view_settings
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.fit import fit
@@ -80,11 +78,7 @@ def train_arm(
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
         watch=progress.watch(arm.label, recipe.train.epochs),
     )
-    path = folder.path / "students" / f"{arm.label}{students.ending_of(student)}"
-    with disk_errors(folder.path), tempfile.TemporaryDirectory(dir=folder.path, prefix=".student-") as temporary:
-        students.save(student, Path(temporary) / path.name)  # Keras writes in place and wants that ending
-        with new_file(path) as file:
-            file.write((Path(temporary) / path.name).read_bytes())
+    path = save_network(recipe, recipe.student, data, student, folder.path / "students", arm.label)
     facts = ArmFacts(
         arm=arm.arm,
         seed=arm.seed,

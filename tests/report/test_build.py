@@ -71,7 +71,8 @@ def test_every_fact_has_its_place_in_the_report(run):
     report = build_report(run)
     check_report(report)
     assert (report["name"], report["command"], report["recipe_sha256"]) == ("r", "kdrecipes run r.toml", SHA)
-    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1]
+    names = ["ä", r"b\udcff", "<c>"]  # what no UTF-8 file can hold is escaped
+    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1, names]
     (big,) = report["teachers"]
     assert (big["id"], big["component"], big["seconds"]) == ("big", "vit", {"fit": 1.5, "outputs": None})
     assert report["warnings"] == ["other threads", "teacher preflight: weak"]

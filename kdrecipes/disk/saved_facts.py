@@ -1,0 +1,128 @@
+"""What a saved network's file says beside its weights: class names, sizes, how an image becomes what it sees."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kdrecipes.disk.files import new_file
+from kdrecipes.errors import UsageError, one_line
+
+MEMBER = "kdrecipes.json"  # in a .keras archive, where Keras leaves alone what it does not know
+KEY = "kdrecipes"  # in the header of a .safetensors file
+ENDINGS = (".keras", ".safetensors")
+_LARGEST = 64 * 2**20  # bytes that are read of what a stranger's file says of itself
+
+
+@dataclass(frozen=True)
+class SavedFacts:
+    """What somebody needs who has the file alone.
+
+    Attributes:
+        classes: the class names, in the order of the outputs.
+        image_size: pixels per side that the network sees.
+        resize: "squash" or "crop": how an image that is not square becomes square.
+        store_size: pixels per side that an image has first, as in the store; from there it comes to `image_size`.
+        component: the model component that built the network.
+        options: what the component was given; a `.safetensors` file holds no network, and one is built anew of these.
+        recipe_sha256: fingerprint of the recipe that it was trained by, hex.
+    """
+
+    classes: list[str]
+    image_size: int
+    resize: str
+    store_size: int
+    component: str
+    options: dict[str, Any]
+    recipe_sha256: str
+
+
+def write_saved_facts(file: Path, facts: SavedFacts) -> None:
+    """Put the facts into a network's file, in place; what else it holds stays as it is.
+
+    Args:
+        file: a whole `.keras` or `.safetensors` file that says nothing of itself yet, and that nobody reads yet.
+        facts: to be put in.
+    """
+    text = _text(facts)
+    if file.suffix == ".keras":
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(MEMBER, text)
+        return
+    content = file.read_bytes()
+    header, start = _header(content)
+    header["__metadata__"] = {**header.get("__metadata__", {}), KEY: text}
+    written = json.dumps(header).encode()
+    written += b" " * (-len(written) % 8)  # as the format wants it; the offsets count from the header's end
+    file.write_bytes(len(written).to_bytes(8, "little") + written + content[start:])
+
+
+def write_beside(file: Path, facts: SavedFacts) -> None:
+    """Write the facts into a JSON file beside a network's, `kd-0.json` beside `kd-0.keras`, atomically."""
+    with new_file(beside(file), "w") as written:
+        written.write(_text(facts) + "\n")
+
+
+def beside(file: Path) -> Path:
+    """Where a network's facts stand once more."""
+    return file.with_name(file.name.removesuffix(file.suffix) + ".json")
+
+
+def read_saved_facts(file: Path) -> SavedFacts | None:
+    """What a network's file says of itself, else what stands beside it; None where neither does.
+
+    Raises:
+        UsageError: when the file is missing, damaged or of another kind, or what it says is no such facts.
+    """
+    try:
+        text = _read_keras(file) if file.suffix == ".keras" else _read_safetensors(file)
+        if text is None and beside(file).is_file():
+            text = beside(file).read_text(encoding="utf-8")
+        return None if text is None else _facts(json.loads(text))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{file} can't be read ({one_line(error)}).") from error
+
+
+def _text(facts: SavedFacts) -> str:
+    # ASCII: a class may be named by bytes of a folder's name that no UTF-8 file can hold.
+    return json.dumps({"format": 1, **asdict(facts)}, indent=2, allow_nan=False)
+
+
+def _read_keras(file: Path) -> str | None:
+    with zipfile.ZipFile(file) as archive:
+        if MEMBER not in archive.namelist():
+            return None
+        if archive.getinfo(MEMBER).file_size > _LARGEST:
+            raise ValueError(f"its {MEMBER} is too large")
+        return archive.read(MEMBER).decode()
+
+
+def _read_safetensors(file: Path) -> str | None:
+    with file.open("rb") as content:
+        size = int.from_bytes(content.read(8), "little")
+        if size > _LARGEST:
+            raise ValueError("its header is too large")
+        header = json.loads(content.read(size))
+    text: str | None = header.get("__metadata__", {}).get(KEY)
+    return text
+
+
+def _header(content: bytes) -> tuple[dict[str, Any], int]:
+    """The header of a `.safetensors` file, and where it ends."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), end
+
+
+def _facts(value: Any) -> SavedFacts:
+    """Facts of their JSON form; keys of a later version are left aside."""
+    texts, sizes = ("resize", "component", "recipe_sha256"), ("image_size", "store_size")
+    facts = SavedFacts(**{key: value[key] for key in SavedFacts.__dataclass_fields__})
+    whole = all(type(getattr(facts, key)) is str for key in texts) and facts.resize in ("squash", "crop")
+    whole &= all(type(getattr(facts, key)) is int and getattr(facts, key) > 0 for key in sizes)
+    whole &= type(facts.classes) is list and all(type(name) is str for name in facts.classes)
+    if not whole or type(facts.options) is not dict:
+        raise ValueError("what it says of itself is not as kdrecipes writes it")
+    return facts

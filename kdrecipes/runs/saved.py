@@ -1,0 +1,52 @@
+"""A run's networks on disk: each in a file of its own, with what it takes to use it inside and beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from kdrecipes.backend import keras
+from kdrecipes.data.prepare import Data
+from kdrecipes.disk.files import disk_errors, new_file
+from kdrecipes.disk.saved_facts import SavedFacts, write_beside, write_saved_facts
+from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
+from kdrecipes.training import saved_models
+
+
+def save_network(
+    recipe: Recipe, table: TeacherTable | StudentTable, data: Data, model: keras.Model, folder: Path, name: str
+) -> Path:
+    """Save a network and its facts, each whole or not at all.
+
+    Args:
+        recipe, data: of the run.
+        table: the network's.
+        model: the network.
+        folder: of the run's students or teachers.
+        name: of the file, without its ending.
+
+    Returns:
+        The file: `<name>.keras`, or of a torch module `<name>.safetensors`. `<name>.json` is beside it.
+    """
+    file, facts = folder / f"{name}{saved_models.ending_of(model)}", facts_of(recipe, table, data)
+    with disk_errors(folder.parent), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as temporary:
+        draft = Path(temporary) / file.name
+        saved_models.save(model, draft)  # Keras writes in place and wants that ending
+        write_saved_facts(draft, facts)
+        write_beside(file, facts)
+        with new_file(file) as written:
+            written.write(draft.read_bytes())
+    return file
+
+
+def facts_of(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) -> SavedFacts:
+    """What the file of a network says of it."""
+    return SavedFacts(
+        classes=list(data.classes),
+        image_size=data.size(table),
+        resize=recipe.dataset.resize,
+        store_size=data.test.store.images.shape[1],  # of test: that is what the figures are of
+        component=table.name,
+        options=recipe.options(table),
+        recipe_sha256=recipe.fingerprint,
+    )
