@@ -36,6 +36,7 @@ RUN_KEYS: dict[str, tuple[str, ...]] = {
         "cache",
         "cache_limit_gb",
         "preflight",
+        "save",
         "train",
     ),
     "student": ("name", "image_size"),

@@ -22,7 +22,13 @@ from kdrecipes.recipe.structure import (
 
 # Keys that are younger than reports whose fingerprints people keep. Their defaults are what was done before there were
 # such keys, so a key counts only where it differs from its default.
-NEWER_KEYS = (("compare", "margin"), ("teacher", "weight"), ("teacher", "copies"), ("loss", "teachers"))
+NEWER_KEYS = (
+    ("compare", "margin"),
+    ("teacher", "weight"),
+    ("teacher", "copies"),
+    ("teacher", "save"),
+    ("loss", "teachers"),
+)
 
 
 def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:

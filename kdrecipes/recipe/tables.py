@@ -135,6 +135,7 @@ class TeacherTable(ComponentTable):
         id: names it; no two teachers of a recipe have the same.
         weight: above 0; how much it counts among several, in proportion to their weights.
         seed: of its new weights and its fine-tuning, 0 to 2³² − 1.
+        save: whether it goes into the run folder where it is fine-tuned.
         train: None where its weights are used as they are.
     """
 
@@ -145,6 +146,7 @@ class TeacherTable(ComponentTable):
     cache: Literal["auto", "off"]
     cache_limit_gb: float
     preflight: Literal["stop", "warn"]
+    save: bool
     image_size: int | None = None
     train: TrainTable | None = None
 

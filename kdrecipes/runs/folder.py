@@ -29,6 +29,7 @@ _ENTRIES = (
     "facts",
     "history.jsonl",
     "predictions.npz",
+    "teachers",
     "students",
     "state",
     "report.json",

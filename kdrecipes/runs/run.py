@@ -23,6 +23,7 @@ from kdrecipes.runs.preflight import check_teacher
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import command, environment, origin
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
+from kdrecipes.runs.saved import save_teacher
 from kdrecipes.runs.teach import choose_outputs, teach
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
 
@@ -117,6 +118,7 @@ def ready_teacher(
     teacher = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit)
     folder.keep_rows("teacher", table.seed, teacher.rows, table.id if len(recipe.teachers) > 1 else None)
     check_teacher(recipe, table, teacher, data)
+    save_teacher(recipe, table, data, teacher, folder.path, progress.note)
     keep_teacher(folder, table, teacher)
     return teacher
 

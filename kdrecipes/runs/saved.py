@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.disk.saved_facts import SavedFacts, write_beside, write_saved_facts
+from kdrecipes.errors import KDRecipesError, one_line
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
+from kdrecipes.runs.teacher import Teacher
 from kdrecipes.training import saved_models
 
 
@@ -37,6 +40,32 @@ def save_network(
         with new_file(file) as written:
             written.write(draft.read_bytes())
     return file
+
+
+def save_teacher(
+    recipe: Recipe, table: TeacherTable, data: Data, teacher: Teacher, run: Path, note: Callable[[str], None]
+) -> None:
+    """Save a teacher that was fine-tuned into a run folder, as `teachers/<id>`, where the recipe does not say no.
+
+    One that Keras can't write is told and no error: it teaches all the same.
+
+    Args:
+        recipe, data: of the run.
+        table: the teacher's.
+        teacher: fine-tuned and checked.
+        run: the run folder.
+        note: takes one line for the user.
+    """
+    folder = run / "teachers"
+    there = (folder / f"{table.id}{saved_models.ending_of(teacher.model)}").is_file()
+    if table.train is None or not table.save or (there and teacher.reused):
+        return
+    try:
+        save_network(recipe, table, data, teacher.model, folder, table.id)
+    except KDRecipesError:  # a full disk
+        raise
+    except Exception as error:  # of a layer that can't be written Keras raises all kinds
+        note(f"{recipe.label_of(table)}: not saved in {folder}, since Keras can't write it: {one_line(error)[:300]}")
 
 
 def facts_of(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) -> SavedFacts:

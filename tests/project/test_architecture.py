@@ -22,6 +22,7 @@ OF_A_RUN = {
     "recipe.json",
     "facts",
     "state",
+    "teachers",
     "students",
     "predictions.npz",
     "report.json",

@@ -80,7 +80,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
 
 def test_terms_and_teacher_have_all_their_defaults(load):
     data = load(TAUGHT).data
-    run_keys = {"cache": "auto", "cache_limit_gb": 20.0, "precision": "float32", "preflight": "stop"}
+    run_keys = {"cache": "auto", "cache_limit_gb": 20.0, "precision": "float32", "preflight": "stop", "save": True}
     assert data["teacher"] == {"name": "cnn", "width": 32, "depth": 2, "weight": 1.0, "copies": 1, **run_keys}
     assert data["loss"] == {
         "name": "kd",
