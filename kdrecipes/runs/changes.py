@@ -1,8 +1,10 @@
-"""How the recipe of a run and the one that is asked for differ."""
+"""How the recipe of a run and the one that is asked for differ, and whether another may take the run's place."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from kdrecipes.recipe.resolve import counted
@@ -36,3 +38,23 @@ def difference(old: Any, new: Mapping[str, Any]) -> str:
     keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
     shown = [f"{key} was {a.get(key, 'absent')} and is {b.get(key, 'absent')}" for key in keys[:3]]
     return ", ".join(shown) + (" …" if len(keys) > 3 else "")
+
+
+def nothing_trained(run: Path) -> bool:
+    """Whether a run folder holds nothing that training made; what it holds is made again in no time.
+
+    What a teacher's fine-tuning left under KDRECIPES_HOME stays there, whatever becomes of the folder.
+
+    Args:
+        run: a run folder that no process works in, or this one alone.
+    """
+    made = ("students", "teachers", "state", "predictions.npz", "report.json", "facts/arms.json")
+    if any(any((run / name).iterdir()) if (run / name).is_dir() else (run / name).exists() for name in made):
+        return False
+    try:
+        rows = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        return all(json.loads(row)["arm"] == "teacher" for row in rows)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):  # a damaged history is one
+        return False

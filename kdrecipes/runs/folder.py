@@ -17,7 +17,7 @@ from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arms, read_teachers, write_facts
-from kdrecipes.runs.changes import added_seeds, difference
+from kdrecipes.runs.changes import added_seeds, difference, nothing_trained
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.training.keeper import Row
 
@@ -47,7 +47,8 @@ class RunFolder:
 
     `status` and `rows` mirror status.json and history.jsonl; `teachers`, by id, and `arms`, by label, mirror
     facts/teachers.json and facts/arms.json. `outdated`: a version with other facts began the run, and none is read.
-    `added`: seeds that this recipe has and the one that began the run has not.
+    `added`: seeds that this recipe has and the one that began the run has not. `replaced`: how the recipe differs from
+    that of a run in which nothing was trained, and whose place it took.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class RunFolder:
     arms: dict[str, ArmFacts] = field(default_factory=dict)
     outdated: bool = False
     added: list[int] = field(default_factory=list)
+    replaced: str = ""
 
     def set_status(self, status: str, **more: Any) -> None:
         """Write status.json: running, done, failed or preempted."""
@@ -105,9 +107,9 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
     with locked(
         path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
     ):
-        added = _make_ready(recipe, path, overwrite)
+        added, replaced = _make_ready(recipe, path, overwrite)
         folder = _read_folder(path)
-        folder.added = added
+        folder.added, folder.replaced = added, replaced
         if folder.status.get("status") != "done":
             folder.set_status("running")
             write_facts(path, "recipe", _recipe_facts(recipe))
@@ -122,8 +124,13 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
             raise
 
 
-def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> list[int]:
-    """Make the folder this recipe's run; gives the seeds that it adds to the run that is there."""
+def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> tuple[list[int], str]:
+    """Make the folder this recipe's run.
+
+    Returns:
+        The seeds that it adds to the run that is there; and how it differs from one in which nothing was trained, and
+        whose place it takes.
+    """
     lock_file = path / "lock.json"
     earlier = _read_json(lock_file) if lock_file.is_file() else None
     others = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
@@ -132,18 +139,16 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> list[int]:
             f"{path} holds files that are no run ({', '.join(others[:3])} …). Choose another folder with --out."
         )
     added = added_seeds(earlier.get("recipe"), recipe.data) if earlier is not None and not overwrite else []
+    replaced = ""
     if earlier is not None and not overwrite and not added and earlier.get("recipe_sha256") != recipe.fingerprint:
-        raise UsageError(
-            f"{path} holds the run of another recipe: {difference(earlier.get('recipe', {}), recipe.data)}. "
-            "Choose another folder with --out, or replace that run with --overwrite."
-        )
-    if earlier is not None and overwrite:
-        with disk_errors(path):
-            for name in _ENTRIES:
-                if (path / name).is_dir():
-                    shutil.rmtree(path / name)
-                else:
-                    (path / name).unlink(missing_ok=True)
+        replaced = difference(earlier.get("recipe", {}), recipe.data)
+        if not nothing_trained(path):
+            raise UsageError(
+                f"{path} holds the run of another recipe: {replaced}. "
+                "Choose another folder with --out, or replace that run with --overwrite."
+            )
+    if earlier is not None and (overwrite or replaced):
+        _clear(path)
         earlier = None
     if added and (path / "status.json").is_file():  # before the lock: a run that is killed here is not a finished one
         write_json(path / "status.json", {**_read_json(path / "status.json"), "status": "running"})
@@ -158,7 +163,17 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> list[int]:
         write_json(lock_file, {**(earlier or {}), **facts})  # first: from here on the folder is a run
         with new_file(path / f"recipe{Path(recipe.source).suffix or '.toml'}", "w") as file:
             file.write(recipe.text)
-    return added
+    return added, replaced
+
+
+def _clear(path: Path) -> None:
+    """Remove what a run wrote, and nothing else."""
+    with disk_errors(path):
+        for name in _ENTRIES:
+            if (path / name).is_dir():
+                shutil.rmtree(path / name)
+            else:
+                (path / name).unlink(missing_ok=True)
 
 
 def _recipe_facts(recipe: Recipe) -> RecipeFacts:
@@ -260,17 +275,22 @@ def check_origin(folder: RunFolder, origin: Mapping[str, Any]) -> list[str]:
         What else than the data and files changed since: the report repeats it.
 
     Raises:
-        UsageError: when the data, or a file that the recipe or `--plugin` names, changed.
+        UsageError: when the data, or a file that the recipe or `--plugin` names, changed, and something was trained.
     """
     lock = _read_json(folder.path / "lock.json")
-    began = lock.setdefault("origin", dict(origin))
-    write_json(folder.path / "lock.json", lock)
-    for key in ("dataset_sha256", "files"):
-        if began.get(key) != origin[key]:
-            what = "data" if key == "dataset_sha256" else "files that the recipe names"
-            raise UsageError(
-                f"The {what} changed since the run in {folder.path} began. Start it afresh in another folder with "
-                "--out, or in this one with --overwrite."
-            )
+    began = lock.get("origin", origin)
+    other = [key for key in ("dataset_sha256", "files") if began.get(key) != origin[key]]
+    if other and not nothing_trained(folder.path):
+        what = "data" if other[0] == "dataset_sha256" else "files that the recipe names"
+        raise UsageError(
+            f"The {what} changed since the run in {folder.path} began. Start it afresh in another folder with "
+            "--out, or in this one with --overwrite."
+        )
+    if other:  # it begins now, and decides now
+        lock.pop("decisions", None)
+        folder.status.clear()  # such as the seconds that outputs for other data took
+        folder.set_status("running")
+        began = origin
+    write_json(folder.path / "lock.json", {**lock, "origin": dict(began)})
     changed = [key for key in origin if key not in ("dataset_sha256", "files") and began.get(key) != origin[key]]
     return [f"the run began with {key} {began.get(key)} and went on with {origin[key]}" for key in changed]

@@ -34,7 +34,8 @@ def run(
     """Train what a recipe describes and report what distillation bought.
 
     The same recipe in the same folder continues after the last whole epoch; a finished run returns its report again.
-    Where the recipe has more seeds and differs in nothing else, their students are trained too.
+    Where the recipe has more seeds and differs in nothing else, their students are trained too. A run in which nothing
+    was trained gives place to another recipe's.
 
     Args:
         recipe: from `load_recipe`.
@@ -47,7 +48,7 @@ def run(
 
     Raises:
         RunError: when data, teacher or training fail (exit code 1).
-        UsageError: when the folder holds another recipe's run (2).
+        UsageError: when the folder holds another recipe's run, in which something was trained (2).
         EnvironmentProblem: when data, disk or plugins are missing (3).
     """
     path = Path(out) if out is not None else Path("runs") / recipe.name
@@ -60,6 +61,8 @@ def run(
             return json.loads((path / "report.json").read_text(encoding="utf-8"))
         if folder.added:
             progress.note(f"{path}: the students there are kept; added: seed {', '.join(map(str, folder.added))}")
+        if folder.replaced:
+            progress.note(f"{path} held a run in which nothing was trained; it is replaced: {folder.replaced}")
         if folder.outdated:
             progress.note(f"{path}: an earlier version of kdrecipes began this run; its students are trained again")
         with keras.device(device), progress.shown():

@@ -4,13 +4,23 @@ import json
 import shutil
 
 import pytest
-from samples import small
+from samples import short, small
 
 import kdrecipes
 from kdrecipes.disk.files import locked
-from kdrecipes.errors import EnvironmentProblem, UsageError
-from kdrecipes.runs.changes import added_seeds
+from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
+from kdrecipes.runs.changes import added_seeds, nothing_trained
 from kdrecipes.runs.folder import RunFolder, keep_decision
+
+
+def lock_of(folder):
+    return json.loads((folder / "lock.json").read_text())
+
+
+def trained(folder):
+    """As if a student had begun to train there."""
+    (folder / "state").mkdir(parents=True)
+    (folder / "state" / "last").write_bytes(b"")
 
 
 def test_decisions_are_made_once_and_kept_beside_each_other(tmp_path):
@@ -58,11 +68,51 @@ def test_seeds_are_added_to_a_run_that_differs_in_nothing_else():
 
 def test_a_key_that_the_run_was_begun_without_is_no_difference_at_its_default(tmp_path):
     before = {**small().data, "compare": {"baseline": True, "seeds": [0]}}
+    trained(tmp_path)
     (tmp_path / "lock.json").write_text(json.dumps({"recipe_sha256": "0" * 64, "recipe": before}))
     with pytest.raises(UsageError, match=r"of another recipe: train\.epochs was 2 and is 3\. Choose"):
         kdrecipes.run(small("train.epochs=3"), tmp_path)
     with pytest.raises(UsageError, match=r"of another recipe: compare\.margin was absent and is 0\.01\. Choose"):
         kdrecipes.run(small("compare.margin=0.01"), tmp_path)
+
+
+def test_a_run_that_failed_before_it_trained_gives_place_to_the_corrected_recipe(tmp_path, home):
+    with pytest.raises(RunError, match=r"fewer than one batch of train\.batch_size = 300"):
+        kdrecipes.run(short("train.batch_size=300"), tmp_path / "run")
+    (tmp_path / "run" / "notes.txt").write_text("precious")
+    recipe = short('teacher.preflight="warn"')
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    assert report["recipe_sha256"] == recipe.fingerprint == lock_of(tmp_path / "run")["recipe_sha256"]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "held a run in which nothing was trained; it is replaced: " in log
+    assert "train.batch_size was 300 and is 32" in log
+    assert (tmp_path / "run" / "notes.txt").read_text() == "precious"
+
+
+def test_a_run_that_failed_before_it_trained_goes_on_with_mended_data_and_decides_anew(tmp_path, interrupted, home):
+    recipe = short('teacher.preflight="warn"')
+    lock = interrupted(recipe, tmp_path / "run")
+    began = {"origin": {**lock["origin"], "dataset_sha256": "0" * 64}, "decisions": {"compile": "of other data"}}
+    (tmp_path / "run" / "lock.json").write_text(json.dumps(lock | began))
+    kdrecipes.run(recipe, tmp_path / "run")
+    now = lock_of(tmp_path / "run")
+    assert (now["origin"], now["decisions"]) == (lock["origin"], lock["decisions"])
+
+
+@pytest.mark.parametrize("made", ["students/kd-0.keras", "teachers/cnn.keras", "state/last", "predictions.npz"])
+def test_whatever_training_made_is_not_replaced_unasked(tmp_path, interrupted, made):
+    interrupted(small(), tmp_path / "run")
+    (tmp_path / "run" / made).parent.mkdir(exist_ok=True)
+    (tmp_path / "run" / made).write_bytes(b"")
+    with pytest.raises(UsageError, match=r"of another recipe: train\.epochs was 2 and is 3\."):
+        kdrecipes.run(small("train.epochs=3"), tmp_path / "run")
+    assert (tmp_path / "run" / made).exists()
+
+
+@pytest.mark.parametrize("line, replaced", [('{"arm": "teacher"}', True), ('{"arm": "kd"}', False), ("{torn", False)])
+def test_epochs_of_a_student_are_training_and_those_of_a_teacher_are_kept_elsewhere(tmp_path, line, replaced):
+    (tmp_path / "history.jsonl").write_text(line + "\n")
+    assert nothing_trained(tmp_path) == replaced
 
 
 def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
@@ -106,6 +156,7 @@ def test_out_that_is_a_file_is_refused(tmp_path):
 def test_data_or_files_that_changed_since_the_run_began_are_refused(tmp_path, interrupted, change):
     recipe = small("train.epochs=1")
     lock = interrupted(recipe, tmp_path / "run")
+    trained(tmp_path / "run")
     (tmp_path / "run" / "lock.json").write_text(json.dumps({**lock, "origin": {**lock["origin"], **change}}))
     with pytest.raises(UsageError, match=r"The (data|files that the recipe names) changed .*--out.*--overwrite"):
         kdrecipes.run(recipe, tmp_path / "run")
