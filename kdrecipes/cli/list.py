@@ -1,13 +1,15 @@
-"""`kdrecipes list`: what a recipe can name here, and who provides it."""
+"""`kdrecipes list`: what a recipe can name here, and who provides it; and the runs in a folder."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, print_json
+from kdrecipes.errors import UsageError
 
 if TYPE_CHECKING:
     from kdrecipes.components.registry import Registry
@@ -25,26 +27,68 @@ class Topic(StrEnum):
     recipes = "recipes"
     plugins = "plugins"
     advice = "advice"
+    runs = "runs"
 
 
 _KIND_OF = {Topic.models: "model", Topic.datasets: "dataset", Topic.losses: "loss", Topic.callbacks: "callback"}
 
 
 def list_(
-    topic: Annotated[Topic | None, typer.Argument(help="Default: everything.")] = None,
+    topic: Annotated[Topic | None, typer.Argument(help="Default: everything but runs.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Where to look for runs; default: the folder `runs`.")
+    ] = None,
     plugin: PluginOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
-    """Show the installed models, datasets, losses, callbacks, recipes and plugins, who provides them, and advice."""
+    """Show the installed models, datasets, losses, callbacks, recipes and plugins, who provides them, advice; or runs.
+
+    Example:  kdrecipes list runs
+
+    Of runs it shows the state, the recipe, the test accuracies and the size. A killed run is one whose process ended
+    without a word; the command that began it continues it, as it does a preempted one.
+    """
+    if topic is Topic.runs:
+        _list_runs(folder, as_json)
+        return
+    if folder is not None:
+        raise UsageError(f"A folder is for runs alone: `kdrecipes list runs {folder}`.")
     from kdrecipes.components.registry import load_registry
 
     registry = load_registry(tuple(path.resolve() for path in plugin))
-    listing = {shown: _rows(shown, registry) for shown in ([topic] if topic else list(Topic))}
+    topics = [topic] if topic else [one for one in Topic if one is not Topic.runs]
+    listing = {shown: _rows(shown, registry) for shown in topics}
     if as_json:
         print_json(listing)
         return
     for heading, rows in listing.items():
         _print(heading, rows)
+
+
+def _list_runs(folder: Path | None, as_json: bool) -> None:
+    """Print the runs in a folder; the default one need not be there."""
+    from kdrecipes.report.run_list import find_runs
+    from kdrecipes.wording import printable, readable_bytes
+
+    runs = find_runs(folder or Path("runs")) if folder or Path("runs").is_dir() else []
+    if as_json:
+        print_json({"runs": [vars(run) | {"path": printable(str(run.path))} for run in runs]})
+        return
+    rows = [
+        (
+            printable(str(run.path)),
+            run.state,
+            run.recipe,
+            readable_bytes(run.bytes),
+            printable(", ".join(f"{who} {100 * share:.2f} %" for who, share in run.figures.items()) or run.error[:200]),
+        )
+        for run in runs
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)] if rows else []
+    typer.echo("runs" if rows else "runs\n  (none)")
+    for row in rows:
+        path, state, recipe, size = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        typer.echo(f"  {path}  {state}  {recipe}  {size.strip().rjust(widths[3])}  {row[4]}".rstrip())
 
 
 def _rows(topic: Topic, registry: Registry) -> list[Row]:

@@ -128,6 +128,23 @@ def locked(path: Path, busy: str | None = None, *, waiting: Callable[[], None] |
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock now; True too where that can't be found out.
+
+    The lock is taken for a moment to see: ask only where nobody is likely to begin just now.
+
+    Args:
+        path: the lock file; where it is missing nobody holds it.
+    """
+    try:
+        with path.open("a" if os.access(path, os.W_OK) else "r") as file:
+            return not _lock(file, path, wait=False)
+    except FileNotFoundError:
+        return False
+    except (OSError, EnvironmentProblem):
+        return True
+
+
 def _lock(file: IO[str], path: Path, *, wait: bool) -> bool:
     """Whether the open file is locked now; True where it waits."""
     # Imported late: `kdrecipes validate` locks nothing. The descriptor is locked, not a `FileLock` of the path: where
