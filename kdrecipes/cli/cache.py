@@ -10,6 +10,8 @@ import typer
 from kdrecipes.cli.options import JsonOption, print_json
 from kdrecipes.errors import EnvironmentProblem, UsageError
 
+_SHOWN = 3  # recipes named for each entry
+
 app = typer.Typer(
     help="What is kept for later runs under KDRECIPES_HOME: decoded images, fine-tuned teachers, teacher outputs.",
     no_args_is_help=True,
@@ -19,7 +21,7 @@ app = typer.Typer(
 
 @app.command("list")
 def cache_list(as_json: JsonOption = False) -> None:
-    """Show what is kept, its size and when it was last used."""
+    """Show what is kept, its size, when it was last used and which recipes it served."""
     from datetime import datetime
 
     from kdrecipes.disk.cache import entries
@@ -31,15 +33,27 @@ def cache_list(as_json: JsonOption = False) -> None:
     used = [datetime.fromtimestamp(entry.used).astimezone() for entry in kept]
     if as_json:
         rows = [
-            {"kind": entry.kind, "name": entry.name, "bytes": entry.bytes, "used": time.isoformat(timespec="seconds")}
+            {
+                "kind": entry.kind,
+                "name": entry.name,
+                "bytes": entry.bytes,
+                "used": time.isoformat(timespec="seconds"),
+                "recipes": list(entry.served),
+            }
             for entry, time in zip(kept, used, strict=True)
         ]
         print_json({"home": str(home()), "bytes": total, "entries": rows})
         return
     width = max((len(entry.name) for entry in kept), default=0)
     for entry, time in zip(kept, used, strict=True):
-        typer.echo(f"{entry.kind:<9}  {entry.name:<{width}}  {readable_bytes(entry.bytes):>8}  {time:%Y-%m-%d %H:%M}")
+        line = f"{entry.kind:<9}  {entry.name:<{width}}  {readable_bytes(entry.bytes):>8}  {time:%Y-%m-%d %H:%M}"
+        typer.echo(f"{line}  {_few(entry.served)}".rstrip())
     typer.echo(f"{readable_bytes(total)} in {home()}")
+
+
+def _few(names: tuple[str, ...]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 @app.command("clear")

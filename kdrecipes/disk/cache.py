@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from kdrecipes.wording import nearest
 MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
 DOWNLOADS = ("fashion_mnist", "tfds", "weights")  # what came from elsewhere, or was put there by hand
 KINDS = (*MADE, "downloads")
+_SERVED = "served"  # the folder in an entry that holds an empty file for each recipe
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Entry:
         path: where it is.
         bytes: its size.
         used: when one of its files was last read or written, in seconds since 1970; as exact as the file system notes.
+        served: names of the recipes whose runs used it, as far as they noted it down; always empty of a download.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Entry:
     path: Path
     bytes: int
     used: float
+    served: tuple[str, ...] = ()
 
     def locks(self) -> list[Path]:
         """What a process holds that is making it; stores and downloads are locked by what they are made of."""
@@ -69,7 +72,26 @@ def _entry(kind: str, path: Path) -> Entry:
         except FileNotFoundError:  # removed meanwhile
             continue
         size, used = size + facts.st_size, max(used, facts.st_atime, facts.st_mtime)
-    return Entry(kind, path.name, path, size, used or path.lstat().st_mtime)
+    return Entry(kind, path.name, path, size, used or path.lstat().st_mtime, _served(path) if kind in MADE else ())
+
+
+def note_served(path: Path, recipe: str) -> None:
+    """Note in an entry that it served a recipe's run: an empty file of that name, so that nothing has to be locked.
+
+    Args:
+        path: the entry's folder; one that was removed meanwhile stays so.
+        recipe: the recipe's name.
+    """
+    with suppress(OSError):  # nothing that a run needs: another's cache may be read-only
+        (path / _SERVED).mkdir(exist_ok=True)
+        (path / _SERVED / recipe).touch()
+
+
+def _served(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(os.listdir(path / _SERVED)))
+    except OSError:
+        return ()
 
 
 def _files(path: Path) -> Iterable[Path]:

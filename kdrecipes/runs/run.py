@@ -8,9 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kdrecipes import backend
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, prepare
+from kdrecipes.disk.cache import note_served
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
@@ -78,6 +81,7 @@ def run(
 def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str) -> dict[str, Any]:
     refuse_precision(recipe, device)
     data = prepare(recipe, progress.preparing)
+    note_stores(recipe, data)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     arms = arms_of(recipe)
@@ -124,6 +128,13 @@ def ready_teacher(
     save_teacher(recipe, table, data, teacher, folder.path, progress.note)
     keep_teacher(folder, table, teacher)
     return teacher
+
+
+def note_stores(recipe: Recipe, data: Data) -> None:
+    """Note in each store that it served this recipe."""
+    for split in (data.train, data.validation, data.test, *data.unlabelled):
+        if isinstance(split.store.images, np.memmap) and split.store.images.filename is not None:
+            note_served(Path(split.store.images.filename).parent, recipe.name)
 
 
 def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:

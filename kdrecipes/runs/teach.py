@@ -6,6 +6,7 @@ from kdrecipes.backend import keras
 from kdrecipes.data.examples import Split
 from kdrecipes.data.mixture import count_passes
 from kdrecipes.data.prepare import Data
+from kdrecipes.disk.cache import note_served
 from kdrecipes.errors import KDRecipesError
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import inference
@@ -93,6 +94,7 @@ def teacher_outputs(
             note=progress.note,
         )
         outputs.parts.append(one)
+        note_served(one.folder, recipe.name)
     size, earlier = f"{outputs.rows:,} views, {readable_bytes(outputs.bytes)}", outputs.rows - outputs.computed
     if not outputs.computed:
         progress.note(f"{label}: {size}, taken from an earlier run")

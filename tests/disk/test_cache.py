@@ -97,8 +97,25 @@ def test_the_listing_in_json_holds_what_the_table_shows(kept, call):
     listing = json.loads(out)
     assert (code, err) == (0, "") and list(listing) == ["home", "bytes", "entries"]
     assert listing["home"] == str(kept) and listing["bytes"] == sum(row["bytes"] for row in listing["entries"])
-    assert all(list(row) == ["kind", "name", "bytes", "used"] for row in listing["entries"])
+    assert all(list(row) == ["kind", "name", "bytes", "used", "recipes"] for row in listing["entries"])
     assert {f"{row['kind']} {row['name']}" for row in listing["entries"]} == ALL
+
+
+def test_an_entry_names_the_recipes_that_it_served(kept, call):
+    for recipe in ("pets", "digits", "digits", "flowers", "a.b-c_d"):
+        cache.note_served(kept / "outputs" / "cnn-04", recipe)
+    cache.note_served(kept / "outputs" / "removed", "digits")
+    assert not (kept / "outputs" / "removed").exists(), "an entry that was removed stays so"
+    (kept / "tfds" / "served").mkdir()
+    (kept / "tfds" / "served" / "data").touch()
+    served = {entry.name: entry.served for entry in cache.entries() if entry.served}
+    assert served == {"cnn-04": ("a.b-c_d", "digits", "flowers", "pets")}, "what a download holds is no note of ours"
+    lines = call("list")[1].splitlines()
+    assert [line for line in lines if "digits, flowers" in line] == [line for line in lines if " cnn-04 " in line]
+    assert any(line.endswith("  a.b-c_d, digits, flowers and 1 more") for line in lines)
+    rows = json.loads(call("list", "--json")[1])["entries"]
+    assert [row["recipes"] for row in rows if row["name"] == "cnn-04"] == [["a.b-c_d", "digits", "flowers", "pets"]]
+    assert call("clear", "outputs", "--yes")[0] == 0 and not (kept / "outputs" / "cnn-04").exists()
 
 
 def test_an_empty_home_lists_nothing_and_is_not_made(tmp_path, monkeypatch, call):

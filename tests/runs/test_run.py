@@ -10,6 +10,7 @@ from samples import EPOCHS, SMALL, small, student_arrays
 
 import kdrecipes
 from kdrecipes.backend import keras
+from kdrecipes.disk.cache import entries
 from kdrecipes.report.build import check_report
 from kdrecipes.report.table import summary_text
 from kdrecipes.runs import run as runs
@@ -51,6 +52,13 @@ def test_report_fits_its_schema_and_says_what_was_run(finished):
     assert report["comparison"]["kd_minus_baseline"]["mean"] == pytest.approx(
         kd["test_accuracy"] - baseline["test_accuracy"]
     )
+
+
+def test_what_a_run_used_of_the_cache_notes_its_recipe(finished, monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", str(finished[0].parent / "home"))
+    kept = entries()
+    assert {entry.kind for entry in kept} == {"stores", "teachers", "outputs"}
+    assert {entry.served for entry in kept} == {("digits",)}
 
 
 def test_history_has_a_line_for_each_arm_and_epoch(finished):
