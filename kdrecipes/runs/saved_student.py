@@ -71,7 +71,8 @@ class SavedStudent:
             if not skipped:
                 stored = Stored(chunk.images, chunk.labels, len(self.classes), None, None)
                 with torch.no_grad():
-                    logits = ask(at_input_size(shown(stored, self.image_size)[0], self.model))
+                    image = keras.ops.convert_to_tensor(shown(stored, self.image_size)[0])
+                    logits = ask(at_input_size(image, self.model))
                     parts.append(torch.softmax(logits.float(), 1).cpu().numpy())
         if skipped:
             raise RunError(_unreadable(skipped, len(source)))
