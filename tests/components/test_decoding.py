@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from kdrecipes.components.datasets import folder
 
@@ -62,3 +63,53 @@ def test_an_image_is_turned_upright_unless_told_otherwise():
     image.save(stream, "png", exif=exif)
     assert folder.decode(io.BytesIO(stream.getvalue())).tolist() == [[[255, 0, 0]], [[0, 0, 255]]]
     assert folder.decode(io.BytesIO(stream.getvalue()), upright=False).shape == (1, 2, 3)
+
+
+def with_exif(orientation: int | None, entries: list[bytes]) -> io.BytesIO:
+    """A JPEG of 24 × 16 pixels with raw EXIF entries, such as a careless editor leaves."""
+    stream = io.BytesIO()
+    Image.new("RGB", (24, 16), (200, 0, 0)).save(stream, "jpeg")
+    tags = [] if orientation is None else [struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)]
+    tags += entries
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(tags) + struct.pack("<I", 0)
+    content = stream.getvalue()
+    return io.BytesIO(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+
+
+BROKEN = {
+    "a resolution that is text": struct.pack("<HHI", 0x011A, 2, 4) + b"abc\0",
+    "a value beyond the end": struct.pack("<HHII", 0x010E, 2, 4000, 60_000),
+    "a type that is not known": struct.pack("<HHII", 0x0131, 99, 1, 0),
+    "a folder that is not there": struct.pack("<HHII", 0x8769, 4, 1, 60_000),
+    "GPS that is text": struct.pack("<HHI", 0x8825, 2, 4) + b"abc\0",
+}
+
+
+@pytest.mark.parametrize("entry", BROKEN.values(), ids=BROKEN)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_orientation_is_read_whatever_else_the_exif_data_hold(entry):
+    assert folder.decode(with_exif(6, [entry])).shape == (24, 16, 3)
+    assert folder.decode(with_exif(None, [entry])).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation):
+    stream = io.BytesIO()
+    image = Image.fromarray(np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(stream, "png", exif=exif)
+    with Image.open(io.BytesIO(stream.getvalue())) as opened:
+        turned = ImageOps.exif_transpose(opened)
+    assert np.array_equal(folder.decode(io.BytesIO(stream.getvalue())), np.asarray(turned))
+
+
+def test_a_tiff_is_turned_once():
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 2)).save(stream, "tiff", tiffinfo={0x0112: 6})
+    assert folder.decode(stream).shape == (4, 2, 3)
+
+
+def test_exif_data_that_are_none_turn_nothing():
+    content = with_exif(6, []).getvalue().replace(b"II*\0", b"XXXX")
+    assert folder.decode(io.BytesIO(content)).shape == (16, 24, 3)

@@ -17,18 +17,42 @@ def decode(file: str | Path | IO[bytes], upright: bool = True) -> np.ndarray:
 
     Args:
         file: path or binary stream.
-        upright: turn the image as its EXIF orientation says.
+        upright: turn the image as its EXIF orientation says, whatever else its EXIF data hold.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(file) as image:
         pixels = image.width * image.height
         # Pillow only warns up to twice its limit; the header is read by now, the pixels are not
         if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
             raise Image.DecompressionBombError(f"{pixels} pixels; at most {Image.MAX_IMAGE_PIXELS} are unpacked")
-        turned = ImageOps.exif_transpose(image) if upright else image
-        return np.asarray(_rgb(turned))
+        image.load()  # a TIFF is turned here
+        turned = _TURNS.get(_orientation(image)) if upright else None
+        return np.asarray(_rgb(image if turned is None else image.transpose(Image.Transpose[turned])))
+
+
+_ORIENTATION = 274  # the tag's number
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+def _orientation(image: Image.Image) -> int:
+    """What the tag says, 1 to 8, or 1 where none can be read.
+
+    Pillow's own `exif_transpose` also writes the other tags anew and fails on those that a careless editor left.
+    """
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # whatever Pillow makes of damaged EXIF data
+        return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:
