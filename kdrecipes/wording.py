@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+
+MOST_LISTED = 20  # lines of a list that a message gives
+EXAMPLES = 3  # names of files that a sentence gives
+_REASONS = 8  # reasons that it gives
 
 
 def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str:
@@ -23,6 +27,33 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else f"\\u{ord(c):04x}" if c < "\U00010000" else f"\\U{ord(c):08x}" for c in text
     )
+
+
+def escaped(text: str) -> str:
+    r"""`text` as UTF-8 can hold it: a byte of a file's name that is not UTF-8 is written `\\xe9`."""
+    return "".join(
+        c if not "\ud800" <= c <= "\udfff" else f"\\x{ord(c) - 0xDC00:02x}" if c >= "\udc80" else f"\\u{ord(c):04x}"
+        for c in text
+    )
+
+
+def left_out_words(left_out: Mapping[str, Sequence[str]]) -> str:
+    """Names of files by the reason why they are left out, as text: `{"hidden": ["d/.a"]}` → `"1 hidden (d/.a)"`."""
+    most_first = sorted(left_out.items(), key=lambda item: (-len(item[1]), item[0]))
+    words = [f"{len(names):,} {reason} ({_examples(names)})" for reason, names in most_first]
+    if rest := sum(len(names) for _, names in most_first[_REASONS:]):
+        words[_REASONS:] = [f"{rest:,} for other reasons"]
+    return "; ".join(words)
+
+
+def listed(lines: Sequence[str]) -> list[str]:
+    """The first lines of a list, and one that counts the others where there are more."""
+    rest = len(lines) - MOST_LISTED
+    return [*lines[:MOST_LISTED], f"  and {rest:,} more"] if rest > 0 else list(lines)
+
+
+def _examples(names: Sequence[str]) -> str:
+    return ", ".join([*names[:EXAMPLES], *(["…"] if len(names) > EXAMPLES else [])])
 
 
 def readable_bytes(size: float) -> str:

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdrecipes.wording import about_points, nats, nearest, points, printable, readable_bytes, readable_seconds
+from kdrecipes.wording import (
+    about_points,
+    escaped,
+    left_out_words,
+    listed,
+    nats,
+    nearest,
+    points,
+    printable,
+    readable_bytes,
+    readable_seconds,
+)
 
 
 @pytest.mark.parametrize("size, text", [(0, "0 B"), (999, "999 B"), (141_557_760, "142 MB"), (2.5e9, "2.5 GB")])
@@ -42,3 +53,31 @@ def test_the_nearest_word_is_found_or_none_is(word, expected):
 @given(st.text())
 def test_printable_is_one_line(text):
     assert printable(text).isprintable()
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=())))
+def test_escaped_text_fits_utf8_and_text_that_does_is_as_it_was(text):
+    escaped(text).encode("utf-8")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        assert escaped(text) != text
+    else:
+        assert escaped(text) == text
+
+
+def test_bytes_of_a_name_are_escaped_as_they_are():
+    assert escaped(b"g\xe9ant".decode("utf-8", "surrogateescape")) == r"g\xe9ant"
+    assert escaped("\ud800") == r"\ud800"
+
+
+def test_reasons_are_told_with_examples_the_most_frequent_first():
+    assert left_out_words({"dark": ["a"], "light": ["b", "c", "d", "e"]}) == "4 light (b, c, d, …); 1 dark (a)"
+    many = left_out_words({f"r{i}": ["x"] for i in range(11)})
+    assert many.endswith("1 r6 (x); 3 for other reasons")
+    assert left_out_words({}) == ""
+
+
+def test_a_long_list_is_cut_and_its_rest_counted():
+    assert listed(["a"] * 20) == ["a"] * 20
+    assert listed(["a"] * 1021)[19:] == ["a", "  and 1,001 more"]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.components.datasets.decoding import decode
+from kdrecipes.components.datasets.folder_files import LeftOut, add_beside, images_below, subfolders
+from kdrecipes.components.datasets.folder_layout import Layout, advice, class_key, classes_of, layout_of, split_advice
 from kdrecipes.components.datasets.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
-from kdrecipes.errors import EnvironmentProblem, RunError
+from kdrecipes.errors import EnvironmentProblem, RunError, one_line
 from kdrecipes.hashing import digest
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from kdrecipes.wording import escaped, left_out_words
 
 
 @dataclass
@@ -30,6 +31,7 @@ class FolderSource:
         classes: name of each class.
         fingerprint: changes when a file's name, size or modification time does.
         labelled: False where the split's images lie in no class's folder; their label is 0 then, and says nothing.
+        left_out: what lies in the split's folder and is not read: by reason, names below the dataset's folder.
     """
 
     root: Path
@@ -38,6 +40,7 @@ class FolderSource:
     classes: list[str]
     fingerprint: str
     labelled: bool = True
+    left_out: LeftOut = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -48,67 +51,118 @@ class FolderSource:
         try:
             return {"image": decode(file), "label": self.labels[index]}
         except Exception as error:  # Pillow's readers raise almost anything on damaged files
-            raise ValueError(f"{file}: {error}") from error  # no RunError: it is the store that decides what is fatal
+            # no RunError: it is the store that decides what is fatal
+            raise ValueError(f"{self.name_of(index)}: {_reason(file, error)}") from error
 
     def name_of(self, index: int) -> str:
-        """The file's name below the dataset's folder."""
-        return self.files[index].relative_to(self.root).as_posix()
+        """The file's name below the dataset's folder; bytes of it that are not UTF-8 are escaped."""
+        return escaped(self.files[index].relative_to(self.root).as_posix())
 
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in `folder`, by name; hidden ones are left out."""
-    return sorted(Path(entry) for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _images(folder: Path) -> list[Path]:
-    """The image files directly in `folder`; hidden ones are left out."""
-    return [
-        Path(entry)
-        for entry in os.scandir(folder)
-        if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
-    ]
+    def label_of(self, index: int) -> int:
+        """The label of example `index`, also of one that can't be read."""
+        return self.labels[index]
 
 
 def build(split: str = "train", *, path: str) -> FolderSource:
-    """The source of `path/<split>/<class>/*`, or of `path/<class>/*`, which has the split `train` only.
+    """The source of `path/<split>/<class>/**/*`, or of `path/<class>/**/*`, which has the split `train` only.
 
     Beside splits of the first kind `path/<split>/*` is one without labels: a teacher may teach on it.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise EnvironmentProblem(f"{path} is not a folder").at("dataset.path")
-    # a folder that holds folders and no image of its own is a split: a class may be called "train" too
-    splits = {folder.name: folder for folder in _folders(root) if _folders(folder) and not _images(folder)}
-    splits = splits or {"train": root}
-    unlabelled = {folder.name: folder for folder in _folders(root) if not _folders(folder) and _images(folder)}
-    if split not in splits and root not in splits.values() and split in unlabelled:
-        return _unlabelled(root, unlabelled[split], split, splits)
-    if split not in splits:
-        raise missing_split(split, splits)
+        raise _no_folder(path)
+    layout = layout_of(root, split)
+    if split not in layout.splits and split in layout.unlabelled:
+        return _unlabelled(root, layout, split)
+    if split not in layout.splits:
+        error = missing_split(split, sorted(map(escaped, layout.splits)))
+        error.hint = split_advice(root, split, layout)
+        raise error
 
-    reference = [splits["train"]] if "train" in splits else list(splits.values())
-    classes = sorted({folder.name for part in reference for folder in _folders(part)})
-    of_class = {folder.name: _images(folder) for folder in _folders(splits[split])}
-    if extra := sorted(set(of_class) - set(classes)):
-        raise RunError(f"{splits[split]} holds classes that train does not have: {', '.join(extra)}")
-    if split == "train" and (empty := [name for name in classes if not of_class[name]]):
-        raise RunError(f"{splits[split]}: no image ({', '.join(SUFFIXES)}) in the folder {empty[0]}")
-    label_of = {name: label for label, name in enumerate(classes)}
-    pairs = [(file, label_of[name]) for name, files in of_class.items() for file in files]
-    if not pairs:
-        raise RunError(f"{splits[split]} holds no images; expected <class>/*{{{','.join(SUFFIXES)}}}")
+    folder = layout.splits[split]
+    classes = _classes(layout)
+    left_out: LeftOut = {}
+    of_class = {class_key(name.name): (name, images_below(name, root, left_out)) for name in subfolders(folder)}
+    classes_of([folder])  # two folders of one class are refused, in any split
+    add_beside(folder, root, left_out)
+    _refuse_classes(root, folder, classes, of_class, left_out)
+    label_of = {key: label for label, key in enumerate(classes)}
+    pairs = [(file, label_of[key]) for key, (_, files) in of_class.items() for file in files]
     pairs.sort(key=lambda pair: _place(pair[0], root))
-    files = [file for file, _ in pairs]
-    facts = digest("folder", split, classes, file_facts(files, root))
-    return FolderSource(root, files, [label for _, label in pairs], classes, facts)
+    files, names = [file for file, _ in pairs], list(classes.values())
+    facts = digest("folder", split, names, file_facts(files, root))
+    return FolderSource(root, files, [label for _, label in pairs], names, facts, left_out=left_out)
 
 
-def _unlabelled(root: Path, folder: Path, split: str, splits: Mapping[str, Path]) -> FolderSource:
+def _no_folder(path: str) -> EnvironmentProblem:
+    text = f"{escaped(path)} is not a folder"
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        text += ", as far as this locale's encoding can tell: set PYTHONUTF8=1"
+    return EnvironmentProblem(text).at("dataset.path")
+
+
+def _classes(layout: Layout) -> dict[str, str]:
+    """The dataset's classes: those of train, where there is one."""
+    splits = layout.splits
+    return classes_of([splits["train"]] if "train" in splits else splits.values())
+
+
+def _refuse_classes(
+    root: Path,
+    folder: Path,
+    classes: Mapping[str, str],
+    of_class: Mapping[str, tuple[Path, list[Path]]],
+    left_out: LeftOut,
+) -> None:
+    """Refuse a split with a class that train lacks, a train with a class that has no image, and one without images."""
+    error: RunError | None = None
+    if extra := sorted(escaped(name.name) for key, (name, _) in of_class.items() if key not in classes):
+        error = RunError(f"{escaped(str(folder))} holds classes that train does not have: {', '.join(extra)}")
+    elif not any(files for _, files in of_class.values()):
+        error = RunError(f"{escaped(str(folder))} holds no images; expected <class>/<image>.{_not_read(left_out)}")
+    elif folder in (root, root / "train"):
+        empty = [name for name, files in of_class.values() if not files]
+        if empty:
+            names = ", ".join(escaped(name.name) for name in empty)
+            below = {r: [n for n in names_ if _is_in(n, empty, root)] for r, names_ in left_out.items()}
+            error = RunError(f"{escaped(str(folder))}: no image in the folder {names}.{_not_read(below)}")
+    if error:
+        error.hint = advice(root, folder)
+        raise error
+
+
+def _is_in(name: str, folders: list[Path], root: Path) -> bool:
+    return any(name.startswith(f"{escaped(folder.relative_to(root).as_posix())}/") for folder in folders)
+
+
+def _not_read(left_out: LeftOut) -> str:
+    """What lies there instead of images."""
+    words = left_out_words(left_out)
+    return f" Left out: {words}." if words else ""
+
+
+def _unlabelled(root: Path, layout: Layout, split: str) -> FolderSource:
     """The images of a folder without classes; the classes are those of the splits that have them."""
-    classes = sorted({name.name for part in splits.values() for name in _folders(part)})
-    files = sorted(_images(folder), key=lambda file: _place(file, root))
+    classes = list(classes_of(layout.splits.values()).values())
+    left_out: LeftOut = {}
+    files = sorted(images_below(layout.unlabelled[split], root, left_out), key=lambda file: _place(file, root))
     facts = digest("folder", split, classes, file_facts(files, root))
-    return FolderSource(root, files, [0] * len(files), classes, facts, labelled=False)
+    return FolderSource(root, files, [0] * len(files), classes, facts, labelled=False, left_out=left_out)
+
+
+def _reason(file: Path, error: Exception) -> str:
+    """Why a file can't be read, without its name, which Pillow gives in full."""
+    from PIL import UnidentifiedImageError
+
+    if file.is_file() and file.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "no image that Pillow knows, whatever its suffix"
+    if isinstance(error, OSError):  # what Pillow says of a damaged file needs no class of error before it
+        return escaped(error.strerror or str(error))
+    return escaped(one_line(error))
 
 
 def _place(file: Path, root: Path) -> bytes:
@@ -129,8 +183,8 @@ COMPONENT = Component(
             "format": "path",
             "examples": ["data/flowers"],
             "description": "Folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
-            "<split>/images beside the former have no labels",
+            "<split>/images beside the former have no labels. Images of a class may lie in folders of its own",
         },
     ),
-    summary="images in folders named by class (jpg, png, webp, bmp)",
+    summary="images in folders named by class (jpg, png, webp, tif and whatever else Pillow reads)",
 )
