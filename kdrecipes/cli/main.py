@@ -15,6 +15,7 @@ from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
 from kdrecipes.cli.validate import validate
 from kdrecipes.errors import KDRecipesError, Preempted
+from kdrecipes.wording import escaped
 
 app = typer.Typer(
     name="kdrecipes",
@@ -60,7 +61,7 @@ def main() -> None:
     try:
         app()
     except (KDRecipesError, Preempted) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(escaped(str(error)), err=True)
         if "--json" in sys.argv[1:]:
             problems = [problem.asdict() for problem in getattr(error, "problems", ())]
             print_json({"ok": False, "error": str(error), "problems": problems})

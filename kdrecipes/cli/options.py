@@ -20,7 +20,8 @@ SetOption = Annotated[
 
 def print_json(value: Any) -> None:
     """The one object that `--json` promises."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    typer.echo(text.encode(errors="backslashreplace").decode())  # a path may hold bytes that are not UTF-8
 
 
 _THRESHOLDS = gc.get_threshold()

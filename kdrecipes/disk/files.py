@@ -63,7 +63,9 @@ def new_file(path: Path, mode: str = "wb") -> Iterator[Any]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary_name(path)
         try:
-            with temporary.open(mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
+            encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
+            # Bytes of a file's name that are not UTF-8 are escaped, and JSON reads them back as they were.
+            with temporary.open(mode.replace("w", "x"), encoding=encoding, errors=errors) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

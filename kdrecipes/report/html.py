@@ -15,7 +15,7 @@ from kdrecipes.report.confusions import confusion, confusions, matrix
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.table import table_rows, teachers_of
 from kdrecipes.report.verdict import loss_and_calibration, verdict
-from kdrecipes.wording import about_points, nats, points, readable_seconds
+from kdrecipes.wording import about_points, escaped, nats, points, readable_seconds
 
 if TYPE_CHECKING:
     import jinja2
@@ -66,7 +66,7 @@ def render(report: Report, facts: Facts) -> str:
         compared=list(counts),
         confusions=confusions(counts, best, classes, 8 if len(classes) <= MATRIX_UP_TO else 15),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # names of files may hold what no text can
+    return escaped(page)  # names of files may hold what no text can
 
 
 def _template() -> jinja2.Template:

@@ -419,3 +419,17 @@ def test_garbage_is_sought_rarely_and_as_usual_by_what_trains(monkeypatch, verb,
     assert caught.value.code == 1 and len(seen) == 1
     assert (seen[0][0] > usual[0]) if rarely else seen[0] == usual
     assert gc.get_threshold() == usual
+
+
+def test_an_error_about_a_name_that_is_not_utf8_is_told(monkeypatch, capfd):
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+
+    def stop(*_, **__):
+        raise RunError(name)
+
+    monkeypatch.setattr("kdrecipes.runs.run.run", stop)
+    monkeypatch.setattr(sys, "argv", ["kdrecipes", "run", "digits", "--json"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    seen = capfd.readouterr()
+    assert caught.value.code == 1 and seen.err == "caf\\xe9\n" and json.loads(seen.out)["error"] == name

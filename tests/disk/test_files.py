@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -153,3 +154,12 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, code):
     with pytest.raises(EnvironmentProblem) as caught, locked(tmp_path / "lock"):
         pass
     assert str(caught.value) == expected
+
+
+def test_names_that_are_not_utf8_are_escaped_in_text_and_come_back_from_json(tmp_path):
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    write_json(tmp_path / "a.json", {name: "é"})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {name: "é"}
+    with new_file(tmp_path / "a.html", "w") as file:
+        file.write(name)
+    assert (tmp_path / "a.html").read_bytes() == rb"caf\udce9"
