@@ -40,7 +40,6 @@ def open_split(count: int, setting: Setting) -> Iterator[tuple[Split, str]]:
                 image_size=None,
                 store_size=None,
                 resize="squash",
-                corrupt_limit=0.0,
             )
             yield Split(store, np.arange(count)), described
         finally:

@@ -70,7 +70,7 @@ def _jpeg(width: int, height: int, setting: Setting) -> float:
         for i in range(images):
             _photo(i, width, height).save(place / f"{i}.jpg", quality=90)
         source = folder.build("train", path=root)
-        reader = Reader(source, None, "benchmark", 224, "squash", 0.0)
+        reader = Reader(source, None, "benchmark", 224, "squash")
         times = interleave({"read": lambda: reader.read(0, images)}, setting.choose(3, 2), warm_up=1)
     return per_second(images, times["read"])
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, zip_longest
 from typing import Any, Literal
 
@@ -16,10 +16,11 @@ from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_wit
 from kdrecipes.data.mixture import Mixture, mixture
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
+from kdrecipes.data.unreadable import Unreadable, refuse_unreadable, unreadable_of
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import DatasetTable, Recipe, StudentTable, TeacherTable
 
-Progress = Callable[[str, int, int, int], None]
+Progress = Callable[[str, int, int, int, int], None]
 SPLITS = ("train", "validation", "test")
 WRITTEN = (*SPLITS, "unlabelled")
 
@@ -34,9 +35,11 @@ class Data:
         student_size: pixels per side that the student sees.
         teacher_sizes: the same of each teacher, by its id.
         fingerprint: sha256 (hex) of the stored pixels, labels and what belongs to which split.
-        converted, skipped: images that were not RGB; names of those that could not be read.
+        converted: images that were not RGB.
         unlabelled: images that the distilled student is taught without labels, disjoint from those above: the rest of
             train, where `dataset.labelled` keeps a part of its labels, and `dataset.unlabelled`.
+        unreadable: what of each base split could not be read.
+        left_out: what each base split's source left out, by the split's label and by reason: names of files.
     """
 
     train: Split
@@ -47,8 +50,14 @@ class Data:
     teacher_sizes: Mapping[str, int]
     fingerprint: str
     converted: int
-    skipped: list[str]
     unlabelled: tuple[Split, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    left_out: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+
+    @property
+    def skipped(self) -> list[str]:
+        """Names of the images that could not be read."""
+        return [name for one in self.unreadable for name, _ in one.files]
 
     @property
     def images(self) -> int:
@@ -71,7 +80,8 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
 
     Args:
         recipe: a valid recipe.
-        progress: called with (split name, images done, images in all, bytes that they take in the store).
+        progress: called with (split name, images done, images in all, bytes that they take in the store, how many of
+            those done could not be read).
 
     Raises:
         RunError: a split that is not there, splits that overlap, a split too small, unreadable images.
@@ -86,6 +96,8 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     sources = {name: build_source(recipe, name, key) for name, key in bases.items()}
     stores = {name: _open_store(recipe, name, key, sources[name], progress) for name, key in bases.items()}
     labelled = {name: getattr(source, "labelled", True) for name, source in sources.items()}
+    unreadable = [_unreadable(table, name, key, sources[name], stores[name]) for name, key in bases.items()]
+    refuse_unreadable(unreadable, table.corrupt_limit)
     parts = {
         key: _cut(stores[base := parse_split(text)[0]], key, text, key != "unlabelled" and labelled[base])
         for key, text in written.items()
@@ -115,9 +127,25 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         {name: teacher.image_size or default for name, teacher in recipe.teachers.items()},
         content.hexdigest(),
         sum(store.converted for store in used),
-        [name for store in used for name in store.skipped],
         unlabelled,
+        tuple(unreadable),
+        {_label(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
     )
+
+
+def _unreadable(table: DatasetTable, name: str, key: str, source: Any, store: Store) -> Unreadable:
+    labelled = getattr(source, "labelled", True) and _labels_read(table, name) != "none"
+    return unreadable_of(source, store, _label(table, name), _place(table, key), labelled)
+
+
+def _label(table: DatasetTable, name: str) -> str:
+    """What messages call a base split."""
+    return f"{table.name} {name}"
+
+
+def _place(table: DatasetTable, key: str) -> str:
+    """How messages quote a key of the table."""
+    return f"dataset.{key} = {getattr(table, key)!r}"
 
 
 def splits_of(table: DatasetTable) -> dict[str, str]:
@@ -135,7 +163,7 @@ def build_source(recipe: Recipe, name: str, key: str) -> Any:
 
 def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Progress | None) -> Store:
     table, provider = recipe.dataset, recipe.provider(recipe.dataset)
-    label = f"{table.name} {name}"
+    label = _label(table, name)
     with _named(recipe, key):
         return open_store(
             source,
@@ -144,7 +172,6 @@ def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Prog
             image_size=_largest_size(recipe),
             store_size=table.store_size,
             resize=table.resize,
-            corrupt_limit=table.corrupt_limit,
             labels=_labels_read(recipe.dataset, name),
             progress=(lambda *step: progress(label, *step)) if progress else None,
         )
@@ -166,7 +193,7 @@ def _largest_size(recipe: Recipe) -> int | None:
 @contextmanager
 def _named(recipe: Recipe, key: str) -> Iterator[None]:
     """Let an error of the dataset name the recipe's key, and one that is not meant for people the component."""
-    place = f"dataset.{key} = {getattr(recipe.dataset, key)!r}"
+    place = _place(recipe.dataset, key)
     try:
         yield
     except KDRecipesError as error:

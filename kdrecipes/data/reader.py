@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.wording import escaped
 
 Labels = Literal["all", "some", "none"]
 _PROBE = 64  # images looked at before a dataset's images are believed to share one size
-
-
-class TooManyUnreadable(RunError):
-    """More images can't be read than `corrupt_limit` allows."""
 
 
 class MixedSizes(Exception):
@@ -51,7 +46,6 @@ class Reader:
         name: for messages.
         size: pixels per side; None: the native size.
         resize: "squash" or "crop".
-        corrupt_limit: greatest share of unreadable images.
         labels: "all" are read, and each must be one; "some": what is no label is -1; "none" is read, and each is -1.
 
     Attributes:
@@ -69,24 +63,22 @@ class Reader:
         name: str,
         size: int | None,
         resize: str,
-        corrupt_limit: float,
         labels: Labels = "all",
     ):
         self.source, self.arrays, self.name, self.size, self.resize = source, arrays, name, size, resize
         self.labels = labels
-        self.classes = [str(name) for name in source.classes]
-        self.corrupt_limit = corrupt_limit
+        self.classes = [escaped(str(name)) for name in source.classes]
         self.side = size or self._native_side()
 
     def name_of(self, i: int) -> str:
         """What messages call the example."""
-        return self.source.name_of(i) if hasattr(self.source, "name_of") else f"example {i}"
+        return escaped(self.source.name_of(i)) if hasattr(self.source, "name_of") else f"example {i}"
 
     def read(self, start: int, stop: int) -> Chunk:
         """The examples from `start` to before `stop`.
 
         Raises:
-            RunError: an image of an unknown form, a label out of range, more unreadable images than are allowed in all.
+            RunError: an image of an unknown form, a label out of range.
         """
         converted, skipped = 0, []
         if self.arrays is not None and np.shape(self.arrays[0])[1:3] == (self.side, self.side):
@@ -103,7 +95,6 @@ class Reader:
                 example = self._example(i)
                 if isinstance(example, str):
                     skipped.append((self.name_of(i), example))
-                    check_unreadable(skipped, len(self.source), self.corrupt_limit, self.name)
                 else:
                     image, label = example
                     converted += _is_converted(image.shape)
@@ -143,7 +134,8 @@ class Reader:
         except KDRecipesError:
             raise
         except Exception as error:  # a damaged image may raise anything
-            return " ".join(str(error).split()) or type(error).__name__
+            text = escaped(" ".join(str(error).split())) or type(error).__name__
+            return text.removeprefix(f"{self.name_of(i)}: ")
         try:
             number = operator.index(label)
         except TypeError:
@@ -190,27 +182,6 @@ class Reader:
             left, top = (width - side) // 2, (height - side) // 2
             picture = picture.crop((left, top, left + side, top + side))
         return np.asarray(picture.resize((self.side, self.side), Image.Resampling.BILINEAR))
-
-
-def check_unreadable(skipped: Sequence[tuple[str, str]], examples: int, corrupt_limit: float, name: str) -> None:
-    """Refuse more unreadable images than `corrupt_limit`, a share of all examples, allows.
-
-    Args:
-        skipped: name of each, and why; an empty text where that is not known any more.
-        examples: of the source.
-        corrupt_limit: from 0 to 1.
-        name: of the source, for the message.
-
-    Raises:
-        TooManyUnreadable: naming the first that is too many, and why it can't be read.
-    """
-    limit = math.floor(corrupt_limit * examples + 1e-9)  # 0.29 · 100 is 28.999… in binary
-    if len(skipped) > limit:
-        image, reason = skipped[limit]
-        raise TooManyUnreadable(
-            f"{name}: {image} can't be read{f' ({reason})' if reason else ''}; that is unreadable image {limit + 1} of "
-            f"{examples}, and dataset.corrupt_limit allows {limit}."
-        )
 
 
 def _is_converted(shape: tuple[int, ...]) -> bool:

@@ -15,19 +15,20 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.data.parallel_reader import read_chunks
-from kdrecipes.data.reader import Labels, MixedSizes, Reader, TooManyUnreadable, check_unreadable
+from kdrecipes.data.reader import Labels, MixedSizes, Reader
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
-from kdrecipes.wording import readable_bytes
+from kdrecipes.wording import listed, readable_bytes
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 _CHUNK = 1024  # images read, hashed and written at once: at most so many, and
 _CHUNK_BYTES = 64_000_000  # at most so many bytes of them
+_TRIED_AGAIN = 20  # of the images that a store lacks
 
-Progress = Callable[[int, int, int], None]
+Progress = Callable[[int, int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Store:
         classes: the class names.
         fingerprint: sha256 (hex) of images, labels and index.
         converted: how many images were not RGB or one channel and were converted.
-        skipped: names of the images that could not be read.
+        skipped: name of each image that could not be read, and why.
     """
 
     images: np.ndarray
@@ -50,7 +51,7 @@ class Store:
     classes: list[str]
     fingerprint: str
     converted: int
-    skipped: list[str]
+    skipped: list[tuple[str, str]]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +65,6 @@ def open_store(
     image_size: int | None,
     store_size: int | None,
     resize: str,
-    corrupt_limit: float,
     labels: Labels = "all",
     progress: Progress | None = None,
 ) -> Store:
@@ -77,12 +77,12 @@ def open_store(
         image_size: the size the networks see; the stored size where images differ. None: native only.
         store_size: the recipe's `store_size`.
         resize: "squash" or "crop".
-        corrupt_limit: greatest share of unreadable images.
         labels: which are read, see `Reader`.
-        progress: called with (examples done, examples in all, bytes that the store will have).
+        progress: called with (examples done, examples in all, bytes that the store will have, how many of those done
+            could not be read).
 
     Raises:
-        RunError: unreadable images beyond the limit, a label out of range, an image of an unknown form.
+        RunError: a label out of range, an image of an unknown form, not one image that can be read.
         EnvironmentProblem: no room on the disk, or the store can't be read or written.
     """
     if len(source) == 0:
@@ -95,10 +95,23 @@ def open_store(
     folders = {size: stores / f"{plain}-{digest(facts, size)[:20]}" for size in sizes}
     with locked(stores / ".locks" / digest(facts)[:20]):
         for folder in folders.values():
-            if (store := _open(folder)) is not None:
-                check_unreadable([(image, "") for image in store.skipped], len(source), corrupt_limit, name)
+            if (store := _open(folder)) is not None and not _lacks_what_is_there(store, source):
                 return store
-        return _build(source, folders, name, resize, corrupt_limit, labels, progress)
+        return _build(source, folders, name, resize, labels, progress)
+
+
+def _lacks_what_is_there(store: Store, source: Any) -> bool:
+    """Whether an image that could not be read can be now: a permission or a network's disk may be back."""
+    missing = np.setdiff1d(np.arange(len(source)), store.index)
+    return any(_is_readable(source, int(i)) for i in missing[:_TRIED_AGAIN])
+
+
+def _is_readable(source: Any, i: int) -> bool:
+    try:
+        source[i]
+    except Exception:  # a damaged image may raise anything
+        return False
+    return True
 
 
 def _open(folder: Path) -> Store | None:
@@ -113,9 +126,8 @@ def _open(folder: Path) -> Store | None:
         shape = (meta["examples"], meta["side"], meta["side"], 3)
         sums = (meta.pop("sha256"), meta["labels_sha256"])
         if sums == (digest(meta), _sha256(labels, index)) and images.shape == shape and images.dtype == np.uint8:
-            return Store(
-                images, labels, index, meta["classes"], meta["fingerprint"], meta["converted"], meta["skipped"]
-            )
+            skipped = [(name, reason) for name, reason in meta["skipped"]]
+            return Store(images, labels, index, meta["classes"], meta["fingerprint"], meta["converted"], skipped)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -135,7 +147,6 @@ def _build(
     folders: dict[int | None, Path],
     name: str,
     resize: str,
-    corrupt_limit: float,
     labels: Labels,
     progress: Progress | None,
 ) -> Store:
@@ -146,16 +157,15 @@ def _build(
         raise RunError(f"{name}: its arrays hold {counts}, and it says that it has {len(source)} examples.")
     for size, folder in folders.items():
         try:
-            reader = Reader(source, arrays, name, size, resize, corrupt_limit, labels)
+            reader = Reader(source, arrays, name, size, resize, labels)
             draft_folder = folder.with_name(f".{folder.name}.draft")
             with disk_errors(folder.parent):
                 if folder.exists():
-                    shutil.rmtree(folder)  # the damaged one; the lock is ours
+                    shutil.rmtree(folder)  # damaged, or of fewer images than there are; the lock is ours
                 try:
                     _fill(reader, draft_folder, progress)
-                except (RunError, MixedSizes) as error:  # it would be the same again, but for another corrupt_limit
-                    if not isinstance(error, TooManyUnreadable):
-                        shutil.rmtree(draft_folder, ignore_errors=True)
+                except (RunError, MixedSizes):  # it would be the same again
+                    shutil.rmtree(draft_folder, ignore_errors=True)
                     raise
                 draft_folder.rename(folder)
                 sync_folder(folder.parent)
@@ -176,15 +186,14 @@ def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
     with drafted(folder, n, side) as draft:
         bounds = [(start, min(start + chunk, n)) for start in range(draft.done, n, chunk)]
         if progress:
-            progress(draft.done, n, size)
-        check_unreadable(draft.skipped, n, reader.corrupt_limit, reader.name)
+            progress(draft.done, n, size, len(draft.skipped))
         for (_, stop), found in zip(bounds, read_chunks(reader, bounds), strict=True):
             draft.add(found, stop)
-            check_unreadable(draft.skipped, n, reader.corrupt_limit, reader.name)
             if progress:
-                progress(stop, n, size)
+                progress(stop, n, size, len(draft.skipped))
     if draft.rows == 0:
-        raise RunError(f"{reader.name}: not one image could be read.")
+        files = listed([f"  {name}: {reason}" for name, reason in draft.skipped])
+        raise RunError("\n".join([f"{reader.name}: not one of its {n:,} images can be read.", *files]))
     _finish(draft, reader, folder)
 
 
@@ -217,7 +226,7 @@ def _finish(draft: Draft, reader: Reader, folder: Path) -> None:
         "fingerprint": draft.content.hexdigest(),
         "labels_sha256": _sha256(labels, index),
         "converted": draft.converted,
-        "skipped": [name for name, _ in draft.skipped],
+        "skipped": draft.skipped,
     }
     write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
     draft.journal.unlink()

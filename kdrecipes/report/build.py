@@ -36,7 +36,8 @@ def build_report(folder: Path) -> Report:
 
 def report_of(facts: Facts) -> Report:
     """The report as a dict that fits `schemas/report.schema.json`."""
-    warnings = [*facts.environment.warnings, *(text for one in facts.teachers.values() for text in one.warnings)]
+    warnings = [*facts.environment.warnings, *facts.dataset.warnings]
+    warnings += [text for one in facts.teachers.values() for text in one.warnings]
     report: Report = {
         "schema_version": 2,
         "name": facts.recipe.name,
@@ -55,8 +56,9 @@ def report_of(facts: Facts) -> Report:
 
 
 def _dataset(facts: Facts) -> dict[str, Any]:
+    told = {key: value for key, value in vars(facts.dataset).items() if key != "warnings"}  # they are the report's
     names = [printable(name) for name in facts.dataset.classes]  # a folder may be named by bytes that are no UTF-8
-    return {**vars(facts.dataset), "classes": len(names), "class_names": names}
+    return {**told, "classes": len(names), "class_names": names}
 
 
 def _teacher(facts: Facts, name: str, teacher: TeacherFacts) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from kdrecipes.disk.files import new_file
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.recipe.structure import definition
 from kdrecipes.report.predictions import ENSEMBLE, read_predictions, unlike
+from kdrecipes.report.typed_json import parsed, typed
 
 Report = dict[str, Any]
 Row = Mapping[str, Any]
@@ -45,7 +45,9 @@ class RecipeFacts:
 class DatasetFacts:
     """The data. `classes` are their names; `train` … `skipped` count images.
 
-    Of the training images `labelled` have a label that is used and `unlabelled` have none.
+    Of the training images `labelled` have a label that is used and `unlabelled` have none. `unreadable` names the first
+    of those `skipped`, with `split`, `name` and `reason`. `left_out` says what the source never gave, for each `split`
+    and `reason` how many `files`, with the first `names`. `warnings`: what the reader should know of the data.
     """
 
     name: str
@@ -58,6 +60,9 @@ class DatasetFacts:
     test: int
     converted: int
     skipped: int
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -230,18 +235,9 @@ def _damaged(run: Path, file: str, why: str) -> UsageError:
 
 def _read(run: Path, file: str) -> Any:
     try:
-        return _parsed((run / file).read_text(encoding="utf-8"))
+        return parsed((run / file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(run, file, one_line(error)) from error
-
-
-def _parsed(text: str) -> Any:
-    """JSON as we write it: without NaN and infinities, which Python would read."""
-
-    def refuse(word: str) -> Any:
-        raise ValueError(f"{word} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def _read_one(run: Path, name: str, kind: type[T]) -> T:
@@ -256,28 +252,15 @@ def _read_several(run: Path, name: str, kind: type[T]) -> dict[str, T]:
 
 
 def _typed(run: Path, name: str, kind: type[T], value: Any) -> T:
-    """A fact from its JSON form, every field there and of its type."""
-    hints = get_type_hints(kind)
-    if not isinstance(value, dict) or value.keys() != hints.keys():
-        raise _damaged(run, _at(name), f"its keys are not {', '.join(hints)}: another version's?")
-    for key, hint in hints.items():
-        if not _fits(value[key], hint):
-            raise _damaged(run, _at(name), f"{key} can't be {value[key]!r}")
-    return kind(**value)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a JSON file is of a field's type; true and false are no numbers here."""
-    if isinstance(value, bool):
-        return hint is bool
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(isinstance(entry, get_args(hint)[0]) for entry in value)
-    return isinstance(value, hint if isinstance(hint, UnionType) else get_origin(hint) or hint)
+    try:
+        return typed(kind, value)
+    except ValueError as error:
+        raise _damaged(run, _at(name), str(error)) from error
 
 
 def _history(run: Path) -> list[Row]:
     try:
-        rows = [_parsed(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = [parsed(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(run, "history.jsonl", one_line(error)) from error
     for number, row in enumerate(rows, 1):

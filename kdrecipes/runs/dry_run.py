@@ -97,7 +97,7 @@ def _data(recipe: Recipe, classes: int | None) -> Data:
     train: Any = parts["train"]
     unlabelled: Any = (_Images(),) if recipe.has_unlabelled else ()
     teachers = {name: one.image_size or size for name, one in recipe.teachers.items()}
-    return Data(train, train, train, names, recipe.student.image_size or size, teachers, "", 0, [], unlabelled)
+    return Data(train, train, train, names, recipe.student.image_size or size, teachers, "", 0, unlabelled)
 
 
 def _side(source: Any) -> int:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from kdrecipes.backend import keras
-from kdrecipes.wording import readable_bytes, readable_seconds
+from kdrecipes.wording import escaped, readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
 ESTIMATE_AFTER = 20  # steps of the first fit
@@ -65,24 +65,27 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line for the user."""
-        (self.bars.console if self.bars else self.console).print(text, markup=False)
+        (self.bars.console if self.bars else self.console).print(escaped(text), markup=False)
         self.record(text)
 
     def record(self, text: str) -> None:
         """Into the log only; a log that can't be written stops nothing."""
         if self.log:
             with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {escaped(text)}\n")
 
-    def preparing(self, name: str, done: int, total: int, size: int) -> None:
-        """A store grows to `size` bytes; first called before it does."""
+    def preparing(self, name: str, done: int, total: int, size: int, unreadable: int) -> None:
+        """A store grows to `size` bytes; first called before it does. Of those done `unreadable` are not in it."""
         if name not in self._prepared:
             self._prepared.add(name)
             if size >= _LARGE_STORE:
                 self.note(f"preparing {name}: {total - done:,} images to decode, {readable_bytes(size)} on disk")
         self._bar(f"preparing {name}", done, total)
         if done >= total:
-            self.note(f"prepared {name}: {total:,} images")
+            self.note(
+                f"prepared {name}: {total - unreadable:,} images"
+                + (f"; {unreadable:,} more can't be read" if unreadable else "")
+            )
 
     def teaching(self, label: str, done: int, total: int) -> None:
         """A teacher's outputs are computed, counted in views; first called before the first of them.

@@ -17,9 +17,10 @@ from kdrecipes.disk.cache import note_served
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
-from kdrecipes.report.facts import DatasetFacts, EnvironmentFacts, TeacherFacts, write_facts
+from kdrecipes.report.facts import EnvironmentFacts, TeacherFacts, write_facts
 from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
 from kdrecipes.runs.compile_choice import choose_compile
+from kdrecipes.runs.dataset_facts import dataset_facts, dataset_notes
 from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.folder import RunFolder, check_origin, open_run
 from kdrecipes.runs.preflight import check_teacher
@@ -71,7 +72,8 @@ def run(
         with keras.device(device), progress.shown():
             try:
                 return _straight_line(recipe, folder, progress, device)
-            except KDRecipesError:
+            except KDRecipesError as error:
+                progress.record(str(error))
                 raise
             except Exception as error:
                 progress.record(traceback.format_exc())
@@ -82,6 +84,8 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     refuse_precision(recipe, device)
     data = prepare(recipe, progress.preparing)
     note_stores(recipe, data)
+    for text in dataset_notes(recipe, data):
+        progress.note(text)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     arms = arms_of(recipe)
@@ -135,23 +139,6 @@ def note_stores(recipe: Recipe, data: Data) -> None:
     for split in (data.train, data.validation, data.test, *data.unlabelled):
         if isinstance(split.store.images, np.memmap) and split.store.images.filename is not None:
             note_served(Path(split.store.images.filename).parent, recipe.name)
-
-
-def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:
-    """What the report says of the data."""
-    labelled = len(data.train) if data.train.labelled else 0
-    return DatasetFacts(
-        name=recipe.dataset.name,
-        fingerprint=data.fingerprint,
-        classes=list(data.classes),
-        train=data.images,
-        labelled=labelled,
-        unlabelled=data.images - labelled,
-        validation=len(data.validation),
-        test=len(data.test),
-        converted=data.converted,
-        skipped=len(data.skipped),
-    )
 
 
 def keep_teacher(folder: RunFolder, table: TeacherTable, teacher: Teacher) -> None:

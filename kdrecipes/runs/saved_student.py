@@ -63,7 +63,7 @@ class SavedStudent:
             RunError: when files can't be read; up to 20 are named. Nothing is predicted then.
         """
         source, skipped, parts = _Asked(images), [], [np.empty((0, len(self.classes)), np.float32)]
-        reader = Reader(source, None, "images", self.store_size, self.resize, 1.0, "none")
+        reader = Reader(source, None, "images", self.store_size, self.resize, "none")
         ask = Inference(self.model)
         for start in range(0, len(source), batch_size):
             chunk = reader.read(start, min(start + batch_size, len(source)))

@@ -100,7 +100,7 @@ def data_of(classes: int, image_size: int = 8, examples: int = 1) -> Data:
     """Data of so many classes, size and training examples, without a picture: what builders are told of them."""
     split: Any = range(examples)
     names = [f"class {i}" for i in range(classes)]
-    return Data(split, split, split, names, image_size, defaultdict(lambda: image_size), "", 0, [])
+    return Data(split, split, split, names, image_size, defaultdict(lambda: image_size), "", 0)
 
 
 def _check_defaults(component: Component) -> None:

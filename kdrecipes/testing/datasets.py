@@ -12,7 +12,7 @@ import numpy as np
 
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.data.reader import Reader
-from kdrecipes.errors import KDRecipesError
+from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.hashing import digest
 from kdrecipes.testing.contract import broken, check_contract, trying
 
@@ -77,9 +77,9 @@ def _check_examples(component: Component, source: Any, again: Callable[[], Any],
         raise broken(component, f"{split!r}: must hold examples", "none")
     chosen = _spread(n, LOOKED_AT)
     with trying(component, f"{split!r}: reading it as a run does"):
-        reader = Reader(source, None, split, 8, "squash", 0.0)
-        for i in chosen:
-            reader.read(i, i + 1)
+        reader = Reader(source, None, split, 8, "squash")
+        for name, reason in (file for i in chosen for file in reader.read(i, i + 1).skipped):
+            raise RunError(f"{split}: {name} can't be read ({reason})")
     images = {i: _example(component, source, split, i) for i in chosen}
     with trying(component, f"{split!r}: sending it to another process (pickle)"):
         sent = pickle.loads(pickle.dumps(source))

@@ -41,7 +41,7 @@ def pictures(count: int, height: int = 5, width: int = 5, channels: int = 3, see
 
 def opened(source: Any, **changes: Any) -> Store:
     settings: dict[str, Any] = {"name": "pets train", "image_size": None, "store_size": None}
-    settings |= {"resize": "squash", "corrupt_limit": 0.0, "identity": "pets"} | changes
+    settings |= {"resize": "squash", "identity": "pets"} | changes
     return open_store(source, settings.pop("identity"), **settings)
 
 
@@ -69,7 +69,7 @@ class Source:
 
 source = Source()
 print("opening", flush=True)
-store = open_store(source, 1, name="n", image_size=4, store_size=None, resize="squash", corrupt_limit=0)
+store = open_store(source, 1, name="n", image_size=4, store_size=None, resize="squash")
 print("done", source.reads > 0, len(store), store.fingerprint, flush=True)
 """
 

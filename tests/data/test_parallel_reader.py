@@ -31,7 +31,7 @@ def mixed(count=50):
     return images
 
 
-SETTINGS = {"image_size": 5, "store_size": 5, "corrupt_limit": 0.1}
+SETTINGS = {"image_size": 5, "store_size": 5}
 
 
 def test_several_processes_make_the_same_store(several):
@@ -40,7 +40,7 @@ def test_several_processes_make_the_same_store(several):
     assert source.reads == 0  # theirs are copies
     decoding.SEVERAL_FROM = 1000
     alone = opened(Source(mixed(), fingerprint="g"), **SETTINGS)
-    assert store.fingerprint == alone.fingerprint and store.skipped == alone.skipped == ["picture-3.png"]
+    assert store.fingerprint == alone.fingerprint and store.skipped == alone.skipped == [("picture-3.png", "damaged")]
     assert store.converted == alone.converted == 1
 
 

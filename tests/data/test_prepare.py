@@ -93,7 +93,8 @@ def test_progress_names_the_splits(prepared):
     steps: list[tuple] = []
     prepared("validation = 0.1", progress=lambda *step: steps.append(step))
     size = 8 * 8 * 3
-    assert steps[0] == ("digits train", 0, 1437, 1437 * size) and steps[-1] == ("digits test", 360, 360, 360 * size)
+    assert steps[0] == ("digits train", 0, 1437, 1437 * size, 0)
+    assert steps[-1] == ("digits test", 360, 360, 360 * size, 0)
     steps.clear()
     prepared("validation = 0.1", progress=lambda *step: steps.append(step))
     assert steps == []  # opened, not built
@@ -284,10 +285,57 @@ def test_a_damaged_file_is_named_and_can_be_allowed_for(tmp_path, prepared):
     (tmp_path / "pets" / "train" / "dog" / "7.png").write_bytes(b"no picture")
     dataset = 'path = "pets"\nvalidation = 0.2\nimage_size = 5'
     text = refused(prepared, dataset, 'dataset.name="folder"')
-    assert text.startswith("dataset.train = 'train': folder train: train/dog/7.png can't be read (")
-    assert "unreadable image 1 of 40, and dataset.corrupt_limit allows 0" in text
-    data = prepared(dataset, 'dataset.name="folder"', "dataset.corrupt_limit=0.05")
+    assert text == (
+        "dataset.train = 'train': folder train: 1 of 40 images can't be read, a share of 0.025; "
+        "dataset.corrupt_limit = 0.0 is a share too and allows 0 of 40.\n"
+        "  train/dog/7.png: no image that Pillow knows, whatever its suffix\n"
+        "Mend or remove these files. To train without them, write under [dataset]:\n"
+        "corrupt_limit = 0.025"
+    )
+    data = prepared(dataset, 'dataset.name="folder"', f"dataset.{text.splitlines()[-1]}")
     assert data.skipped == ["train/dog/7.png"] and len(data.train) + len(data.validation) == 39
+
+
+def test_unreadable_files_of_all_splits_are_named_at_once(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3, "dog": 3})
+    for file in ("train/cat/1.png", "train/dog/2.png", "test/cat/0.png"):
+        (tmp_path / "pets" / file).write_bytes(b"")
+    dataset = 'path = "pets"\nvalidation = 0.2\nimage_size = 5'
+    text = refused(prepared, dataset, 'dataset.name="folder"')
+    assert "folder train: 2 of 40" in text and "dataset.test = 'test': folder test: 1 of 6" in text
+    assert all(f"  {file}: the file is empty\n" in text for file in ("train/cat/1.png", "test/cat/0.png"))
+    data = prepared(dataset, 'dataset.name="folder"', f"dataset.{text.splitlines()[-1]}")
+    assert sorted(data.skipped) == ["test/cat/0.png", "train/cat/1.png", "train/dog/2.png"]
+
+
+def test_a_class_without_a_readable_image_is_an_error_within_the_limit_too(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 4}, test={"cat": 3, "dog": 3})
+    for number in range(4):
+        (tmp_path / "pets" / "train" / "dog" / f"{number}.png").write_bytes(b"")
+    dataset = 'path = "pets"\nvalidation = 0.2\nimage_size = 5\ncorrupt_limit = 1'
+    text = refused(prepared, dataset, 'dataset.name="folder"')
+    assert "dataset.corrupt_limit = 1.0 is a share too and allows 24 of 24." in text
+    assert "\n  not one of the 4 images of the class dog can be read\n" in text
+    assert text.endswith("A class without an image can't be learned or tested. Mend its files, or remove its folder.")
+
+
+def test_a_split_whose_labels_are_not_read_may_lose_any_of_them(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3}, more={"cat": 5, "dog": 1})
+    (tmp_path / "pets" / "more" / "dog" / "0.png").write_bytes(b"")
+    dataset = f'path = "pets"\nvalidation = 0.2\nimage_size = 5\nunlabelled = "more"\n{TAUGHT}'
+    data = prepared(dataset, 'dataset.name="folder"', "dataset.corrupt_limit=0.2")
+    assert data.skipped == ["more/dog/0.png"] and len(data.unlabelled[0]) == 5
+
+
+def test_what_a_folder_leaves_out_is_told_by_split_and_reason(tmp_path, prepared):
+    pets(tmp_path / "pets", train={"cat": 20, "dog": 20}, test={"cat": 3})
+    (tmp_path / "pets" / "train" / "cat" / "a.heic").write_bytes(b"x")
+    (tmp_path / "pets" / "test" / "Thumbs.db").write_bytes(b"x")
+    data = prepared('path = "pets"\nvalidation = 0.2\nimage_size = 5', 'dataset.name="folder"')
+    assert data.left_out == {
+        "folder train": {"with the suffix .heic, which is not read": ["train/cat/a.heic"]},
+        "folder test": {"hidden or the system's": ["test/Thumbs.db"]},
+    }
 
 
 # --- sizes of the roles -----------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_progress_comes_to_the_end(monkeypatch):
     steps: list[tuple[int, ...]] = []
     images = pictures(10)
     assert np.array_equal(opened(Source(images), progress=lambda *step: steps.append(step)).images, images)
-    assert steps == [(done, 10, 750) for done in (0, 4, 8, 10)]
+    assert steps == [(done, 10, 750, 0) for done in (0, 4, 8, 10)]
 
 
 def test_chunks_of_large_images_are_small(monkeypatch):
@@ -101,7 +101,7 @@ def test_the_fingerprint_is_that_of_the_content():
     assert len(set(same)) == 1
     assert len({same[0], of(other), of(images, [1, 1, 1, 1]), of(images[:3]), of(images, store_size=6)}) == 5
     skipped = [ValueError(), *images]
-    assert of(skipped, [0, 0, 1, 2, 0], corrupt_limit=0.5) != same[0]  # the same pixels from elsewhere in the source
+    assert of(skipped, [0, 0, 1, 2, 0]) != same[0]  # the same pixels from elsewhere in the source
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
@@ -202,52 +202,43 @@ def test_an_empty_source_is_an_error():
         opened(Source([]))
 
 
-def test_an_unreadable_image_stops_the_run_by_name():
-    images = [*pictures(5)]
-    images[3] = OSError("cut\nshort")
-    with pytest.raises(RunError) as caught:
-        opened(Source(images))
-    assert str(caught.value) == (
-        "pets train: picture-3.png can't be read (cut short); that is unreadable image 1 of 5, "
-        "and dataset.corrupt_limit allows 0."
-    )
-    # Another limit finds what was decoded, and a store for what it skipped.
-    with pytest.raises(RunError, match=r"picture-3\.png can't be read"):
-        opened(Source(images))
-    assert opened(Source(images), corrupt_limit=0.2).skipped == ["picture-3.png"]
-    with pytest.raises(RunError, match=r"^pets train: picture-3\.png can't be read; that is unreadable image 1 of 5"):
-        opened(Source(images))
-
-
-def test_unreadable_images_within_the_limit_are_skipped_and_counted(monkeypatch):
+def test_unreadable_images_are_left_out_with_their_reasons(monkeypatch):
     monkeypatch.setattr(store_module, "_CHUNK", 4)
     whole = pictures(12)
     images = [*whole]
     for bad in (0, 5, 6, 7, 4, 11):  # one chunk has none left
-        images[bad] = ValueError("damaged")
-    store = opened(Source(images, list(range(12)), [str(i) for i in range(12)]), corrupt_limit=0.5)
+        images[bad] = ValueError(f"picture-{bad}.png: cut\nshort")
+    steps: list[tuple[int, ...]] = []
+    source = Source(images, list(range(12)), [str(i) for i in range(12)])
+    store = opened(source, progress=lambda *step: steps.append(step))
     kept = [1, 2, 3, 8, 9, 10]
     assert store.index.tolist() == store.labels.tolist() == kept and np.array_equal(store.images, whole[kept])
-    assert store.skipped == [f"picture-{i}.png" for i in (0, 4, 5, 6, 7, 11)]
+    assert store.skipped == [(f"picture-{i}.png", "cut short") for i in (0, 4, 5, 6, 7, 11)]
+    assert [step[3] for step in steps] == [0, 1, 5, 6]
+    source.reads = 0
+    assert opened(source).skipped == store.skipped and source.reads == 6  # each is tried once more
 
 
-@pytest.mark.parametrize("limit, allowed", [(0.29, 29), (0.005, 0), (1.0, 100)])
-def test_the_limit_is_a_share_of_all(limit, allowed):
-    images = [*pictures(100)]
-    images[-allowed:] = [ValueError()] * allowed if allowed else images
-    if allowed < 100:
-        assert len(opened(Source(images), corrupt_limit=limit).skipped) == allowed
-        images[0] = ValueError()
-        with pytest.raises(RunError, match=f"image {allowed + 1} of 100, and dataset.corrupt_limit allows {allowed}"):
-            opened(Source(images, fingerprint="worse"), corrupt_limit=limit)
-    else:
-        with pytest.raises(RunError, match="not one image could be read"):
-            opened(Source(images), corrupt_limit=limit)
+def test_an_image_that_can_be_read_again_comes_back():
+    images: list[object] = [*pictures(5)]
+    images[3] = PermissionError("refused")
+    assert len(opened(Source(images))) == 4
+    store = opened(Source(pictures(5)))
+    assert len(store) == 5 and store.skipped == [] and len(stores()) == 1
+
+
+def test_a_split_without_a_readable_image_is_an_error_that_names_them():
+    with pytest.raises(RunError) as caught:
+        opened(Source([ValueError("damaged")] * 23))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "pets train: not one of its 23 images can be read."
+    assert lines[1] == "  picture-0.png: damaged" and len(lines) == 22 and lines[-1] == "  and 3 more"
+    assert stores() == []
 
 
 def test_an_error_meant_for_people_is_never_skipped():
     with pytest.raises(EnvironmentProblem, match=r"^the archive is gone$"):
-        opened(Source([*pictures(2), EnvironmentProblem("the archive is gone")]), corrupt_limit=1.0)
+        opened(Source([*pictures(2), EnvironmentProblem("the archive is gone")]))
 
 
 # --- keys and damage --------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def half_done(monkeypatch, at=30, **settings):
     monkeypatch.setattr(store_module, "_CHUNK", 8)
     images = [*pictures(50)]
     images[3] = images[41] = ValueError("damaged")
-    settings |= {"image_size": 5, "store_size": 5, "corrupt_limit": 0.1}
+    settings |= {"image_size": 5, "store_size": 5}
     whole = opened(Source(images, fingerprint="undisturbed"), **settings)
     source = Stopping(images)
     source.at = at

@@ -57,7 +57,15 @@ def test_comments_are_what_they_say():
     """Each option that stands in a comment with a value is valid when it is taken in, and says the default."""
     text = new_recipe("mine", teacher="cnn", student="cnn", dataset="digits").read_text()
     lines = re.findall(r"^# (\w+ = [^#…\n]*[^#…\n ])(?: +#.*)?$", text, re.MULTILINE)
-    assert {line.partition(" ")[0] for line in lines} >= {"width", "depth", "temperature", "seeds", "margin", "train"}
+    assert {line.partition(" ")[0] for line in lines} >= {
+        "width",
+        "depth",
+        "temperature",
+        "seeds",
+        "margin",
+        "train",
+        "corrupt_limit",
+    }
     plain = load_recipe("mine.toml").data
     for line in lines:
         Path("other.toml").write_text(text.replace(f"# {line}", line, 1))

@@ -29,6 +29,8 @@ from kdrecipes.report.intervals import finest
 
 SHA = "0" * 64
 IMAGES, CLASSES, EPOCHS = 40, ["ä", "b\udcff", "<c>"], 2
+BAD = [{"split": "digits train", "name": "b\udcff.jpg", "reason": "cut <short>"}]
+LEFT = [{"split": "digits train", "reason": "without a suffix", "files": 2, "names": ["a", "b"]}]
 
 
 def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, several=False, **recipe):
@@ -49,7 +51,9 @@ def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, several=Fal
     which = {"index": np.arange(IMAGES), "names": np.array([f"{i}.jpg" for i in range(IMAGES)])}
     np.savez(folder / "predictions.npz", labels=labels, **which, **logits)
     write_facts(folder, "recipe", RecipeFacts("r", "An invented run.", "r.toml", ["a=1"], 'name = "r"', "name = 'r'"))
-    write_facts(folder, "dataset", DatasetFacts("digits", SHA, CLASSES, 100, 60, 40, 20, IMAGES, 3, 1))
+    write_facts(
+        folder, "dataset", DatasetFacts("digits", SHA, CLASSES, 100, 60, 40, 20, IMAGES, 3, 1, BAD, LEFT, ["few"])
+    )
     seconds = {"fit": 1.5, "outputs": None}
     taught = TeacherFacts("vit", 999, SHA, False, seconds, "of the teacher", ["teacher preflight: weak"])
     small = replace(taught, component="cnn", logits="small", warnings=[], seconds={"fit": 0.5, "outputs": 2.0})
@@ -72,10 +76,10 @@ def test_every_fact_has_its_place_in_the_report(run):
     check_report(report)
     assert (report["name"], report["command"], report["recipe_sha256"]) == ("r", "kdrecipes run r.toml", SHA)
     names = ["ä", r"b\udcff", "<c>"]  # what no UTF-8 file can hold is escaped
-    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1, names]
+    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1, BAD, LEFT, names]
     (big,) = report["teachers"]
     assert (big["id"], big["component"], big["seconds"]) == ("big", "vit", {"fit": 1.5, "outputs": None})
-    assert report["warnings"] == ["other threads", "teacher preflight: weak"]
+    assert report["warnings"] == ["other threads", "few", "teacher preflight: weak"]
     [baseline, kd] = report["arms"]
     assert list(kd)[:8] == ["arm", "seed", "student", "params", "labels", "epochs", "steps", "seconds"]
     assert (baseline["arm"], kd["arm"], kd["seed"], kd["student"]) == ("baseline", "kd", 0, "students/kd-0.keras")
@@ -195,6 +199,20 @@ def test_facts_come_back_as_they_were_written(run):
     assert facts.dataset.classes == CLASSES  # one is the name of a folder that is no text
     assert facts.teachers == read_teachers(run) and facts.arms == read_arms(run)
     assert facts.recipe.overrides == ["a=1"] and facts.student == "cnn"
+
+
+def test_a_run_that_is_older_than_a_fact_has_its_report(run):
+    path = run / "facts/dataset.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in facts.items() if key not in ("unreadable", "left_out")}))
+    assert build_report(run)["dataset"]["left_out"] == []
+
+
+def test_the_page_names_what_could_not_be_read_and_what_was_left_out(run):
+    write_report(run)
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert r"<code>b\xff.jpg</code>: cut &lt;short&gt;" in text and "1 images could not be read" in text
+    assert "<dt>Left out</dt><dd>digits train: 2 without a suffix, a, b</dd>" in text
 
 
 def test_nothing_is_written_down_of_what_has_not_ended(tmp_path):

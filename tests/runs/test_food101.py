@@ -99,4 +99,5 @@ def test_a_damaged_jpeg_is_named_where_none_is_allowed(prepared, tmp_path):
     environment, preset = prepared
     done = run(environment, *small(preset, "dataset.corrupt_limit=0"), out=tmp_path / "run")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "food101-train" in done.stderr and "dataset.corrupt_limit allows 0" in done.stderr
+    assert "food101-train" in done.stderr
+    assert "dataset.corrupt_limit = 0.0 is a share too and allows 0 of" in done.stderr

@@ -43,18 +43,18 @@ def test_one_line_per_epoch_without_a_terminal_and_in_the_log(shown, tmp_path):
 
 def test_a_large_store_is_told_before_it_is_filled(shown):
     progress, text = shown()
-    progress.preparing("food101 train", 0, 75_750, 75_750 * 256 * 256 * 3)
+    progress.preparing("food101 train", 0, 75_750, 75_750 * 256 * 256 * 3, 0)
     assert text.getvalue() == "preparing food101 train: 75,750 images to decode, 14.9 GB on disk\n"
-    progress.preparing("food101 train", 900, 75_750, 75_750 * 256 * 256 * 3)
-    progress.preparing("digits train", 0, 20, 3840)
+    progress.preparing("food101 train", 900, 75_750, 75_750 * 256 * 256 * 3, 0)
+    progress.preparing("digits train", 0, 20, 3840, 0)
     assert text.getvalue().count("\n") == 1
 
 
 def test_a_terminal_gets_bars_with_time_left(shown):
     progress, text = shown(terminal=True)
     with progress.shown():
-        progress.preparing("digits train", 10, 20, 3840)
-        progress.preparing("digits train", 20, 20, 3840)
+        progress.preparing("digits train", 10, 20, 3840, 0)
+        progress.preparing("digits train", 20, 20, 3840, 0)
         fit(progress.watch("kd-0", 2)(0, 4), 2, 4)
     assert "preparing digits train" in text.getvalue() and "kd-0" in text.getvalue()
     assert "prepared digits train: 20 images" in text.getvalue() and "epoch 2/2" in text.getvalue()
@@ -105,3 +105,17 @@ def test_teacher_outputs_are_shown_and_counted_in_the_expected_time(shown, monke
             now[0] += 1
     assert ("teacher outputs: computing 1,000 views" in text.getvalue()) == (not terminal)
     assert text.getvalue().count("training will take about 5 min in all (1.00 s a step here)") == 1
+
+
+def test_a_name_that_is_not_utf8_is_shown_and_logged(tmp_path):
+    progress, stream = Progress(tmp_path / "log.txt"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    progress.console = Console(file=stream)
+    progress.note(b"caf\xe9".decode("utf-8", "surrogateescape"))
+    stream.flush()
+    assert stream.buffer.getvalue() == b"caf\\xe9\n" and (tmp_path / "log.txt").read_bytes().endswith(b"  caf\\xe9\n")
+
+
+def test_what_is_prepared_is_what_can_be_read(shown):
+    progress, text = shown()
+    progress.preparing("pets train", 240, 240, 3840, 60)
+    assert text.getvalue() == "prepared pets train: 180 images; 60 more can't be read\n"
