@@ -17,9 +17,10 @@ from kdrecipes.disk.cache import note_served
 from kdrecipes.disk.files import locked
 from kdrecipes.disk.home import home
 from kdrecipes.hashing import digest, path_sha256
-from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
+from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import build_model, build_tuner
 from kdrecipes.runs.decisions import EAGER, Decision
+from kdrecipes.runs.inherited import changed_by_inheritance, keep_training
 from kdrecipes.runs.joined_outputs import JoinedOutputs
 from kdrecipes.runs.teacher_outputs import split_content
 from kdrecipes.training import state as state_files
@@ -85,7 +86,8 @@ def prepare_teacher(
     if train is None:
         return Teacher(model, weights_fingerprint(model))
     label = recipe.label_of(table)
-    folder = home() / "teachers" / f"{table.name}-{_fingerprint(recipe, table, train, data)[:20]}"
+    before, after = _depends_on(recipe, table, data)
+    folder = home() / "teachers" / f"{table.name}-{digest(*before, train.data, *after)[:20]}"
 
     def waiting() -> None:
         note(f"another run is fine-tuning this teacher in {folder}; waiting for it")
@@ -96,6 +98,12 @@ def prepare_teacher(
             assign(variables_of(model), found[0])
             note(f"{label}: fine-tuned by an earlier run, {folder}")
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
+        if keys := changed_by_inheritance(recipe, table, train, folder, digest(*before, *after)):
+            note(
+                f"{label}: fine-tuned anew, although one like it is there: it takes over {' and '.join(keys)}. What is "
+                f"written under {table.place}.train is not taken over."
+            )
+        keep_training(folder, train, digest(*before, *after))
         state = state_files.StateFolder(folder / "state")
         rows = fit(
             build_tuner(recipe, table, model),
@@ -129,13 +137,10 @@ def weights_fingerprint(model: keras.Model) -> str:
     return content.hexdigest()
 
 
-def _fingerprint(recipe: Recipe, table: TeacherTable, train: TrainTable, data: Data) -> str:
-    """What the fine-tuned weights depend on."""
+def _depends_on(recipe: Recipe, table: TeacherTable, data: Data) -> tuple[list[Any], list[Any]]:
+    """What the fine-tuned weights depend on beside the training itself, which stands between these in the key."""
     views = recipe.dataset.views
-    return digest(
-        TEACHER_VERSION,
-        *component_facts(recipe, table),
-        train.data,
+    return [TEACHER_VERSION, *component_facts(recipe, table)], [
         # The recipe's seed draws the views, where there are any.
         table.seed if views is None or table.seed == recipe.seed else [table.seed, recipe.seed],
         views.data if views else {},
@@ -143,7 +148,7 @@ def _fingerprint(recipe: Recipe, table: TeacherTable, train: TrainTable, data: D
         data.size(table),
         split_content(data.train),
         split_content(data.validation),
-    )
+    ]
 
 
 def component_facts(recipe: Recipe, table: TeacherTable) -> list[Any]:

@@ -42,6 +42,32 @@ def test_whatever_the_weights_depend_on_makes_another_teacher(home, change):
     assert not prepare_teacher(*tiny(change), note=print).reused
 
 
+def test_a_teacher_that_is_trained_again_for_an_inherited_key_says_which(home):
+    notes = []
+    prepare_teacher(*tiny(), note=notes.append)
+    for own in ("teacher.width=5", "seed=1", "teacher.train.batch_size=16"):  # asked of the teacher itself, or of all
+        prepare_teacher(*tiny(own), note=notes.append)
+    assert notes == []
+    changed = ("train.optimizer.learning_rate=0.002", "train.batch_size=64")
+    assert not prepare_teacher(*tiny(*changed), note=notes.append).reused
+    [note] = notes
+    assert note.startswith("teacher: fine-tuned anew, although one like it is there: it takes over ")
+    assert "train.batch_size (32 there, 64 here) and train.optimizer.learning_rate (0.005 there, 0.002 here)." in note
+    assert note.endswith("What is written under teacher.train is not taken over.")
+    kept = ("teacher.train.batch_size=32", 'teacher.train.optimizer={name="adamw", learning_rate=0.005}')
+    assert prepare_teacher(*tiny(*changed, *kept), note=notes.append).reused
+
+
+def test_what_a_cache_says_of_a_teachers_training_is_not_trusted(home, tmp_path):
+    prepare_teacher(*tiny(), note=print)
+    (file,) = (tmp_path / "home" / "teachers").glob("*/training.json")
+    for damage in ("", "[]", '{"others": 1}', '{"others": "x", "train": {}}'):
+        file.write_text(damage)
+        notes = []
+        prepare_teacher(*tiny("train.batch_size=64"), note=notes.append)
+        assert [note for note in notes if "anew" in note] == []
+
+
 def test_damaged_teacher_file_is_trained_again(home, tmp_path):
     first = prepare_teacher(*tiny(), note=print)
     (file,) = (tmp_path / "home" / "teachers").glob("*/weights")
