@@ -18,6 +18,7 @@ from kdrecipes.keras_private import current_device, fresh_names, without_tensorf
 
 __all__ = [
     "check",
+    "check_policy",
     "current_device",
     "device_name",
     "fresh_names",
@@ -30,7 +31,7 @@ __all__ = [
 
 
 def check() -> None:
-    """Refuse a Keras that runs on another backend or expects channels first.
+    """Refuse a Keras that runs on another backend, expects channels first, or makes weights of another type.
 
     Raises:
         EnvironmentProblem: naming what was found and how to mend it.
@@ -44,6 +45,28 @@ def check() -> None:
         raise EnvironmentProblem(
             "kdrecipes takes images channels last, but Keras is set to channels_first. Remove "
             '"image_data_format" from ~/.keras/keras.json, or call keras.config.set_image_data_format("channels_last").'
+        )
+    if keras.config.floatx() != "float32":
+        raise EnvironmentProblem(
+            f"kdrecipes keeps weights in float32, but Keras is set to {keras.config.floatx()}. Remove "
+            '"floatx" from ~/.keras/keras.json, or call keras.config.set_floatx("float32"). What a run computes in is '
+            "said by train.precision."
+        )
+
+
+def check_policy() -> None:
+    """Refuse a global precision policy of Keras, which would compute otherwise than a recipe says.
+
+    A script with a `Distiller` may set one; a run reads `train.precision` and `teacher.precision` alone.
+
+    Raises:
+        EnvironmentProblem: naming the policy and how to mend it.
+    """
+    check()  # it may have been set since the import
+    if (policy := keras.config.dtype_policy().name) != "float32":
+        raise EnvironmentProblem(
+            f"A run computes in what the recipe's train.precision says, but Keras' global policy is {policy}. Call "
+            'keras.config.set_dtype_policy("float32") before the run.'
         )
 
 

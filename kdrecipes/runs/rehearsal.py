@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kdrecipes.backend import keras, seed_everything, synchronize
+from kdrecipes.backend import check_policy, keras, seed_everything, synchronize
 from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, RunError, one_line
@@ -150,11 +150,13 @@ def rehearse_inference(logits_of: Callable[[Any], Any], images: int, size: int, 
 
 
 def refuse_precision(recipe: Recipe, device: str) -> None:
-    """Refuse float16 where there is no GPU: the kernels are slow or missing there.
+    """Refuse float16 where there is no GPU: the kernels are slow or missing there; and a global policy of Keras.
 
     Raises:
         RunError: naming the key.
+        EnvironmentProblem: Keras is set to another precision than the recipe's.
     """
+    check_policy()
     tables: dict[str, TrainTable | TeacherTable] = {"train": recipe.train}
     for table in recipe.teachers.values():
         tables |= {table.place: table} | ({f"{table.place}.train": table.train} if table.train else {})

@@ -94,6 +94,27 @@ def test_bad_temperatures_are_refused(temperature):
         KD(temperature)
 
 
+@pytest.mark.parametrize("classes", [10, 1000])
+def test_at_the_greatest_temperature_kd_is_right_to_a_twentieth_and_beyond_it_is_refused(classes):
+    """float64 says what is right. At T = 10,000 the error would be as large as the value."""
+    torch.manual_seed(0)
+    pair = [torch.randn(64, classes, dtype=torch.float64) * 3 for _ in range(2)]
+    right, mine = (
+        KD(1000)(None, *(Outputs(logits.to(kind)) for logits in pair)) for kind in (torch.float64, torch.float32)
+    )
+    assert (mine.double() - right).norm() / right.norm() < 0.05
+    with pytest.raises(ValueError, match=r"at most 1000; beyond that T² · KL has no right digit .* temperature=1000.5"):
+        KD(1000.5)
+
+
+def test_at_the_greatest_temperature_dist_sees_a_correlation_of_1_and_beyond_it_is_refused():
+    torch.manual_seed(0)
+    logits = Outputs(torch.randn(64, 100) * 3)
+    assert 0 < DIST(100)(None, logits, logits).item() / (2 * 100**2) < 0.005
+    with pytest.raises(ValueError, match="at most 100; beyond that softmaxes are too flat"):
+        DIST(101)
+
+
 def outputs(**features):
     return Outputs(torch.zeros(4, 5), features)
 

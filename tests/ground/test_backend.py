@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from kdrecipes.backend import device_name
-from kdrecipes.errors import UsageError
+from kdrecipes.backend import check, check_policy, device_name, keras
+from kdrecipes.errors import EnvironmentProblem, UsageError
 
 
 def python(code, tmp_path, **environment):
@@ -40,6 +40,28 @@ def test_channels_first_is_refused(tmp_path):
     code, text = python("import kdrecipes\nkdrecipes.Distiller", tmp_path)
     assert code
     assert "kdrecipes takes images channels last, but Keras is set to channels_first. Remove" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("floatx", ["float16", "float64"])
+def test_weights_of_another_type_are_refused(tmp_path, floatx):
+    (tmp_path / "keras.json").write_text(f'{{"backend": "torch", "floatx": "{floatx}"}}')
+    code, text = python("import kdrecipes\nkdrecipes.Distiller", tmp_path)
+    assert code
+    assert f'kdrecipes keeps weights in float32, but Keras is set to {floatx}. Remove "floatx" from' in text
+
+
+def test_a_global_policy_is_refused_in_a_run_and_allowed_in_a_script():
+    check_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        check()
+        with pytest.raises(
+            EnvironmentProblem, match=r"global policy is mixed_bfloat16. Call keras.config.set_dtype_policy"
+        ):
+            check_policy()
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.slow

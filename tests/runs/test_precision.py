@@ -7,7 +7,7 @@ from samples import short
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import prepare
-from kdrecipes.errors import RunError
+from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.training.fit import observed
 from kdrecipes.training.inference import Inference
 
@@ -16,6 +16,15 @@ from kdrecipes.training.inference import Inference
 def test_float16_is_refused_without_a_gpu(key, tmp_path):
     with pytest.raises(RunError, match=rf'{key}.precision = "float16" needs a CUDA GPU; .* Use "bfloat16"'):
         kdrecipes.run(short("teacher.train.precision='float32'", f"{key}.precision='float16'"), tmp_path / "run")
+
+
+def test_a_run_does_not_begin_under_another_policy_than_the_recipe_s(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        with pytest.raises(EnvironmentProblem, match="global policy is mixed_bfloat16"):
+            kdrecipes.run(short(), tmp_path / "run")
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def test_a_run_in_half_precision_saves_and_reports_a_float32_student(tmp_path):

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from kdrecipes.components.outputs import Outputs
 
+# In float32 the logarithms of n probabilities carry an error of about 6e-8 · log n, which T² multiplies: at T = 1000
+# two of a value's digits are left, at 10,000 none. From T = 100 on the term is all but the squared distance of logits.
+GREATEST = 1000
+_RULE = f"must be a number above 0 and at most {GREATEST}; beyond that T² · KL has no right digit left in float32"
+
 
 class KD:
     """T² · KL(softmax(teacher / T) ‖ softmax(student / T)), one value per example.
@@ -22,7 +27,7 @@ class KD:
     wrong student still gets its gradient.
 
     Args:
-        temperature: T, a finite number above 0. Default 4.0.
+        temperature: T, above 0 and at most 1000: beyond it float32 keeps no digit of the value. Default 4.0.
 
     Raises:
         ValueError: for any other temperature.
@@ -36,6 +41,8 @@ class KD:
     def __init__(self, temperature: float = 4.0):
         if not (math.isfinite(temperature) and temperature > 0):
             raise ValueError(f"`temperature` must be a finite number above 0. Received: temperature={temperature}")
+        if temperature > GREATEST:
+            raise ValueError(f"`temperature` {_RULE}. Received: temperature={temperature}")
         self.temperature = float(temperature)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
@@ -54,6 +61,8 @@ COMPONENT = Component(
         KD,
         temperature={
             "exclusiveMinimum": 0,
+            "maximum": GREATEST,
+            "x-rule": _RULE,
             "description": "Divides both networks' logits; above 1 it shows more of the teacher's small probabilities.",
             "examples": [1.0, 2.0, 4.0],
         },
