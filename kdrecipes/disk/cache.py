@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kdrecipes.disk.files import disk_errors, locked
 from kdrecipes.disk.home import home
-from kdrecipes.errors import UsageError
+from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.wording import nearest
 
 MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
@@ -55,13 +55,24 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Everything that is kept, by kind and name."""
-    found = []
-    for kind in MADE:
-        folder = home() / kind
-        names = sorted(os.listdir(folder)) if folder.is_dir() else []
-        found += [_entry(kind, folder / name) for name in names if name != ".locks"]
-    return found + [_entry("downloads", home() / name) for name in DOWNLOADS if os.path.lexists(home() / name)]
+    """Everything that is kept, by kind and name.
+
+    Raises:
+        EnvironmentProblem: when there is no folder for it, or it can't be read.
+    """
+    where, found = home(), []
+    if os.path.lexists(where) and not os.path.isdir(where):
+        raise EnvironmentProblem(f"{where} is a file. Set KDRECIPES_HOME to a folder.")
+    try:
+        for kind in MADE:
+            folder = where / kind
+            names = sorted(os.listdir(folder)) if folder.is_dir() else []
+            found += [_entry(kind, folder / name) for name in names if name != ".locks"]
+        return found + [_entry("downloads", where / name) for name in DOWNLOADS if os.path.lexists(where / name)]
+    except PermissionError as error:
+        raise EnvironmentProblem(
+            f"{where} can't be read: {error.strerror}. Set KDRECIPES_HOME to another folder."
+        ) from error
 
 
 def _entry(kind: str, path: Path) -> Entry:

@@ -34,8 +34,8 @@ def is_disk_error(error: OSError) -> bool:
 
 
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one message that names the folder."""
+def disk_errors(folder: Path, mend: str = "") -> Iterator[None]:
+    """Turn a full or read-only disk into one message that names the folder; `mend`: what to do where it is no use."""
     try:
         yield
     except OSError as error:
@@ -45,7 +45,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 f"The disk that holds {folder} is full ({free} free). Make room and run the same command again."
             ) from error
         if error.errno in _NOT_WRITABLE:
-            raise EnvironmentProblem(f"{folder} can't be written: {error.strerror}.") from error
+            raise EnvironmentProblem(f"{folder} can't be written: {error.strerror}. {mend}".rstrip()) from error
         raise
 
 

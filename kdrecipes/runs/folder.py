@@ -102,8 +102,9 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file. Choose another folder with --out.")
-    with disk_errors(path):
+    with disk_errors(path, "Choose another folder with --out."):
         path.mkdir(parents=True, exist_ok=True)
+        (path / ".lock").touch()
     with locked(
         path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
     ):

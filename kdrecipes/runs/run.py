@@ -14,6 +14,7 @@ from kdrecipes import backend
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.cache import note_served
+from kdrecipes.disk.home import check_home
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
@@ -58,6 +59,7 @@ def run(
     path = Path(out) if out is not None else Path("runs") / recipe.name
     device = backend.device_name(device)
     backend.keep_freed_memory()
+    check_home()
     with open_run(recipe, path, overwrite) as folder:
         progress = Progress(path / "log.txt")
         if folder.status.get("status") == "done" and (path / "report.json").is_file():

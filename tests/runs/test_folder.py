@@ -146,6 +146,12 @@ def test_a_second_process_in_the_folder_is_refused(tmp_path):
         kdrecipes.run(small(), tmp_path / "run")
 
 
+def test_out_below_a_folder_that_cannot_be_written_says_how_to_choose_another(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentProblem, match=r"run can't be written: .*\. Choose another folder with --out\."):
+        kdrecipes.run(small(), tmp_path / "file" / "run")
+
+
 def test_out_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
