@@ -40,7 +40,7 @@ def _is_recipe(file: Path, folder: Path) -> bool:
     """Whether a file of a folder is taken for a recipe."""
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
     other = file.name == "pyproject.toml" or file.name.endswith(".schema.json")
-    return file.suffix in (".toml", ".json") and not hidden and not other and file.is_file()
+    return file.suffix.lower() in (".toml", ".json") and not hidden and not other and file.is_file()
 
 
 @dataclass

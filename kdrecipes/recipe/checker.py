@@ -20,6 +20,7 @@ from kdrecipes.recipe.extends import Places
 from kdrecipes.recipe.messages import Message
 from kdrecipes.recipe.positions import Path, show_path
 from kdrecipes.recipe.rules import RULES
+from kdrecipes.recipe.source import is_json
 from kdrecipes.recipe.structure import (
     CLOSED_LISTS,
     Data,
@@ -29,6 +30,7 @@ from kdrecipes.recipe.structure import (
     structure_schema,
     teacher_tables,
 )
+from kdrecipes.recipe.tables import is_path
 from kdrecipes.wording import nearest, printable
 
 
@@ -46,7 +48,7 @@ class Checker:
         self.told: set[Path] = set()
         self.right = copy.deepcopy(data)  # with misspelled keys put right and unknown ones left out
         self.written: dict[Path, Path] = {}  # from what a misspelled key was meant to be to the key as it stands
-        self.is_json = file.endswith(".json")
+        self.is_json = is_json(file)
 
     def check(self) -> list[Problem]:
         """All problems, in file order."""
@@ -157,6 +159,11 @@ class Checker:
             owner = self.registry.provider(kind, name)
             text = f"The options schema of the {kind} {name!r} ({owner}) can't be used: {one_line(error)}"
             raise EnvironmentProblem(text) from error
+        declared = recipe_options(component).get("properties", {})
+        for key, option in options.items():
+            path_option = isinstance(option, str) and is_path(declared.get(key, {}), option)
+            if path_option and (message := messages.escaped_path(option)):
+                self.report((*path, key), message)
 
     def closed_lists(self, path: Path, train: Any) -> None:
         """Optimisers and schedules: short closed lists with options of their own."""

@@ -67,6 +67,16 @@ class Message(NamedTuple):
 # ---- values
 
 
+def escaped_path(value: str) -> Message | None:
+    r"""What to say of a path in which `\t` or `\n` was read as an escape, as in "C:\temp"; None of any other."""
+    found = re.search("[\b\t\n\f\r\x1b]", value)
+    if found is None:
+        return None
+    escape = {"\x1b": "\\e"}.get(found[0], json.dumps(found[0])[1:-1])
+    rule = f"is a path with {escape} in it, a control character in double quotes: write /, or in TOML use single quotes"
+    return Message("wrong-form", rule, show(value))
+
+
 def unfit(error: ValidationError, path: Path, *, is_json: bool) -> Message:
     """What to say of a value that breaks a rule of its schema, other than about which keys it has."""
     schema, value, validator = error.schema, error.instance, str(error.validator)

@@ -10,6 +10,7 @@ from kdrecipes.errors import Problem, RecipeError
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import show_path, too_deep
 from kdrecipes.recipe.source import MAX_DEPTH
+from kdrecipes.recipe.syntax import BACKSLASH, strange
 from kdrecipes.wording import printable
 
 
@@ -44,6 +45,8 @@ def override(data: dict[str, Any], overrides: Iterable[str]) -> dict[KeyPath, st
 def _fragment(text: str) -> tuple[tuple[str, ...], Any]:
     """The path and value of one `--set key=value`."""
     rule = "is not TOML; write key=value, with strings in double quotes: --set 'student.name=\"cnn\"'"
+    odd = next(filter(None, map(strange, text)), "") or (BACKSLASH if "\\" in text else "")
+    rule += f"; {odd}" if odd else ""
     refusal = RecipeError([Problem(f"--set {printable(text)}", 0, 0, "", rule, code="not-toml")])
     if too_deep(text, MAX_DEPTH - 1, json=False) is not None:
         raise refusal

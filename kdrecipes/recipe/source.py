@@ -14,10 +14,16 @@ from kdrecipes.errors import Code, Problem, RecipeError
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import Positions, place, positions, repeated, show_path, too_deep
 from kdrecipes.recipe.structure import show
+from kdrecipes.recipe.syntax import not_json, not_toml
 from kdrecipes.wording import nearest
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
+
+
+def is_json(file: str) -> bool:
+    """Whether a recipe's file is JSON, by its suffix, in any case; else it is TOML."""
+    return file.lower().endswith(".json")
 
 
 def packaged_recipes() -> list[str]:
@@ -46,7 +52,7 @@ def read(path: str) -> tuple[str, Path, str]:
         choices = "" if near else f" (packaged: {', '.join(names)})"
         rule = f"is neither a file nor a packaged recipe{choices}"
         raise _refused(path, "no-such-file", rule, show(path), show(near) if near else "")
-    if file.suffix not in (".toml", ".json"):
+    if file.suffix.lower() not in (".toml", ".json"):
         if os.path.lexists(path):
             raise _refused(path, "not-a-recipe", "a recipe is a .toml or .json file")
         raise _refused(path, "no-such-file", "no such file")
@@ -79,44 +85,30 @@ def _refused(path: str, code: Code, rule: str, received: str = "", suggestion: s
     return RecipeError([Problem(path, 0, 0, "", rule, received, suggestion, code=code)])
 
 
-# What tomllib's messages mean to the person who wrote the line; the words after the colon are ours.
-_TOML_WORDS = {
-    "Invalid value": "a value is expected here: a number, true, false, an array, a table, or text in double quotes",
-    "Illegal character '\\n'": "this string is not closed on its line",
-    "Unescaped '\\'": "a backslash in double quotes starts an escape; write two, or use single quotes",
-    "Expected '='": "a key is followed by = and its value",
-    "Invalid statement": "a key, a [table] or a # comment is expected here",
-    "Expected newline or end of document": "one `key = value` stands on a line, and nothing after it but a # comment",
-    "Unclosed array": "this array is not closed",
-    "Unclosed inline table": "this inline table is not closed",
-    "Invalid initial character for a key part": "a key consists of letters, digits, _ and -, or stands in quotes",
-}
-
-
 def parse(text: str, file: str) -> tuple[dict[str, Any], Positions]:
     """The data of a recipe's text, and where each key and array element stands."""
-    is_json = file.endswith(".json")
+    json_text = is_json(file)
 
     def refuse(line: int, column: int, code: Code, rule: str, path: KeyPath = ()) -> RecipeError:
         return RecipeError([Problem(file, line, column, show_path(path), rule, code=code)])
 
     nested = f"must not be nested deeper than {MAX_DEPTH} levels"
-    deep = too_deep(text, MAX_DEPTH + 1, json=is_json)
+    deep = too_deep(text, MAX_DEPTH + 1, json=json_text)
     if deep is not None:
         raise refuse(*place(text, deep), "too-large", nested)
     try:
-        data = _from_json(text, file) if is_json else tomllib.loads(text)
+        data = _from_json(text, file) if json_text else tomllib.loads(text)
     except json.JSONDecodeError as error:
-        raise refuse(error.lineno, error.colno, "not-json", f"is not JSON: {error.msg}") from None
+        raise RecipeError([not_json(text, file, error)]) from None
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(_twice(text, file) or [_not_toml(text, file, str(error))]) from None
+        raise RecipeError(_twice(text, file) or [not_toml(text, file, str(error))]) from None
     except ValueError:  # int() refuses more than 4300 digits
         digits = re.search(r"[0-9][0-9_]{4300}", text)
         at = place(text, digits.start() if digits else 0)
         raise refuse(*at, "too-large", "has a number of thousands of digits") from None
     if not isinstance(data, dict):
         raise refuse(1, 1, "not-a-recipe", "a recipe is one JSON object, { … }")
-    found = positions(text, json=is_json)
+    found = positions(text, json=json_text)
     if too := _too_deep_path(data):
         raise refuse(*found[too], "too-large", nested, too)
     return data, found
@@ -138,32 +130,13 @@ def _from_json(text: str, file: str) -> Any:
     return data
 
 
-def _not_toml(text: str, file: str, message: str) -> Problem:
-    """What tomllib says of a text, in our words."""
-    line, column, what = _toml_error_place(message, text)
-    words = next((ours for theirs, ours in _TOML_WORDS.items() if what.startswith(theirs)), what)
-    bare = re.match(r"[^\W\d]\w*", text.split("\n")[line - 1][column - 1 :]) if what == "Invalid value" else None
-    received = bare[0] if bare else ""
-    meant = received.lower() if received in ("True", "False") else show(received) if received else ""
-    return Problem(file, line, column, "", f"is not TOML: {words}", received, meant, code="not-toml")
-
-
 def _twice(text: str, file: str) -> list[Problem]:
     """One problem for each key or table that stands twice."""
     problems = []
-    for path, first, second in repeated(text, json=file.endswith(".json")):
+    for path, first, second in repeated(text, json=is_json(file)):
         rule = f"stands twice; the first is in line {place(text, first)[0]}"
         problems.append(Problem(file, *place(text, second), show_path(path), rule, code="repeated-key"))
     return problems
-
-
-def _toml_error_place(message: str, text: str) -> tuple[int, int, str]:
-    """tomllib ends its messages with "(at line L, column C)" or "(at end of document)"."""
-    what, _, where = message.rpartition(" (at ")
-    words = where.rstrip(")").replace(",", "").split()
-    if words[:1] == ["line"]:
-        return int(words[1]), int(words[3]), what
-    return *place(text, len(text.rstrip())), what or message
 
 
 def _too_deep_path(data: dict[str, Any]) -> KeyPath:

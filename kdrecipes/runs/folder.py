@@ -162,7 +162,7 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> tuple[list[int],
             "versions": versions(recipe),
         }
         write_json(lock_file, {**(earlier or {}), **facts})  # first: from here on the folder is a run
-        with new_file(path / f"recipe{Path(recipe.source).suffix or '.toml'}", "w") as file:
+        with new_file(path / f"recipe{Path(recipe.source).suffix.lower() or '.toml'}", "w") as file:
             file.write(recipe.text)
     return added, replaced
 

@@ -132,3 +132,25 @@ def test_only_a_dry_run_imports_torch(flags):
     )
     done = subprocess.run([sys.executable, "-c", code, "validate", "digits", *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_suffix_counts_in_any_case(call, tmp_path):
+    for name in ("digits.toml", "digits.json"):
+        text = (FOLDER.parents[1] / "recipes" / name).read_text(encoding="utf-8")
+        (tmp_path / name.upper()).write_text(text, encoding="utf-8")
+        assert call("validate", tmp_path / name.upper()) == (0, f"{tmp_path / name.upper()}  ok\n", "")
+    code, out, _ = call("validate", tmp_path)
+    assert code == 0 and out.count("ok") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (r'"C:\Users\me"', "a backslash in double quotes starts an escape: in a path use single quotes or /"),
+        ('\u00a0"C:/me"', "an invisible character stands here, U+00A0 NO-BREAK SPACE: delete it"),
+        ("“C:/me”", "“ (U+201C) is no quotation mark here: write a straight one"),
+    ],
+)
+def test_a_set_that_is_no_toml_is_told_why(call, value, words):
+    code, _, err = call("validate", "digits", "--set", f"dataset.path={value}")
+    assert code == 2 and words in err and "--set dataset.path=" in err

@@ -91,6 +91,11 @@ BEYOND_A_SCHEMA = (
         "editors take a date for text",
         TOML + "description = 2026-01-01\n",
     ),
+    Beyond(
+        "is a path with",
+        "what a backslash was read as is not what somebody wrote, and paths have no pattern",
+        TOML.replace('"digits"', '"folder"') + 'dataset.path = "C:\\temp"\n',
+    ),
     Beyond("stands twice", "JSON's parsers keep the last of two", JSON % '{"epochs": 2, "epochs": 1}'),
     Beyond("a recipe has at most", "a schema does not see the text", TOML + "#" * 2**20),
 )
