@@ -23,6 +23,7 @@ RUN_KEYS: dict[str, tuple[str, ...]] = {
         "resize",
         "store_size",
         "corrupt_limit",
+        "background",
         "views",
     ),
     "teacher": (

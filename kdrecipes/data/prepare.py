@@ -14,6 +14,8 @@ import numpy as np
 from kdrecipes.data.examples import Split
 from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
 from kdrecipes.data.mixture import Mixture, mixture
+from kdrecipes.data.oddities import oddities
+from kdrecipes.data.reader import Decoding
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.data.unreadable import Unreadable, refuse_unreadable, unreadable_of
@@ -35,11 +37,12 @@ class Data:
         student_size: pixels per side that the student sees.
         teacher_sizes: the same of each teacher, by its id.
         fingerprint: sha256 (hex) of the stored pixels, labels and what belongs to which split.
-        converted: images that were not RGB.
+        converted: images that had an alpha channel.
         unlabelled: images that the distilled student is taught without labels, disjoint from those above: the rest of
             train, where `dataset.labelled` keeps a part of its labels, and `dataset.unlabelled`.
         unreadable: what of each base split could not be read.
         left_out: what each base split's source left out, by the split's label and by reason: names of files.
+        warnings: what is odd about the data and stops nothing, a sentence each.
     """
 
     train: Split
@@ -53,6 +56,7 @@ class Data:
     unlabelled: tuple[Split, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     left_out: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> list[str]:
@@ -130,6 +134,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         unlabelled,
         tuple(unreadable),
         {_label(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
+        tuple(oddities(recipe, stores)),
     )
 
 
@@ -173,8 +178,17 @@ def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Prog
             store_size=table.store_size,
             resize=table.resize,
             labels=_labels_read(recipe.dataset, name),
+            decoding=decoding_of(table),
             progress=(lambda *step: progress(label, *step)) if progress else None,
         )
+
+
+def decoding_of(table: DatasetTable) -> Decoding:
+    """How the images of a recipe's dataset become RGB."""
+    from PIL import ImageColor
+
+    red, green, blue, *_ = ImageColor.getrgb(table.background)
+    return Decoding((red, green, blue))
 
 
 def _labels_read(table: DatasetTable, base: str) -> Literal["all", "some", "none"]:

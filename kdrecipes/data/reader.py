@@ -20,6 +20,20 @@ class MixedSizes(Exception):
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How what a source gives becomes RGB.
+
+    Attributes:
+        background: RGB, each from 0 to 255, of what images with transparent pixels are laid on.
+    """
+
+    background: tuple[int, int, int] = (255, 255, 255)
+
+
+USUAL = Decoding()  # what a recipe that says nothing asks for
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Some examples of a source, read.
 
@@ -28,6 +42,7 @@ class Chunk:
         labels, index: int64 (examples,); `index` is the position in the source.
         converted: how many were neither RGB nor one channel.
         skipped: name of each that could not be read, and why.
+        uniform: names of those with transparent pixels of which nothing but one colour is left.
     """
 
     images: np.ndarray
@@ -35,6 +50,7 @@ class Chunk:
     index: np.ndarray
     converted: int
     skipped: list[tuple[str, str]]
+    uniform: list[str]
 
 
 class Reader:
@@ -47,6 +63,7 @@ class Reader:
         size: pixels per side; None: the native size.
         resize: "squash" or "crop".
         labels: "all" are read, and each must be one; "some": what is no label is -1; "none" is read, and each is -1.
+        decoding: how images become RGB.
 
     Attributes:
         side: pixels per side of what is read.
@@ -64,9 +81,10 @@ class Reader:
         size: int | None,
         resize: str,
         labels: Labels = "all",
+        decoding: Decoding = USUAL,
     ):
         self.source, self.arrays, self.name, self.size, self.resize = source, arrays, name, size, resize
-        self.labels = labels
+        self.labels, self.decoding = labels, decoding
         self.classes = [escaped(str(name)) for name in source.classes]
         self.side = size or self._native_side()
 
@@ -80,7 +98,7 @@ class Reader:
         Raises:
             RunError: an image of an unknown form, a label out of range.
         """
-        converted, skipped = 0, []
+        converted, skipped, uniform = 0, [], []
         if self.arrays is not None and np.shape(self.arrays[0])[1:3] == (self.side, self.side):
             images = np.asarray(self.arrays[0][start:stop])
             labels = np.full(len(images), -1) if self.labels == "none" else np.asarray(self.arrays[1][start:stop])
@@ -88,7 +106,9 @@ class Reader:
             if labels.dtype.kind not in "iu":
                 raise RunError(f"{self.name}: the labels are {labels.dtype}; a label is an integer.")
             converted = len(images) * _is_converted(images.shape[1:])
-            images, index = _rgb(images), np.arange(start, stop, dtype=np.int64)
+            transparent = _transparent(images)
+            images, index = _rgb(images, self.decoding.background), np.arange(start, stop, dtype=np.int64)
+            uniform = [self.name_of(start + int(i)) for i in np.flatnonzero(transparent & _of_one_colour(images))]
         else:
             found = []
             for i in range(start, stop):
@@ -98,7 +118,10 @@ class Reader:
                 else:
                     image, label = example
                     converted += _is_converted(image.shape)
-                    found.append((self._square(_rgb(image[None])[0]), label, i))
+                    rgb = _rgb(image[None], self.decoding.background)
+                    if (_transparent(image[None]) & _of_one_colour(rgb)).all():
+                        uniform.append(self.name_of(i))
+                    found.append((self._square(rgb[0]), label, i))
             images = np.array([image for image, _, _ in found], np.uint8).reshape(-1, self.side, self.side, 3)
             labels = np.array([label for _, label, _ in found], np.int64)
             index = np.array([i for _, _, i in found], np.int64)
@@ -110,7 +133,7 @@ class Reader:
                 f"{self.name}: {self.name_of(int(index[row]))} has label {labels[row]}; with {len(self.classes)} "
                 f"classes labels go from 0 to {len(self.classes) - 1}."
             )
-        return Chunk(np.ascontiguousarray(images), labels.astype(np.int64), index, converted, skipped)
+        return Chunk(np.ascontiguousarray(images), labels.astype(np.int64), index, converted, skipped, uniform)
 
     def _item(self, i: int) -> tuple[Any, Any]:
         """An image and its label; -1 where labels are not to be read."""
@@ -189,10 +212,39 @@ def _is_converted(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[2] in (2, 4)
 
 
-def _rgb(images: np.ndarray) -> np.ndarray:
-    """uint8 (examples, height, width, 3) of (examples, height, width[, channels]): one channel is repeated."""
+def _transparent(images: np.ndarray) -> np.ndarray:
+    """Which of some images (examples, height, width[, channels]) have a pixel that is not opaque: bool (examples,)."""
+    if images.ndim == 3 or images.shape[-1] not in (2, 4):
+        return np.zeros(len(images), bool)
+    return np.asarray((images[..., -1] < 255).any((1, 2)))
+
+
+def _of_one_colour(images: np.ndarray) -> np.ndarray:
+    """Which of some images (examples, height, width, 3) show nothing: bool (examples,)."""
+    return np.asarray((images == images[:, :1, :1]).all((1, 2, 3)))
+
+
+def _rgb(images: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    """uint8 (examples, height, width, 3) of (examples, height, width[, channels]).
+
+    One channel is repeated; what has alpha is laid on the background.
+    """
     if images.ndim == 3:
         images = images[..., None]
     if images.shape[-1] in (2, 4):
-        images = images[..., :-1]
+        images, alpha = images[..., :-1], images[..., -1:]
+        if alpha.min() < 255:
+            return _laid(images, alpha, background)
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
+
+
+def _laid(images: np.ndarray, alpha: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    """Images (examples, height, width, 1 or 3) with their alpha on a ground of one colour, by Pillow's rounding."""
+    from PIL import Image
+
+    examples, height, width, _ = images.shape
+    colours = np.broadcast_to(images, (examples, height, width, 3))
+    joined = np.concatenate([colours, alpha], axis=-1).reshape(examples * height, width, 4)  # one tall picture
+    picture = Image.fromarray(joined)
+    laid = Image.alpha_composite(Image.new("RGBA", picture.size, (*background, 255)), picture)
+    return np.asarray(laid)[..., :3].reshape(examples, height, width, 3)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.data.parallel_reader import read_chunks
-from kdrecipes.data.reader import Labels, MixedSizes, Reader
+from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
 from kdrecipes.disk.home import home
@@ -23,7 +23,7 @@ from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
 from kdrecipes.wording import listed, readable_bytes
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 _CHUNK = 1024  # images read, hashed and written at once: at most so many, and
 _CHUNK_BYTES = 64_000_000  # at most so many bytes of them
 _TRIED_AGAIN = 20  # of the images that a store lacks
@@ -43,6 +43,7 @@ class Store:
         fingerprint: sha256 (hex) of images, labels and index.
         converted: how many images were not RGB or one channel and were converted.
         skipped: name of each image that could not be read, and why.
+        uniform: names of the images with transparent pixels that are of one colour on the background.
     """
 
     images: np.ndarray
@@ -52,6 +53,7 @@ class Store:
     fingerprint: str
     converted: int
     skipped: list[tuple[str, str]]
+    uniform: list[str]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,6 +68,7 @@ def open_store(
     store_size: int | None,
     resize: str,
     labels: Labels = "all",
+    decoding: Decoding = USUAL,
     progress: Progress | None = None,
 ) -> Store:
     """The store of a source: opened where it is already there, else built; a damaged one is rebuilt with a warning.
@@ -78,6 +81,7 @@ def open_store(
         store_size: the recipe's `store_size`.
         resize: "squash" or "crop".
         labels: which are read, see `Reader`.
+        decoding: how images become RGB.
         progress: called with (examples done, examples in all, bytes that the store will have, how many of those done
             could not be read).
 
@@ -89,6 +93,7 @@ def open_store(
         raise RunError(f"{name}: the split is empty.")
     facts = [STORE_VERSION, identity, getattr(source, "fingerprint", ""), len(source), resize]
     facts += ["no labels"] if labels == "none" else []
+    facts += [vars(decoding)] if decoding != USUAL else []
     stores, plain = home() / "stores", name.replace(" ", "-").replace("/", "-")
     # None is the native size; a recipe's image_size counts only for a dataset that has none
     sizes = [store_size] if store_size else [None] if image_size is None else [None, image_size]
@@ -97,7 +102,7 @@ def open_store(
         for folder in folders.values():
             if (store := _open(folder)) is not None and not _lacks_what_is_there(store, source):
                 return store
-        return _build(source, folders, name, resize, labels, progress)
+        return _build(source, folders, name, resize, labels, decoding, progress)
 
 
 def _lacks_what_is_there(store: Store, source: Any) -> bool:
@@ -126,8 +131,8 @@ def _open(folder: Path) -> Store | None:
         shape = (meta["examples"], meta["side"], meta["side"], 3)
         sums = (meta.pop("sha256"), meta["labels_sha256"])
         if sums == (digest(meta), _sha256(labels, index)) and images.shape == shape and images.dtype == np.uint8:
-            skipped = [(name, reason) for name, reason in meta["skipped"]]
-            return Store(images, labels, index, meta["classes"], meta["fingerprint"], meta["converted"], skipped)
+            told = (meta["converted"], [(name, reason) for name, reason in meta["skipped"]], meta["uniform"])
+            return Store(images, labels, index, meta["classes"], meta["fingerprint"], *told)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -148,6 +153,7 @@ def _build(
     name: str,
     resize: str,
     labels: Labels,
+    decoding: Decoding,
     progress: Progress | None,
 ) -> Store:
     """Build the first of `folders`, by stored size, that the images allow."""
@@ -157,7 +163,7 @@ def _build(
         raise RunError(f"{name}: its arrays hold {counts}, and it says that it has {len(source)} examples.")
     for size, folder in folders.items():
         try:
-            reader = Reader(source, arrays, name, size, resize, labels)
+            reader = Reader(source, arrays, name, size, resize, labels, decoding)
             draft_folder = folder.with_name(f".{folder.name}.draft")
             with disk_errors(folder.parent):
                 if folder.exists():
@@ -227,6 +233,7 @@ def _finish(draft: Draft, reader: Reader, folder: Path) -> None:
         "labels_sha256": _sha256(labels, index),
         "converted": draft.converted,
         "skipped": draft.skipped,
+        "uniform": draft.uniform,
     }
     write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
     draft.journal.unlink()

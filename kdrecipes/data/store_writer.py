@@ -51,6 +51,7 @@ class Draft:
         labels, index: of the rows, as in a store.
         converted: how many were converted.
         skipped: name and reason of each that could not be read.
+        uniform: names of those with transparent pixels that came out as one colour.
         content: sha256 of the rows' pixels.
     """
 
@@ -60,6 +61,7 @@ class Draft:
         self.labels: list[int] = []
         self.index: list[int] = []
         self.skipped: list[tuple[str, str]] = []
+        self.uniform: list[str] = []
         self.content = hashlib.sha256()
         folder.mkdir(parents=True, exist_ok=True)
         self._begin()
@@ -93,6 +95,7 @@ class Draft:
             "index": chunk.index.tolist(),
             "converted": chunk.converted,
             "skipped": chunk.skipped,
+            "uniform": chunk.uniform,
         }
         with self.journal.open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(line) + "\n")
@@ -145,6 +148,7 @@ class Draft:
         self.index += line["index"]
         self.converted += line["converted"]
         self.skipped += [(name, reason) for name, reason in line["skipped"]]
+        self.uniform += line["uniform"]
 
     def _write_header(self, file: IO[bytes], rows: int) -> int:
         """The .npy header, which NumPy pads: it is as long for fewer rows. Returns its length."""

@@ -28,6 +28,7 @@ NEWER_KEYS = (
     ("teacher", "copies"),
     ("teacher", "save"),
     ("loss", "teachers"),
+    ("dataset", "background"),
 )
 
 

@@ -78,6 +78,7 @@ class DatasetTable(ComponentTable):
     test: str
     resize: Literal["squash", "crop"]
     corrupt_limit: float
+    background: str
     labelled: int | float | None = None
     unlabelled: str | None = None
     labelled_share: float | None = None

@@ -31,15 +31,16 @@ def palette() -> Image.Image:
         (Image.new("L", (1, 1), 7), {}, [[7, 7, 7]]),
         (Image.new("1", (1, 1), 1), {}, [[255, 255, 255]]),
         (palette(), {}, [[10, 20, 30], [40, 50, 60]]),
-        (palette(), {"transparency": 1}, [[10, 20, 30], [0, 0, 0]]),
-        (Image.new("RGBA", (1, 1), (200, 100, 50, 0)), {}, [[0, 0, 0]]),
+        (palette(), {"transparency": 1}, [[10, 20, 30, 255], [40, 50, 60, 0]]),
+        (Image.new("RGBA", (1, 1), (200, 100, 50, 0)), {}, [[200, 100, 50, 0]]),
         (Image.new("RGBA", (1, 1), (200, 100, 50, 255)), {}, [[200, 100, 50]]),
-        (Image.new("RGBA", (1, 1), (200, 100, 50, 51)), {}, [[40, 20, 10]]),
-        (Image.new("LA", (1, 1), (200, 51)), {}, [[40, 40, 40]]),
+        (Image.new("RGBA", (1, 1), (200, 100, 50, 51)), {}, [[200, 100, 50, 51]]),
+        (Image.new("LA", (1, 1), (200, 51)), {}, [[200, 200, 200, 51]]),
+        (Image.new("LA", (1, 1), (200, 255)), {}, [[200, 200, 200]]),
         (gray16(), {}, [[0, 0, 0], [100, 100, 100], [255, 255, 255]]),
     ],
 )
-def test_images_of_every_mode_become_rgb(image, save, pixels):
+def test_images_of_every_mode_become_rgb_and_keep_alpha_where_a_pixel_is_transparent(image, save, pixels):
     stream = io.BytesIO()
     image.save(stream, "png", **save)
     stream.seek(0)

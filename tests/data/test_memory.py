@@ -79,6 +79,7 @@ def made_store(folder: Path, examples: int, side: int) -> Path:
         "labels_sha256": stores._sha256(labels, index),
         "converted": 0,
         "skipped": [],
+        "uniform": [],
     }
     write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
     return folder

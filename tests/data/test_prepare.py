@@ -523,3 +523,25 @@ def test_unlabelled_images_that_are_held_out_for_validation_are_refused(prepared
     ):
         text = f"train = 'train[:50%]'\nvalidation = 'train[90%:]'\nunlabelled = 'train[80%:]'\n{TAUGHT}"
         prepared(text)
+
+
+def test_drawings_that_the_background_swallows_are_told(tmp_path):
+    """Black drawings on a transparent ground are seen on white, which is the default, and lost on black."""
+    for split, number in (("train", 20), ("test", 4)):
+        for name in ("bar", "square"):
+            (tmp_path / "icons" / split / name).mkdir(parents=True)
+            for i in range(number):
+                image = np.zeros((8, 8, 4), np.uint8)
+                image[i % 5 :, : 3 + i // 5, 3] = 255
+                Image.fromarray(image).save(tmp_path / "icons" / split / name / f"{i}.png")
+    table = 'name = "folder"\npath = "icons"\nvalidation = 0.2'
+    (tmp_path / "r.toml").write_text(RECIPE.replace('name = "digits"\n', "").format(dataset=table), encoding="utf-8")
+    white = prepare(load_recipe(tmp_path / "r.toml"))
+    assert white.warnings == () and white.train.store.images.max() == 255 and white.converted == 48
+    black = prepare(load_recipe(tmp_path / "r.toml", ['dataset.background="#000000"']))
+    assert black.train.store.images.max() == 0 and len(black.warnings) == 2
+    assert black.warnings[0].startswith(
+        "40 of the 40 images of train have transparent pixels and show nothing but one colour on dataset.background = "
+        "'#000000': train/"
+    )
+    assert black.warnings[0].endswith(" and 37 more. Choose another background, on which their drawings can be seen.")

@@ -15,6 +15,7 @@ from stored import CLASSES, Source, opened, pictures, stores
 
 from kdrecipes.components.datasets.source import ArraySource
 from kdrecipes.data import store as store_module
+from kdrecipes.data.reader import Decoding
 from kdrecipes.errors import EnvironmentProblem, RunError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -66,11 +67,39 @@ def test_chunks_of_large_images_are_small(monkeypatch):
 @pytest.mark.parametrize("bulk", [False, True])
 def test_any_number_of_channels_becomes_three(channels, bulk):
     images = pictures(6, channels=channels)
+    if channels in (2, 4):
+        images[..., -1] = 255
     source = ArraySource(images, np.arange(6) % 3, CLASSES, "f", "o") if bulk else Source(images)
     store = opened(source)
     colour = images[..., : 1 if channels < 3 else 3]
     assert np.array_equal(store.images, np.broadcast_to(colour, (6, 5, 5, 3)))
     assert store.converted == (6 if channels in (2, 4) else 0)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize(("background", "ground"), [((255, 255, 255), 255), ((0, 0, 0), 0)])
+def test_transparent_pixels_show_the_background_and_what_then_shows_nothing_is_named(bulk, background, ground):
+    """A black drawing and a white one on a transparent ground, a half-transparent grey, and an opaque black picture."""
+    images = np.zeros((4, 5, 5, 4), np.uint8)
+    images[0, 1:3, 1:3, 3] = 255
+    images[1, 1:3, 1:3] = 255
+    images[2] = (100, 100, 100, 51)
+    images[2, 0, 0] = (1, 2, 3, 255)
+    images[3, ..., 3] = 255
+    source = ArraySource(images, np.arange(4) % 3, CLASSES, "f", "o") if bulk else Source(images)
+    store = opened(source, decoding=Decoding(background))
+    drawn = np.full((2, 5, 5), ground, np.uint8)
+    drawn[:, 1:3, 1:3] = np.array([0, 255])[:, None, None]
+    assert np.array_equal(store.images[:2], np.repeat(drawn[..., None], 3, -1))
+    assert store.images[2, 1, 1].tolist() == [round(0.2 * 100 + 0.8 * ground)] * 3
+    assert store.images[2, 0, 0].tolist() == [1, 2, 3] and not store.images[3].any()
+    lost = 0 if ground == 0 else 1
+    assert store.uniform == [source.name_of(lost)] and store.converted == 4
+
+
+def test_opaque_images_have_the_fingerprint_that_earlier_versions_gave_them():
+    """Of a version that knew no background."""
+    assert opened(Source(pictures(6))).fingerprint == "7f592289aa2c5c21969f745f0bd0c4fb4ca2341a823f69911d61ccfeba66abda"
 
 
 @pytest.mark.parametrize("bulk", [False, True])

@@ -56,6 +56,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "test": "test",
             "resize": "squash",
             "corrupt_limit": 0.0,
+            "background": "white",
         },
         "student": {"name": "cnn", "width": 32, "depth": 2},
         "loss": {"label_weight": 1.0, "label_smoothing": 0.0, "teachers": "probabilities"},

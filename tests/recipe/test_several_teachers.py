@@ -114,7 +114,10 @@ def test_one_teacher_in_a_list_is_the_same_recipe(load):
     assert load(TAUGHT + '[[teacher]]\nname = "cnn"\n').fingerprint != table.fingerprint
 
 
-@pytest.mark.parametrize("text", ["teacher.weight = 1", "teacher.copies = 1", 'loss.teachers = "probabilities"'])
+@pytest.mark.parametrize(
+    "text",
+    ["teacher.weight = 1", "teacher.copies = 1", 'loss.teachers = "probabilities"', 'dataset.background = "white"'],
+)
 def test_a_newer_key_at_its_default_does_not_count(load, text):
     bare = TAUGHT + 'teacher.name = "cnn"\n'
     assert load(bare + text).fingerprint == load(bare).fingerprint

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def decode(file: str | Path | IO[bytes], upright: bool = True) -> np.ndarray:
-    """An image file as uint8 RGB (height, width, 3).
+    """An image file as uint8 RGB (height, width, 3), or RGBA (height, width, 4) where a pixel of it is transparent.
 
-    Transparent pixels are laid over black, 16-bit grey is scaled to 8 bits, of an animation the first frame counts.
+    16-bit grey is scaled to 8 bits, of an animation the first frame counts.
 
     Args:
         file: path or binary stream.
@@ -56,7 +56,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """The image in Pillow's mode RGB."""
+    """The image in Pillow's mode RGB; RGBA where a pixel is transparent."""
     import numpy as np
     from PIL import Image
 
@@ -65,5 +65,6 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(np.round(grey / 257).astype(np.uint8))
     elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        if image.getchannel("A").getextrema() != (255, 255):
+            return image
     return image.convert("RGB")

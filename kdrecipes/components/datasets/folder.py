@@ -46,7 +46,7 @@ class FolderSource:
         return len(self.files)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Example `index`: `image` uint8 RGB (height, width, 3) and `label`, an int."""
+        """Example `index`: `image` uint8 RGB or RGBA (height, width, 3 or 4) and `label`, an int."""
         file = self.files[index]
         try:
             return {"image": decode(file), "label": self.labels[index]}

@@ -43,7 +43,7 @@ class TFDSSource:
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Example `index`: `image` uint8 (height, width, 1 or 3) and `label`, an int."""
+        """Example `index`: `image` uint8 (height, width, 1, 3 or 4) and `label`, an int."""
         if not 0 <= index < len(self):  # TFDS raises a ValueError
             raise IndexError(index)
         record = self.records[index]
@@ -52,7 +52,10 @@ class TFDSSource:
             image = decode(io.BytesIO(record[self.image_key]), upright=False)
         except Exception as error:  # Pillow's readers raise almost anything on damaged files
             raise ValueError(f"{self.name_of(index)}: {error}") from error  # the store decides what is fatal
-        return {"image": image[..., : self.channels], "label": int(record[self.label_key])}
+        image = (
+            image if image.shape[-1] == 4 else image[..., : self.channels]
+        )  # the run lays transparent ones on a ground
+        return {"image": image, "label": int(record[self.label_key])}
 
     def name_of(self, index: int) -> str:
         """The example's id in TFDS: file and position in it."""
