@@ -24,6 +24,7 @@ RUN_KEYS: dict[str, tuple[str, ...]] = {
         "store_size",
         "corrupt_limit",
         "background",
+        "max_pixels",
         "views",
     ),
     "teacher": (

@@ -30,8 +30,9 @@ def _uniform(recipe: Recipe, stores: Mapping[str, Store]) -> Iterator[str]:
     """Drawings that have the background's colour."""
     for name, store in stores.items():
         if store.uniform:
+            on = f"dataset.background = {recipe.dataset.background!r}"
             yield (
                 f"{len(store.uniform):,} of the {len(store):,} images of {name} have transparent pixels and show "
-                f"nothing but one colour on dataset.background = {recipe.dataset.background!r}: {named(store.uniform)}. Choose "
-                "another background, on which their drawings can be seen."
+                f"nothing but one colour on {on}: {named(store.uniform)}. Choose another background, on which their "
+                "drawings can be seen."
             )

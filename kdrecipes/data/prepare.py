@@ -188,7 +188,7 @@ def decoding_of(table: DatasetTable) -> Decoding:
     from PIL import ImageColor
 
     red, green, blue, *_ = ImageColor.getrgb(table.background)
-    return Decoding((red, green, blue))
+    return Decoding((red, green, blue), table.max_pixels)
 
 
 def _labels_read(table: DatasetTable, base: str) -> Literal["all", "some", "none"]:

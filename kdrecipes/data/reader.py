@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.wording import escaped
 
@@ -25,9 +26,11 @@ class Decoding:
 
     Attributes:
         background: RGB, each from 0 to 255, of what images with transparent pixels are laid on.
+        max_pixels: of an image that is unpacked; one of more can't be read.
     """
 
     background: tuple[int, int, int] = (255, 255, 255)
+    max_pixels: int = 89_478_485  # Pillow's own
 
 
 USUAL = Decoding()  # what a recipe that says nothing asks for
@@ -139,7 +142,8 @@ class Reader:
         """An image and its label; -1 where labels are not to be read."""
         if self.arrays is not None:
             return self.arrays[0][i], -1 if self.labels == "none" else self.arrays[1][i]
-        example = self.source[i]
+        with at_most(self.decoding.max_pixels):
+            example = self.source[i]
         return example["image"], self._label(example)
 
     def _label(self, example: Any) -> Any:
@@ -199,11 +203,11 @@ class Reader:
             raise MixedSizes
         from PIL import Image
 
-        picture = Image.fromarray(np.ascontiguousarray(image))
         if self.resize == "crop":
             side = min(height, width)
             left, top = (width - side) // 2, (height - side) // 2
-            picture = picture.crop((left, top, left + side, top + side))
+            image = image[top : top + side, left : left + side]
+        picture = Image.fromarray(np.ascontiguousarray(image))
         return np.asarray(picture.resize((self.side, self.side), Image.Resampling.BILINEAR))
 
 

@@ -8,12 +8,13 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.data.parallel_reader import read_chunks
 from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader
 from kdrecipes.data.store_writer import Draft, drafted
@@ -53,7 +54,7 @@ class Store:
     fingerprint: str
     converted: int
     skipped: list[tuple[str, str]]
-    uniform: list[str]
+    uniform: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -100,8 +101,9 @@ def open_store(
     folders = {size: stores / f"{plain}-{digest(facts, size)[:20]}" for size in sizes}
     with locked(stores / ".locks" / digest(facts)[:20]):
         for folder in folders.values():
-            if (store := _open(folder)) is not None and not _lacks_what_is_there(store, source):
-                return store
+            with at_most(decoding.max_pixels):
+                if (store := _open(folder)) is not None and not _lacks_what_is_there(store, source):
+                    return store
         return _build(source, folders, name, resize, labels, decoding, progress)
 
 

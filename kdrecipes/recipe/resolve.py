@@ -29,6 +29,7 @@ NEWER_KEYS = (
     ("teacher", "save"),
     ("loss", "teachers"),
     ("dataset", "background"),
+    ("dataset", "max_pixels"),
 )
 
 

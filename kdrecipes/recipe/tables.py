@@ -79,6 +79,7 @@ class DatasetTable(ComponentTable):
     resize: Literal["squash", "crop"]
     corrupt_limit: float
     background: str
+    max_pixels: int
     labelled: int | float | None = None
     unlabelled: str | None = None
     labelled_share: float | None = None

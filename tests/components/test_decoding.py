@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from kdrecipes.components.datasets import folder
+from kdrecipes.components.datasets.decoding import at_most
 
 pytestmark = pytest.mark.usefixtures("places")
 
@@ -114,3 +115,35 @@ def test_a_tiff_is_turned_once():
 def test_exif_data_that_are_none_turn_nothing():
     content = with_exif(6, []).getvalue().replace(b"II*\0", b"XXXX")
     assert folder.decode(io.BytesIO(content)).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "shape"),
+    [(3200, (40, 80)), (3199, (20, 40)), (800, (20, 40)), (799, (10, 20)), (60, (5, 10)), (49, None)],
+)
+def test_a_jpeg_beyond_the_limit_is_decoded_at_the_largest_fraction_within_it(limit, shape):
+    """Also at more than twice the limit, where Pillow refuses to open the file."""
+    stream = io.BytesIO()
+    Image.new("RGB", (80, 40), (200, 30, 30)).save(stream, "jpeg", quality=95)
+    before = Image.MAX_IMAGE_PIXELS
+    with at_most(limit):
+        if shape is None:
+            with pytest.raises(
+                Image.DecompressionBombError, match=r"^80×40 pixels are more than dataset.max_pixels = 49"
+            ):
+                folder.decode(stream)
+        else:
+            decoded = folder.decode(stream)
+            assert decoded.shape == (*shape, 3) and np.abs(decoded.astype(int) - [200, 30, 30]).max() < 5
+        assert limit == Image.MAX_IMAGE_PIXELS
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(("form", "options"), [("png", {}), ("jpeg", {"progressive": True})])
+def test_what_a_decoder_holds_as_a_whole_is_refused_beyond_the_limit(form, options):
+    stream = io.BytesIO()
+    Image.new("RGB", (80, 40)).save(stream, form, **options)
+    with at_most(3200):
+        assert folder.decode(stream).shape == (40, 80, 3)
+    with at_most(3199), pytest.raises(Image.DecompressionBombError, match=r"dataset\.max_pixels = 3199"):
+        folder.decode(stream)

@@ -545,3 +545,21 @@ def test_drawings_that_the_background_swallows_are_told(tmp_path):
         "'#000000': train/"
     )
     assert black.warnings[0].endswith(" and 37 more. Choose another background, on which their drawings can be seen.")
+
+
+def test_an_image_beyond_max_pixels_names_the_key_and_a_greater_one_lets_it_in(tmp_path):
+    for split, number in (("train", 20), ("test", 4)):
+        for name in ("a", "b"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for i in range(number):
+                Image.new("RGB", (8, 8), (10 * i, 0, 0)).save(tmp_path / "photos" / split / name / f"{i}.png")
+    Image.new("RGB", (40, 30)).save(tmp_path / "photos" / "train" / "a" / "large.png")
+    table = 'name = "folder"\npath = "photos"\nvalidation = 0.2\nimage_size = 8'
+    (tmp_path / "r.toml").write_text(RECIPE.replace('name = "digits"\n', "").format(dataset=table), encoding="utf-8")
+    with pytest.raises(
+        RunError, match=r"train/a/large.png.*40×30 pixels are more than dataset.max_pixels = 1199 allows"
+    ):
+        prepare(load_recipe(tmp_path / "r.toml", ["dataset.max_pixels=1199"]))
+    skipping = prepare(load_recipe(tmp_path / "r.toml", ["dataset.max_pixels=1199", "dataset.corrupt_limit=0.1"]))
+    assert skipping.skipped == ["train/a/large.png"]
+    assert prepare(load_recipe(tmp_path / "r.toml", ["dataset.corrupt_limit=0.1"])).skipped == []

@@ -57,6 +57,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "resize": "squash",
             "corrupt_limit": 0.0,
             "background": "white",
+            "max_pixels": 89478485,
         },
         "student": {"name": "cnn", "width": 32, "depth": 2},
         "loss": {"label_weight": 1.0, "label_smoothing": 0.0, "teachers": "probabilities"},

@@ -116,7 +116,13 @@ def test_one_teacher_in_a_list_is_the_same_recipe(load):
 
 @pytest.mark.parametrize(
     "text",
-    ["teacher.weight = 1", "teacher.copies = 1", 'loss.teachers = "probabilities"', 'dataset.background = "white"'],
+    [
+        "teacher.weight = 1",
+        "teacher.copies = 1",
+        'loss.teachers = "probabilities"',
+        'dataset.background = "white"',
+        "dataset.max_pixels = 89478485",
+    ],
 )
 def test_a_newer_key_at_its_default_does_not_count(load, text):
     bare = TAUGHT + 'teacher.name = "cnn"\n'

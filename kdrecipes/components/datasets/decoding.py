@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,15 +20,23 @@ def decode(file: str | Path | IO[bytes], upright: bool = True) -> np.ndarray:
     Args:
         file: path or binary stream.
         upright: turn the image as its EXIF orientation says, whatever else its EXIF data hold.
+
+    Raises:
+        PIL.Image.DecompressionBombError: for more pixels than `at_most` allows.
     """
     import numpy as np
     from PIL import Image
 
-    with Image.open(file) as image:
-        pixels = image.width * image.height
-        # Pillow only warns up to twice its limit; the header is read by now, the pixels are not
-        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError(f"{pixels} pixels; at most {Image.MAX_IMAGE_PIXELS} are unpacked")
+    limit = Image.MAX_IMAGE_PIXELS
+    with at_most(None):  # which refuses here what `_shrink` makes small enough
+        opened = Image.open(file)
+    with opened as image:
+        if limit is not None:
+            _shrink(image, limit)
+            if image.width * image.height > limit:
+                raise Image.DecompressionBombError(
+                    f"{image.width}×{image.height} pixels are more than dataset.max_pixels = {limit} allows"
+                )
         image.load()  # a TIFF is turned here
         turned = _TURNS.get(_orientation(image)) if upright else None
         return np.asarray(_rgb(image if turned is None else image.transpose(Image.Transpose[turned])))
@@ -53,6 +63,34 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # whatever Pillow makes of damaged EXIF data
         return 1
+
+
+@contextmanager
+def at_most(pixels: int | None) -> Iterator[None]:
+    """While the block runs, Pillow unpacks no image of more `pixels`; None: of any number."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _shrink(image: Image.Image, limit: int) -> None:
+    """Let a JPEG of more than `limit` pixels be decoded at the largest half, quarter or eighth within it.
+
+    The header is read by now, the pixels are not. A progressive JPEG stays as it is, since its decoder
+    holds all of it anyway.
+    """
+    if image.format not in ("JPEG", "MPO") or image.info.get("progressive"):
+        return
+    for scale in (1, 2, 4, 8):
+        width, height = -(-image.width // scale), -(-image.height // scale)
+        if width * height <= limit:
+            if scale > 1:
+                image.draft(None, (image.width // scale, image.height // scale))
+            return
 
 
 def _rgb(image: Image.Image) -> Image.Image:
