@@ -4,35 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
+from kdrecipes.data.examples import Split
 from kdrecipes.data.store import Store
-from kdrecipes.recipe.tables import Recipe
 
-_NAMED = 3  # images or classes named; the others are counted
-
-
-def oddities(recipe: Recipe, stores: Mapping[str, Store]) -> Iterator[str]:
-    """A sentence for each thing that is odd.
-
-    Args:
-        recipe: the recipe.
-        stores: by base split.
-    """
-    yield from _uniform(recipe, stores)
+NAMED = 3  # images or classes named; the others are counted
 
 
-def named(names: Sequence[str]) -> str:
-    """The first names, and how many more there are: `a, b, c and 4 more`."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+def named(names: Sequence[str], count: int | None = None) -> str:
+    """The first names, and how many more of `count` (default: of them) there are: `a, b, c and 4 more`."""
+    more = (len(names) if count is None else count) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _uniform(recipe: Recipe, stores: Mapping[str, Store]) -> Iterator[str]:
-    """Drawings that have the background's colour."""
+def without_images(split: Split) -> list[str]:
+    """The classes of which a split with labels has no image."""
+    if not split.labelled:
+        return []
+    counts = np.bincount(split.labels, minlength=len(split.store.classes))
+    return [name for name, count in zip(split.store.classes, counts, strict=True) if not count]
+
+
+def lost_on(background: str, stores: Mapping[str, Store]) -> Iterator[str]:
+    """Drawings that have the background's colour; `stores` are by base split."""
     for name, store in stores.items():
         if store.uniform:
-            on = f"dataset.background = {recipe.dataset.background!r}"
+            ground = f"dataset.background = {background!r}"
             yield (
                 f"{len(store.uniform):,} of the {len(store):,} images of {name} have transparent pixels and show "
-                f"nothing but one colour on {on}: {named(store.uniform)}. Choose another background, on which their "
-                "drawings can be seen."
+                f"nothing but one colour on {ground}: {named(store.uniform)}. Choose another "
+                "background, on which their drawings can be seen."
+            )
+
+
+def unmeasured_classes(validation: Split, test: Split) -> Iterator[str]:
+    """Classes that nobody measures."""
+    for key, split in (("validation", validation), ("test", test)):
+        if missing := without_images(split):
+            yield (
+                f"{len(missing):,} of the {len(split.store.classes):,} classes have no {key} image: {named(missing)}. "
+                f"What the {key} figures say is not about them."
             )

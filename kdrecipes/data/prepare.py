@@ -14,7 +14,7 @@ import numpy as np
 from kdrecipes.data.examples import Split
 from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
 from kdrecipes.data.mixture import Mixture, mixture
-from kdrecipes.data.oddities import oddities
+from kdrecipes.data.oddities import lost_on, named, unmeasured_classes, without_images
 from kdrecipes.data.reader import Decoding
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
@@ -109,7 +109,9 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     refuse_without_labels(recipe, parts)
     refuse_missing_labels(table, parts)
     if "validation" not in parts:
-        parts["train"], parts["validation"] = _hold_out(parts["train"], float(table.validation))
+        whole = parts["train"]
+        parts["train"], parts["validation"] = _hold_out(whole, float(table.validation))
+        _refuse_emptied(table, whole, parts["train"])
     _refuse_overlap(table, parts)
     _refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
@@ -117,6 +119,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     others = _of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
     unlabelled = tuple(part for part in (rest, others) if part is not None)
     _refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
+    warnings = [*lost_on(table.background, stores), *unmeasured_classes(validation, test)]
     content = hashlib.sha256()
     for part in (train, validation, test, *unlabelled):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())
@@ -134,7 +137,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         unlabelled,
         tuple(unreadable),
         {_label(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
-        tuple(oddities(recipe, stores)),
+        tuple(warnings),
     )
 
 
@@ -251,6 +254,17 @@ def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
     if apart.all() or not apart.any():
         raise RunError(f"dataset.validation = {share:g} of {len(train)} training images leaves a split empty.")
     return Split(train.store, train.positions[~apart]), Split(train.store, train.positions[apart])
+
+
+def _refuse_emptied(table: DatasetTable, whole: Split, train: Split) -> None:
+    """Refuse a share held out that takes the last training image of a class."""
+    before = set(without_images(whole))
+    if emptied := [name for name in without_images(train) if name not in before]:
+        raise RunError(
+            f"dataset.validation = {table.validation:g} leaves {len(emptied)} of {len(train.store.classes)} classes "
+            f"without a training image: {named(emptied)}. Hold out a smaller share, or let dataset.validation name a "
+            "split of its own."
+        )
 
 
 def _refuse_overlap(table: DatasetTable, parts: dict[str, Split]) -> None:

@@ -563,3 +563,46 @@ def test_an_image_beyond_max_pixels_names_the_key_and_a_greater_one_lets_it_in(t
     skipping = prepare(load_recipe(tmp_path / "r.toml", ["dataset.max_pixels=1199", "dataset.corrupt_limit=0.1"]))
     assert skipping.skipped == ["train/a/large.png"]
     assert prepare(load_recipe(tmp_path / "r.toml", ["dataset.corrupt_limit=0.1"])).skipped == []
+
+
+class Few:
+    """So many images of each class, each another grey; "test" has the last class only."""
+
+    fingerprint = "few"
+
+    def __init__(self, classes: int, images: int, split: str):
+        self.classes = [f"c{label}" for label in range(classes)]
+        self.labels = [
+            label for label in range(classes) for _ in range(images) if split != "test" or label == classes - 1
+        ]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return {"image": np.full((8, 8, 3), i % 256, np.uint8), "label": self.labels[i]}
+
+
+def test_a_share_that_takes_the_last_training_image_of_a_class_is_refused(prepared, monkeypatch):
+    monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: Few(100, 2, name))
+    with pytest.raises(RunError) as caught:
+        prepared("validation = 0.3")
+    train = preparing.held_out(np.arange(200), 0.3).reshape(100, 2)
+    emptied = np.flatnonzero(train.all(1))
+    assert str(caught.value) == (
+        f"dataset.validation = 0.3 leaves {len(emptied)} of 100 classes without a training image: c{emptied[0]}, "
+        f"c{emptied[1]}, c{emptied[2]} and {len(emptied) - 3} more. Hold out a smaller share, or let "
+        "dataset.validation name a split of its own."
+    )
+
+
+def test_classes_that_nobody_measures_are_told(prepared, monkeypatch):
+    monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: Few(10, 6, name))
+    data = prepared("validation = 0.1")
+    unseen = [name for label, name in enumerate(data.classes) if label not in data.validation.labels]
+    assert unseen and data.warnings[:2] == (
+        f"{len(unseen)} of the 10 classes have no validation image: {', '.join(unseen[:3])}"
+        + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else "")
+        + ". What the validation figures say is not about them.",
+        "9 of the 10 classes have no test image: c0, c1, c2 and 6 more. What the test figures say is not about them.",
+    )
