@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kdrecipes.data.duplicates import duplicates
 from kdrecipes.data.examples import Split
 from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
 from kdrecipes.data.mixture import Mixture, mixture
 from kdrecipes.data.oddities import lost_on, named, unmeasured_classes, without_images
-from kdrecipes.data.reader import Decoding
+from kdrecipes.data.reader import Decoding, name_in
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.data.unreadable import Unreadable, refuse_unreadable, unreadable_of
@@ -119,7 +120,13 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     others = _of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
     unlabelled = tuple(part for part in (rest, others) if part is not None)
     _refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
+    owners = {id(stores[name].images): source for name, source in sources.items()}
     warnings = [*lost_on(table.background, stores), *unmeasured_classes(validation, test)]
+    warnings += duplicates(
+        {"train": train, "validation": validation, "test": test},
+        unlabelled,
+        lambda store, index: name_in(owners[id(store.images)], index),
+    )
     content = hashlib.sha256()
     for part in (train, validation, test, *unlabelled):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())

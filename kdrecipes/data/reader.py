@@ -93,7 +93,7 @@ class Reader:
 
     def name_of(self, i: int) -> str:
         """What messages call the example."""
-        return escaped(self.source.name_of(i)) if hasattr(self.source, "name_of") else f"example {i}"
+        return name_in(self.source, i)
 
     def read(self, start: int, stop: int) -> Chunk:
         """The examples from `start` to before `stop`.
@@ -209,6 +209,11 @@ class Reader:
             image = image[top : top + side, left : left + side]
         picture = Image.fromarray(np.ascontiguousarray(image))
         return np.asarray(picture.resize((self.side, self.side), Image.Resampling.BILINEAR))
+
+
+def name_in(source: Any, i: int) -> str:
+    """What messages call an example of a source."""
+    return escaped(source.name_of(i)) if hasattr(source, "name_of") else f"example {i}"
 
 
 def _is_converted(shape: tuple[int, ...]) -> bool:

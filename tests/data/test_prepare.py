@@ -537,9 +537,11 @@ def test_drawings_that_the_background_swallows_are_told(tmp_path):
     table = 'name = "folder"\npath = "icons"\nvalidation = 0.2'
     (tmp_path / "r.toml").write_text(RECIPE.replace('name = "digits"\n', "").format(dataset=table), encoding="utf-8")
     white = prepare(load_recipe(tmp_path / "r.toml"))
-    assert white.warnings == () and white.train.store.images.max() == 255 and white.converted == 48
+    assert (
+        "background" not in " ".join(white.warnings) and white.train.store.images.max() == 255 and white.converted == 48
+    )
     black = prepare(load_recipe(tmp_path / "r.toml", ['dataset.background="#000000"']))
-    assert black.train.store.images.max() == 0 and len(black.warnings) == 2
+    assert black.train.store.images.max() == 0 and "".join(black.warnings).count("background") == 2
     assert black.warnings[0].startswith(
         "40 of the 40 images of train have transparent pixels and show nothing but one colour on dataset.background = "
         "'#000000': train/"
@@ -606,3 +608,55 @@ def test_classes_that_nobody_measures_are_told(prepared, monkeypatch):
         + ". What the validation figures say is not about them.",
         "9 of the 10 classes have no test image: c0, c1, c2 and 6 more. What the test figures say is not about them.",
     )
+
+
+class Painted:
+    """Images by their greys, each under its label."""
+
+    fingerprint, classes = "painted", ["a", "b"]
+
+    def __init__(self, greys: list[int], labels: list[int]):
+        self.greys, self.labels = greys, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return {"image": np.full((8, 8, 3), self.greys[i], np.uint8), "label": self.labels[i]}
+
+    def name_of(self, i: int) -> str:
+        return f"{self.greys[i]}-{i}.png"
+
+
+def test_images_of_two_splits_or_under_two_labels_are_told(prepared, monkeypatch):
+    """5 and 6 are learnt and measured; 6 stands under both labels, and so does 9."""
+    sources = {
+        "train": Painted([*range(20), 9], [0, 1] * 10 + [0]),
+        "validation": Painted([30, 31, 6], [0, 1, 0]),
+        "test": Painted([40, 41, 5, 6, 31], [0, 1, 1, 1, 1]),
+    }
+    monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: sources[name])
+    for _ in range(2):  # the second time by the hashes that were kept
+        assert prepared("").warnings == (
+            "1 of the 3 validation images are pixel for pixel the same as training images: 6-2.png. What is measured "
+            "on them is memory, not skill.",
+            "2 of the 5 test images are pixel for pixel the same as training images: 5-2.png, 6-3.png. What is "
+            "measured on them is memory, not skill.",
+            "2 of the 5 test images are pixel for pixel the same as validation images: 6-3.png, 31-4.png. What is "
+            "measured on them is memory, not skill.",
+            "5 of the 29 train, validation and test images stand there under another label too: 6-6.png, 9-9.png, "
+            "9-20.png and 2 more. No network can be right about both labels.",
+        )
+    kept = list((home() / "stores").glob("*/rows.npy"))
+    assert len(kept) == 3
+    kept[0].write_bytes(b"damaged")
+    assert len(prepared("").warnings) == 4
+
+
+def test_images_taught_without_labels_count_as_training_images(prepared, monkeypatch):
+    sources = {"train": Painted(list(range(20)), [0, 1] * 10), "test": Painted([40, 41], [0, 1])}
+    sources |= {"validation": Painted([30, 31], [0, 1]), "others": Painted([50, 41], [0, 0])}
+    monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: sources[name])
+    taught = ['teacher.name="cnn"', 'loss.name="kd"', 'dataset.unlabelled="others"']
+    (warning,) = prepared("", *taught).warnings
+    assert warning.startswith("1 of the 2 test images are pixel for pixel the same as training images: 41-1.png.")

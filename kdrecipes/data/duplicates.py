@@ -1,0 +1,89 @@
+"""Stored images that are the same, pixel for pixel: in two splits, or under two labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from kdrecipes.data.examples import Split
+from kdrecipes.data.oddities import NAMED, named
+from kdrecipes.data.store import Store
+from kdrecipes.disk.files import new_file
+from kdrecipes.errors import EnvironmentProblem
+
+_FILE = "rows.npy"  # in the store's folder: the hashes of its rows
+NameOf = Callable[[Store, int], str]
+
+
+def duplicates(parts: Mapping[str, Split], taught: Sequence[Split], name_of: NameOf) -> Iterator[str]:
+    """A sentence for each kind of images that stand where they should not stand too.
+
+    Args:
+        parts: "train", "validation" and "test", in this order.
+        taught: images that are taught without labels.
+        name_of: from a store and an index in its source to what a message calls the image.
+    """
+    stores = {id(split.store.images): split.store for split in (*parts.values(), *taught)}
+    rows = {key: row_hashes(store) for key, store in stores.items()}
+    train, validation, test = (_hashes(parts[key], rows) for key in ("train", "validation", "test"))
+    learnt = np.concatenate([train, *(_hashes(split, rows) for split in taught)])
+    for key, mine, others, what in (
+        ("validation", validation, learnt, "training"),
+        ("test", test, learnt, "training"),
+        ("test", test, validation, "validation"),
+    ):
+        if (same := np.isin(mine, others)).any():
+            names = named(_first(parts[key], same, name_of), int(same.sum()))
+            yield (
+                f"{same.sum():,} of the {len(same):,} {key} images are pixel for pixel the same as {what} images: "
+                f"{names}. What is measured on them is memory, not skill."
+            )
+    both = _contradicted(np.concatenate([train, validation, test]), np.concatenate([p.labels for p in parts.values()]))
+    if both.any():
+        masks = zip(parts.values(), np.split(both, np.cumsum([len(train), len(validation)])), strict=True)
+        first = [name for split, chosen in masks for name in _first(split, chosen, name_of)]
+        yield (
+            f"{both.sum():,} of the {len(both):,} train, validation and test images stand there under another label "
+            f"too: {named(first, int(both.sum()))}. No network can be right about both labels."
+        )
+
+
+def row_hashes(store: Store) -> np.ndarray:
+    """A hash of each stored image's pixels, uint64 (examples,): computed once, then kept beside the pixels.
+
+    Two of n different images share one by a chance of n² · 3e-20.
+    """
+    folder = Path(name).parent if (name := getattr(store.images, "filename", None)) else None
+    if folder is not None:
+        with suppress(OSError, ValueError):  # not there, or damaged
+            kept = np.load(folder / _FILE, allow_pickle=False)
+            if kept.dtype == np.uint64 and kept.shape == (len(store),):
+                return np.asarray(kept)
+    found = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in store.images]
+    hashes = np.frombuffer(b"".join(found), np.uint64)
+    if folder is not None:
+        with suppress(OSError, EnvironmentProblem), new_file(folder / _FILE) as file:  # it only saves time
+            np.save(file, hashes)
+    return hashes
+
+
+def _hashes(split: Split, rows: Mapping[int, np.ndarray]) -> np.ndarray:
+    """The hashes of a split's images, in its order; `rows`: those of each store."""
+    return np.asarray(rows[id(split.store.images)][split.positions])
+
+
+def _contradicted(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which images stand under another label too: bool (examples,); of those without a label none does."""
+    there = labels >= 0
+    pairs = np.unique(np.stack([hashes[there], labels[there].astype(np.uint64)]), axis=1)
+    values, counts = np.unique(pairs[0], return_counts=True)
+    return np.asarray(there & np.isin(hashes, values[counts > 1]))
+
+
+def _first(split: Split, chosen: np.ndarray, name_of: NameOf) -> list[str]:
+    """The names of the first of some images of a split."""
+    return [name_of(split.store, int(index)) for index in split.index[chosen][:NAMED]]
