@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, print_json
+from kdrecipes.cli.options import JsonOption
+from kdrecipes.cli.result import print_json, result_only, say
 from kdrecipes.errors import EnvironmentProblem, UsageError
 
 _SHOWN = 3  # recipes named for each entry
@@ -20,6 +21,7 @@ app = typer.Typer(
 
 
 @app.command("list")
+@result_only
 def cache_list(as_json: JsonOption = False) -> None:
     """Show what is kept, its size, when it was last used and which recipes it served."""
     from datetime import datetime
@@ -47,8 +49,8 @@ def cache_list(as_json: JsonOption = False) -> None:
     width = max((len(entry.name) for entry in kept), default=0)
     for entry, time in zip(kept, used, strict=True):
         line = f"{entry.kind:<9}  {entry.name:<{width}}  {readable_bytes(entry.bytes):>8}  {time:%Y-%m-%d %H:%M}"
-        typer.echo(f"{line}  {_few(entry.served)}".rstrip())
-    typer.echo(f"{readable_bytes(total)} in {home()}")
+        say(f"{line}  {_few(entry.served)}".rstrip())
+    say(f"{readable_bytes(total)} in {home()}")
 
 
 def _few(names: tuple[str, ...]) -> str:
@@ -57,6 +59,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 @app.command("clear")
+@result_only
 def cache_clear(
     names: Annotated[
         list[str] | None,
@@ -80,11 +83,11 @@ def cache_clear(
     for entry in chosen:
         typer.echo(f"{entry.kind}  {entry.name}  {readable_bytes(entry.bytes)}", err=True)
     if not chosen:
-        typer.echo("Nothing to clear.")
+        say("Nothing to clear.")
         return
     freed = readable_bytes(sum(entry.bytes for entry in chosen))
     if not yes and not _agreed(f"Remove {'these' if len(chosen) > 1 else 'this'} and free {freed}?"):
-        typer.echo("Nothing was removed.")
+        say("Nothing was removed.")
         return
     left = []
     for entry in chosen:
@@ -93,7 +96,7 @@ def cache_clear(
         except EnvironmentProblem as error:
             left.append((entry, str(error)))
     removed = [entry for entry in chosen if entry not in [e for e, _ in left]]
-    typer.echo(f"Removed {len(removed)} of {len(chosen)}: {readable_bytes(sum(entry.bytes for entry in removed))}.")
+    say(f"Removed {len(removed)} of {len(chosen)}: {readable_bytes(sum(entry.bytes for entry in removed))}.")
     if left:
         raise EnvironmentProblem("\n".join(message for _, message in left))
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption, print_json
+from kdrecipes.cli.options import JsonOption, PluginOption
+from kdrecipes.cli.result import print_json, say
 from kdrecipes.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,10 +86,10 @@ def _list_runs(folder: Path | None, as_json: bool) -> None:
         for run in runs
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(4)] if rows else []
-    typer.echo("runs" if rows else "runs\n  (none)")
+    say("runs" if rows else "runs\n  (none)")
     for row in rows:
         path, state, recipe, size = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-        typer.echo(f"  {path}  {state}  {recipe}  {size.strip().rjust(widths[3])}  {row[4]}".rstrip())
+        say(f"  {path}  {state}  {recipe}  {size.strip().rjust(widths[3])}  {row[4]}".rstrip())
 
 
 def _rows(topic: Topic, registry: Registry) -> list[Row]:
@@ -129,15 +130,15 @@ def _plugins(registry: Registry) -> list[Row]:
 
 
 def _print(heading: str, rows: list[Row]) -> None:
-    typer.echo(heading if rows else f"{heading}\n  (none)")
+    say(heading if rows else f"{heading}\n  (none)")
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         text = row.get("summary") or row.get("error") or ", ".join(row.get("components", []))
         who = f"  [{row['provider']}]" if row.get("provider") else ""
         state = f"{row['state']}: " if row.get("state") not in (None, "ok") else ""
-        typer.echo(f"  {row['name']:<{width}}  {state}{text}{who}".rstrip())
+        say(f"  {row['name']:<{width}}  {state}{text}{who}".rstrip())
         for note in row.get("notes", []):
-            typer.echo(f"  {'':<{width}}  note: {note}")
+            say(f"  {'':<{width}}  note: {note}")
 
 
 def _first_comment(name: str) -> str:

@@ -9,8 +9,9 @@ import typer
 
 from kdrecipes.cli import cache, new
 from kdrecipes.cli.list import list_
-from kdrecipes.cli.options import collect_as_usual, collect_rarely, print_json
+from kdrecipes.cli.options import collect_as_usual, collect_rarely
 from kdrecipes.cli.report import report
+from kdrecipes.cli.result import print_json, result_only
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
 from kdrecipes.cli.validate import validate
@@ -46,11 +47,11 @@ def _root(
     pass
 
 
-app.command()(run)
-app.command()(report)
-app.command()(validate)
-app.command("list")(list_)
-app.command()(schema)
+app.command()(result_only(run))
+app.command()(result_only(report))
+app.command()(result_only(validate))
+app.command("list")(result_only(list_))
+app.command()(result_only(schema))
 app.add_typer(cache.app, name="cache")
 app.add_typer(new.app, name="new")
 

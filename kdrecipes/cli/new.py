@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import PluginOption
+from kdrecipes.cli.result import result_only, say
 
 app = typer.Typer(help="Start a recipe or a plugin of your own.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("recipe")
+@result_only
 def new_recipe(
     name: Annotated[str, typer.Argument(help="The recipe's name, which its run folder has too.")],
     student: Annotated[str, typer.Option(help="A model: `kdrecipes list models`.")],
@@ -31,10 +33,11 @@ def new_recipe(
     file = scaffold.new_recipe(
         name, student=student, dataset=dataset, teacher=teacher, loss=loss, out=out, plugins=plugin
     )
-    typer.echo(f"{file}")
+    say(f"{file}")
 
 
 @app.command("plugin")
+@result_only
 def new_plugin(
     name: Annotated[str, typer.Argument(help="The distribution's name, such as kdrecipes-mine.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder to write. Default: ./NAME.")] = None,
@@ -46,5 +49,5 @@ def new_plugin(
     from kdrecipes.recipe import scaffold
 
     folder = scaffold.new_plugin(name, out)
-    typer.echo(f"{folder}")
+    say(f"{folder}")
     typer.echo(f"Next:  cd {folder} && pip install -e '.[test]' && pytest && kdrecipes run recipe.toml", err=True)

@@ -1,11 +1,10 @@
-"""What several verbs of the command line share: options, how JSON is printed, how often garbage is sought."""
+"""What several verbs of the command line share: options, how often garbage is sought."""
 
 from __future__ import annotations
 
 import gc
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,12 +15,6 @@ PluginOption = Annotated[
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key (TOML), e.g. train.epochs=1.")
 ]
-
-
-def print_json(value: Any) -> None:
-    """The one object that `--json` promises."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    typer.echo(text.encode(errors="backslashreplace").decode())  # a path may hold bytes that are not UTF-8
 
 
 _THRESHOLDS = gc.get_threshold()

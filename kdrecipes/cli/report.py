@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, print_json
+from kdrecipes.cli.options import JsonOption
+from kdrecipes.cli.result import print_json, say
 
 
 def report(
@@ -26,4 +27,4 @@ def report(
     if as_json:
         print_json(found)
     else:
-        typer.echo(summary_text(found))
+        say(summary_text(found))

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual, print_json
+from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
+from kdrecipes.cli.result import print_json, say
 
 
 def run(
@@ -41,4 +42,4 @@ def run(
     else:
         from kdrecipes.report.table import summary_text
 
-        typer.echo(summary_text(report))
+        say(summary_text(report))

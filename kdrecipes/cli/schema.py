@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import PluginOption
+from kdrecipes.cli.result import say
 from kdrecipes.errors import UsageError
 
 
@@ -25,7 +26,7 @@ def schema(
         composed_schema(load_registry(tuple(path.resolve() for path in plugin))), indent=2, ensure_ascii=False
     )
     if out is None:
-        typer.echo(text)
+        say(text)
     else:
         try:
             out.write_text(text + "\n", encoding="utf-8")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual, print_json
+from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
+from kdrecipes.cli.result import print_json, say
 from kdrecipes.errors import UsageError
 
 
@@ -54,7 +55,11 @@ def validate(
         result = check_file(file, overrides, plugin, dry=dry_run, classes=classes)
         results.append(result)
         if not as_json:
-            typer.echo(result_text(result, form, show=show, verbose=verbose), err=not result.ok and form is Form.text)
+            text = result_text(result, form, show=show, verbose=verbose)
+            if result.ok or form is Form.github:
+                say(text)
+            else:
+                typer.echo(text, err=True)
     code = min((result.exit_code for result in results), key=[2, 3, 1, 0].index)  # a faulty recipe before all else
     if as_json:
         print_json({"ok": code == 0, "files": [result_json(result, show=show) for result in results]})

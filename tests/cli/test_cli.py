@@ -433,3 +433,33 @@ def test_an_error_about_a_name_that_is_not_utf8_is_told(monkeypatch, capfd):
         cli.main()
     seen = capfd.readouterr()
     assert caught.value.code == 1 and seen.err == "caf\\xe9\n" and json.loads(seen.out)["error"] == name
+CHATTY = """
+import os, sys
+import kdrecipes
+print("imported")
+os.system("echo by a child")
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    print("asked")
+    sys.stdout.flush()
+    yield from ()
+"""
+
+
+def test_what_plugins_print_is_told_on_stderr(call, tmp_path):
+    for i, verb in enumerate((["list", "models"], ["validate", "digits"])):
+        (tmp_path / f"{i}.py").write_text(f"{CHATTY}# {i}\n")
+        code, out, err = call(*verb, "--json", "--plugin", tmp_path / f"{i}.py")
+        assert code == 0 and json.loads(out)
+        assert "imported\n" in err and "asked\n" in err
+
+
+def test_nothing_but_the_result_reaches_the_file_that_stdout_is(tmp_path):
+    """In a process of its own, whose children write to the descriptor."""
+    (tmp_path / "chatty.py").write_text(CHATTY)
+    arguments = [sys.executable, "-m", "kdrecipes", "validate", "digits", "--plugin", str(tmp_path / "chatty.py")]
+    for more in ([], ["--json"]):
+        done = subprocess.run([*arguments, *more], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "digits  ok\n" if not more else json.loads(done.stdout)["ok"]
+        assert {"imported", "by a child", "asked"} <= set(done.stderr.split("\n"))

@@ -541,7 +541,7 @@ def test_drawings_that_the_background_swallows_are_told(tmp_path):
         "background" not in " ".join(white.warnings) and white.train.store.images.max() == 255 and white.converted == 48
     )
     black = prepare(load_recipe(tmp_path / "r.toml", ['dataset.background="#000000"']))
-    assert black.train.store.images.max() == 0 and "".join(black.warnings).count("background") == 2
+    assert black.train.store.images.max() == 0 and "".join(black.warnings).count("dataset.background") == 2
     assert black.warnings[0].startswith(
         "40 of the 40 images of train have transparent pixels and show nothing but one colour on dataset.background = "
         "'#000000': train/"

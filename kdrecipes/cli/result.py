@@ -1,0 +1,69 @@
+"""stdout is the result: what a verb says goes there, and what anybody else prints meanwhile goes to stderr."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, ParamSpec, TypeVar
+
+import typer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_out: IO[str] | None = None  # stdout, while a verb runs
+_descriptor: int | None = None  # what file descriptor 1 was before it was lent to stderr
+
+
+def say(text: str) -> None:
+    """A part of the result."""
+    if _descriptor is None:
+        typer.echo(text, file=_out)
+        return
+    os.dup2(_descriptor, 1)
+    try:
+        typer.echo(text, file=_out)
+    finally:
+        os.dup2(2, 1)
+
+
+def print_json(value: Any) -> None:
+    """The one object that `--json` promises."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    say(text.encode(errors="backslashreplace").decode())  # a path may hold bytes that are not UTF-8
+
+
+def result_only(verb: Callable[P, T]) -> Callable[P, T]:
+    """A verb on whose stdout nothing stands but what it says: plugins print, and libraries, and child processes."""
+
+    @functools.wraps(verb)
+    def apart(*arguments: P.args, **named: P.kwargs) -> T:
+        with _others_to_stderr():
+            return verb(*arguments, **named)
+
+    return apart
+
+
+@contextmanager
+def _others_to_stderr() -> Iterator[None]:
+    global _out, _descriptor
+    _out, sys.stdout = sys.stdout, sys.stderr
+    try:
+        _out.flush()
+        if _out.fileno() == 1:  # what is no Python knows the descriptor alone
+            _descriptor = os.dup(1)
+            os.dup2(2, 1)
+    except (OSError, io.UnsupportedOperation):  # no such stream, or no stderr
+        pass
+    try:
+        yield
+    finally:
+        if _descriptor is not None:
+            os.dup2(_descriptor, 1)
+            os.close(_descriptor)
+        sys.stdout, _out, _descriptor = _out, None, None
