@@ -433,6 +433,8 @@ def test_an_error_about_a_name_that_is_not_utf8_is_told(monkeypatch, capfd):
         cli.main()
     seen = capfd.readouterr()
     assert caught.value.code == 1 and seen.err == "caf\\xe9\n" and json.loads(seen.out)["error"] == name
+
+
 CHATTY = """
 import os, sys
 import kdrecipes

@@ -564,6 +564,10 @@ def test_an_image_beyond_max_pixels_names_the_key_and_a_greater_one_lets_it_in(t
         prepare(load_recipe(tmp_path / "r.toml", ["dataset.max_pixels=1199"]))
     skipping = prepare(load_recipe(tmp_path / "r.toml", ["dataset.max_pixels=1199", "dataset.corrupt_limit=0.1"]))
     assert skipping.skipped == ["train/a/large.png"]
+    folder = Path(skipping.train.store.images.filename).parent
+    made = folder.stat().st_ino
+    prepare(load_recipe(tmp_path / "r.toml", ["dataset.max_pixels=1199", "dataset.corrupt_limit=0.1"]))
+    assert folder.stat().st_ino == made, "the store is not built again for an image that this limit leaves out"
     assert prepare(load_recipe(tmp_path / "r.toml", ["dataset.corrupt_limit=0.1"])).skipped == []
 
 

@@ -43,7 +43,8 @@ def pets(tmp_path):
         for kind in ("cat", "dog"):
             (tmp_path / "pets" / split / kind).mkdir(parents=True)
             for number in range(count):
-                Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "pets" / split / kind / f"{number}.png")
+                colour = (number, 100 * (kind == "cat"), 100 * (split == "test"))  # no two are the same
+                Image.new("RGB", (8, 8), colour).save(tmp_path / "pets" / split / kind / f"{number}.png")
     (tmp_path / "pets" / "train" / "cat" / "0.png").write_bytes(b"")
     (tmp_path / "pets" / "train" / "cat" / "a.heic").write_bytes(b"x")
     (tmp_path / "r.toml").write_text(RECIPE)
