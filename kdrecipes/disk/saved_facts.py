@@ -14,6 +14,7 @@ from kdrecipes.errors import UsageError, one_line
 MEMBER = "kdrecipes.json"  # in a .keras archive, where Keras leaves alone what it does not know
 KEY = "kdrecipes"  # in the header of a .safetensors file
 ENDINGS = (".keras", ".safetensors")
+_EARLIER = {"background": [0, 0, 0], "max_pixels": 89_478_485}  # what held when there were no such keys
 _LARGEST = 64 * 2**20  # bytes that are read of what a stranger's file says of itself
 
 
@@ -29,6 +30,8 @@ class SavedFacts:
         component: the model component that built the network.
         options: what the component was given; a `.safetensors` file holds no network, and one is built anew of these.
         recipe_sha256: fingerprint of the recipe that it was trained by, hex.
+        background: RGB, each from 0 to 255, of what images with transparent pixels are laid on.
+        max_pixels: of an image that is unpacked; one of more can't be read.
     """
 
     classes: list[str]
@@ -38,6 +41,8 @@ class SavedFacts:
     component: str
     options: dict[str, Any]
     recipe_sha256: str
+    background: list[int]
+    max_pixels: int
 
 
 def write_saved_facts(file: Path, facts: SavedFacts) -> None:
@@ -118,11 +123,14 @@ def _header(content: bytes) -> tuple[dict[str, Any], int]:
 
 def _facts(value: Any) -> SavedFacts:
     """Facts of their JSON form; keys of a later version are left aside."""
-    texts, sizes = ("resize", "component", "recipe_sha256"), ("image_size", "store_size")
+    texts, sizes = ("resize", "component", "recipe_sha256"), ("image_size", "store_size", "max_pixels")
+    value = _EARLIER | value
     facts = SavedFacts(**{key: value[key] for key in SavedFacts.__dataclass_fields__})
     whole = all(type(getattr(facts, key)) is str for key in texts) and facts.resize in ("squash", "crop")
     whole &= all(type(getattr(facts, key)) is int and getattr(facts, key) > 0 for key in sizes)
     whole &= type(facts.classes) is list and all(type(name) is str for name in facts.classes)
+    whole &= type(facts.background) is list and len(facts.background) == 3
+    whole &= all(type(part) is int and 0 <= part <= 255 for part in facts.background)
     if not whole or type(facts.options) is not dict:
         raise ValueError("what it says of itself is not as kdrecipes writes it")
     return facts

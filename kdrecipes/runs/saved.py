@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdrecipes.backend import keras
-from kdrecipes.data.prepare import Data
+from kdrecipes.data.prepare import Data, decoding_of
 from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.disk.saved_facts import SavedFacts, write_beside, write_saved_facts
 from kdrecipes.errors import KDRecipesError, one_line
@@ -78,4 +78,6 @@ def facts_of(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) -> 
         component=table.name,
         options=recipe.options(table),
         recipe_sha256=recipe.fingerprint,
+        background=list(decoding_of(recipe.dataset).background),
+        max_pixels=recipe.dataset.max_pixels,
     )

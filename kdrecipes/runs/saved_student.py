@@ -16,7 +16,7 @@ from kdrecipes.backend import keras
 from kdrecipes.components.datasets.decoding import decode
 from kdrecipes.components.registry import load_registry, unknown_component
 from kdrecipes.data.examples import Stored, shown
-from kdrecipes.data.reader import Reader
+from kdrecipes.data.reader import Decoding, Reader
 from kdrecipes.disk.saved_facts import ENDINGS, SavedFacts, read_saved_facts
 from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
 from kdrecipes.report.facts import read_arms
@@ -39,6 +39,8 @@ class SavedStudent:
         image_size: pixels per side that the network sees.
         resize: "squash" or "crop": how an image that is not square becomes square.
         store_size: pixels per side that an image has first; from there it comes to `image_size`.
+        background: RGB, each from 0 to 255, of what images with transparent pixels are laid on.
+        max_pixels: of an image that is unpacked; one of more can't be read.
     """
 
     model: keras.Model = field(repr=False)
@@ -46,6 +48,8 @@ class SavedStudent:
     image_size: int
     resize: str
     store_size: int
+    background: tuple[int, int, int]
+    max_pixels: int
 
     def predict(self, images: Images, batch_size: int = 256) -> NDArray[np.float32]:
         """Probabilities of the classes, for images that are decoded and resized as the run's were.
@@ -63,7 +67,9 @@ class SavedStudent:
             RunError: when files can't be read; up to 20 are named. Nothing is predicted then.
         """
         source, skipped, parts = _Asked(images), [], [np.empty((0, len(self.classes)), np.float32)]
-        reader = Reader(source, None, "images", self.store_size, self.resize, "none")
+        reader = Reader(
+            source, None, "images", self.store_size, self.resize, "none", Decoding(self.background, self.max_pixels)
+        )
         ask = Inference(self.model)
         for start in range(0, len(source), batch_size):
             chunk = reader.read(start, min(start + batch_size, len(source)))
@@ -109,7 +115,16 @@ def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ())
     width = model.output_shape[-1]
     if width != len(facts.classes):
         raise RunError(f"{file} has {width} outputs and names {len(facts.classes)} classes.")
-    return SavedStudent(model, facts.classes, facts.image_size, facts.resize, facts.store_size)
+    red, green, blue = facts.background
+    return SavedStudent(
+        model,
+        facts.classes,
+        facts.image_size,
+        facts.resize,
+        facts.store_size,
+        (red, green, blue),
+        facts.max_pixels,
+    )
 
 
 def _student_of(run: Path) -> Path:

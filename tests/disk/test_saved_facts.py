@@ -3,6 +3,7 @@
 import json
 import struct
 import zipfile
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -22,8 +23,10 @@ FACTS = builds(
     component=text(min_size=1),
     options=dictionaries(text(), integers() | text() | lists(integers(), max_size=2), max_size=3),
     recipe_sha256=text("0123456789abcdef", min_size=64, max_size=64),
+    background=lists(integers(0, 255), min_size=3, max_size=3),
+    max_pixels=integers(1, 10**10),
 )
-SOME = SavedFacts(["cat", "dog"], 32, "crop", 48, "cnn", {"width": 4}, "0" * 64)
+SOME = SavedFacts(["cat", "dog"], 32, "crop", 48, "cnn", {"width": 4}, "0" * 64, [255, 0, 9], 1000)
 
 
 def keras_file(folder):
@@ -81,7 +84,17 @@ def test_a_file_that_says_nothing_is_known_by_what_is_beside_it(tmp_path):
         "component": "cnn",
         "options": {"width": 4},
         "recipe_sha256": "0" * 64,
+        "background": [255, 0, 9],
+        "max_pixels": 1000,
     }
+
+
+def test_a_file_of_before_there_was_a_background_is_read_as_it_was_made_on_black(tmp_path):
+    write_beside(keras_file(tmp_path), SOME)
+    found = json.loads((tmp_path / "kd-0.json").read_text())
+    del found["background"], found["max_pixels"]
+    (tmp_path / "kd-0.json").write_text(json.dumps(found))
+    assert read_saved_facts(tmp_path / "kd-0.keras") == replace(SOME, background=[0, 0, 0], max_pixels=89_478_485)
 
 
 @pytest.mark.parametrize("name", ["kd-0.keras", "kd-0.safetensors"])
@@ -94,7 +107,18 @@ def test_a_damaged_file_is_told_by_name(tmp_path, name, content):
 
 @pytest.mark.parametrize(
     "change",
-    [{"classes": "cat"}, {"classes": [1]}, {"image_size": 0}, {"image_size": True}, {"resize": "fit"}, {"options": []}],
+    [
+        {"classes": "cat"},
+        {"classes": [1]},
+        {"image_size": 0},
+        {"image_size": True},
+        {"resize": "fit"},
+        {"options": []},
+        {"background": "white"},
+        {"background": [0, 0]},
+        {"background": [0, 0, 256]},
+        {"max_pixels": 0},
+    ],
 )
 def test_facts_that_are_none_are_refused(tmp_path, change):
     write_beside(keras_file(tmp_path), SOME)

@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 import kdrecipes
 from kdrecipes.backend import keras
+from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.errors import RunError, UsageError
 
 CLASSES = ["blue", "green", "red"]
@@ -24,12 +25,15 @@ def photos(folder):
         for channel, name in zip((2, 1, 0), CLASSES, strict=True):
             (folder / split / name).mkdir(parents=True)
             for i in range(count):
-                pixels = numbers.integers(0, 200, (*numbers.integers(20, 90, 2), 3), dtype=np.uint8)
+                size = numbers.integers(20, 90, 2) * (2 if i % 3 == 1 else 1)  # JPEGs: also beyond max_pixels
+                pixels = numbers.integers(0, 200, (*size, 3), dtype=np.uint8)
                 pixels[..., channel] = 255
                 image, ending = Image.fromarray(pixels), ("png", "jpg", "webp")[i % 3]
                 exif = Image.Exif()
                 exif[274] = 1 + i % 8
-                image = image.convert("RGBA") if i == 3 else image
+                if i % 3 == 0 and i:  # a hole, through which the background is seen
+                    image = image.convert("RGBA")
+                    image.paste((0, 0, 0, 0), (0, 0, image.width // 2, image.height))
                 image.save(folder / split / name / f"{i}.{ending}", exif=exif)
     return folder
 
@@ -44,6 +48,8 @@ validation = 0.25
 image_size = 16
 store_size = 24
 resize = "crop"
+background = "#ff8000"
+max_pixels = 8100
 [student]
 name = "cnn"
 width = 4
@@ -92,6 +98,7 @@ def test_names_order_and_sizes_are_those_of_training(run):
     student = kdrecipes.load_student(run / "students" / "baseline-0.keras")
     assert student.classes == CLASSES
     assert (student.image_size, student.store_size, student.resize) == (16, 24, "crop")
+    assert (student.background, student.max_pixels) == ((255, 128, 0), 8100)
     assert isinstance(student.model, keras.Model) and student.model.input_shape == (None, 16, 16, 3)
 
 
@@ -106,7 +113,7 @@ def test_the_order_and_number_of_images_do_not_matter_to_one(run):
 def test_arrays_are_resized_as_files_are(run):
     student = kdrecipes.load_student(run)
     source = kdrecipes.component("dataset", "folder").build(split="test", path=str(run.parent / "photos"))
-    with np.load(run / "predictions.npz") as found:
+    with np.load(run / "predictions.npz") as found, at_most(8100):
         arrays = [source[i]["image"] for i in found["index"]]
     np.testing.assert_allclose(student.predict(arrays), of_test(run)[1], atol=1e-6)
     grey = np.full((4, 30, 20), 7, np.uint8)
