@@ -1,7 +1,8 @@
-"""`StandardizedConv2D`: a convolution whose kernel is standardised before it is used (weight standardisation)."""
+"""Layers of our own: a convolution with weight standardisation, and a network's outputs in another order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kdrecipes.backend import keras
@@ -38,3 +39,25 @@ class StandardizedConv2D(keras.layers.Conv2D):
         if self.use_bias:
             outputs = outputs + keras.ops.cast(self.bias, self.compute_dtype)
         return outputs if self.activation is None else self.activation(outputs)
+
+
+@keras.saving.register_keras_serializable(package="kdrecipes")
+class Reordered(keras.layers.Layer):
+    """A network's outputs in another order.
+
+    Args:
+        order: output number i is input number `order[i]`, counted from 0.
+        **options: those of `keras.layers.Layer`.
+    """
+
+    def __init__(self, order: Sequence[int], **options: Any):
+        super().__init__(**options)
+        self.order = [int(place) for place in order]
+
+    def call(self, inputs: Any) -> Any:
+        """From (batch, classes) to (batch, classes)."""
+        return keras.ops.take(inputs, self.order, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The layer's options, for saved files."""
+        return {**super().get_config(), "order": self.order}

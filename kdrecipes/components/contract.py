@@ -39,6 +39,7 @@ RUN_KEYS: dict[str, tuple[str, ...]] = {
         "cache_limit_gb",
         "preflight",
         "save",
+        "class_names",
         "train",
     ),
     "student": ("name", "image_size"),

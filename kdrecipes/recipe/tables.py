@@ -138,6 +138,7 @@ class TeacherTable(ComponentTable):
         weight: above 0; how much it counts among several, in proportion to their weights.
         seed: of its new weights and its fine-tuning, 0 to 2³² − 1.
         save: whether it goes into the run folder where it is fine-tuned.
+        class_names: the dataset's classes in the order of its outputs; None where that is the dataset's order.
         train: None where its weights are used as they are.
     """
 
@@ -150,6 +151,7 @@ class TeacherTable(ComponentTable):
     preflight: Literal["stop", "warn"]
     save: bool
     image_size: int | None = None
+    class_names: tuple[str, ...] | None = None
     train: TrainTable | None = None
 
 

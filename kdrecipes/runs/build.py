@@ -12,6 +12,7 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
 from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, TeacherTable, TermTable
+from kdrecipes.runs.class_order import given_order, reordered
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.inference import Inference, refuse_softmax
 from kdrecipes.training.projector import Projected
@@ -36,7 +37,8 @@ def build_model(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) 
     """Build the model of `[teacher]` or `[student]`.
 
     Raises:
-        RunError: when it can't be built, or its output is not (batch, classes).
+        RunError: when it can't be built, its output is not (batch, classes), or a teacher's class names are not the
+            dataset's.
     """
     role, size = table.place, data.size(table)
     fresh_names()
@@ -63,6 +65,8 @@ def build_model(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) 
             f"{role}: {table.name!r} has {width} outputs and the dataset {len(data.classes)} classes. Nothing was "
             "trained. A model component makes its head as wide as the `classes` it is passed."
         )
+    order = given_order(table, data.classes) if isinstance(table, TeacherTable) else None
+    model = model if order is None else reordered(model, order, size)
     return accelerate(model) if recipe.training_of(table).fast else model
 
 

@@ -84,16 +84,20 @@ def _data(recipe: Recipe, classes: int | None) -> Data:
     known = classes or (count(**recipe.options(table)) if count else None)
     networks: list[StudentTable | TeacherTable] = [recipe.student, *recipe.teachers.values()]
     size = table.image_size or table.store_size or 0
-    parts = {key: _Images() for key in SPLITS}
+    parts, names = {key: _Images() for key in SPLITS}, None
     if known is None or not all(network.image_size or size for network in networks):
         sources = _sources(recipe)
         parts = {key: _Images(len(source), getattr(source, "labelled", True)) for key, source in sources.items()}
         refuse_without_labels(recipe, parts)
-        known = known or len(sources["train"].classes)
+        names = list(sources["train"].classes)
+        known = known or len(names)
         size = size or _side(sources["train"])
     if isinstance(labelled := table.labelled, int):
         refuse_fewer_labels_than_classes(recipe, known, labelled, len(parts["train"]))
-    names = [str(label) for label in range(known)]
+    if names is None or len(names) != known:
+        # What a teacher says that the classes are called is as good as any other names.
+        given = [list(one.class_names) for one in recipe.teachers.values() if one.class_names]
+        names = next((one for one in given if len(one) == known), [str(label) for label in range(known)])
     train: Any = parts["train"]
     unlabelled: Any = (_Images(),) if recipe.has_unlabelled else ()
     teachers = {name: one.image_size or size for name, one in recipe.teachers.items()}

@@ -24,7 +24,7 @@ from kdrecipes.runs.compile_choice import choose_compile
 from kdrecipes.runs.dataset_facts import dataset_facts, dataset_notes
 from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.folder import RunFolder, check_origin, open_run
-from kdrecipes.runs.preflight import check_teacher
+from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import command, environment, origin
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
@@ -90,6 +90,9 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         progress.note(text)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
+    if recipe.teachers and (untold := too_few(data)):
+        warnings.append(f"teacher preflight: {untold}.")
+        progress.note(f"Warning: {warnings[-1]}")
     arms = arms_of(recipe)
     hearing = decide_outputs(recipe, data, folder)
     jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
@@ -132,6 +135,8 @@ def ready_teacher(
     folder.keep_rows("teacher", table.seed, teacher.rows, table.id if len(recipe.teachers) > 1 else None)
     check_teacher(recipe, table, teacher, data)
     save_teacher(recipe, table, data, teacher, folder.path, progress.note)
+    for text in teacher.warnings:  # the report repeats it, hours later
+        progress.note(f"Warning: {text}")
     keep_teacher(folder, table, teacher)
     return teacher
 

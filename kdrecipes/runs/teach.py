@@ -88,7 +88,7 @@ def teacher_outputs(
             view_settings(recipe),
             passes,
             len(data.classes),
-            [teacher.fingerprint, *component_facts(recipe, table), run_keys, device.partition(":")[0]],
+            [teacher.fingerprint, *component_facts(recipe, table, data), run_keys, device.partition(":")[0]],
             name=table.name,
             progress=teaching,
             note=progress.note,

@@ -19,6 +19,7 @@ from kdrecipes.disk.home import home
 from kdrecipes.hashing import digest, path_sha256
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import build_model, build_tuner
+from kdrecipes.runs.class_order import given_order
 from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.inherited import changed_by_inheritance, keep_training
 from kdrecipes.runs.joined_outputs import JoinedOutputs
@@ -140,7 +141,7 @@ def weights_fingerprint(model: keras.Model) -> str:
 def _depends_on(recipe: Recipe, table: TeacherTable, data: Data) -> tuple[list[Any], list[Any]]:
     """What the fine-tuned weights depend on beside the training itself, which stands between these in the key."""
     views = recipe.dataset.views
-    return [TEACHER_VERSION, *component_facts(recipe, table)], [
+    return [TEACHER_VERSION, *component_facts(recipe, table, data)], [
         # The recipe's seed draws the views, where there are any.
         table.seed if views is None or table.seed == recipe.seed else [table.seed, recipe.seed],
         views.data if views else {},
@@ -151,8 +152,12 @@ def _depends_on(recipe: Recipe, table: TeacherTable, data: Data) -> tuple[list[A
     ]
 
 
-def component_facts(recipe: Recipe, table: TeacherTable) -> list[Any]:
-    """What a teacher is built from: name, provider, version, options, sha256 of the files and folders they name."""
+def component_facts(recipe: Recipe, table: TeacherTable, data: Data) -> list[Any]:
+    """What a teacher is built from: name, provider, version, options, sha256 of the files and folders they name.
+
+    The order of its outputs follows where it is not the dataset's.
+    """
     provider, options = recipe.provider(table), recipe.options(table)
     files = {k: path_sha256(Path(v)) for k, v in options.items() if isinstance(v, str) and Path(v).exists()}
-    return [table.name, provider.distribution, provider.version, options, files]
+    order = given_order(table, data.classes)
+    return [table.name, provider.distribution, provider.version, options, files, *([] if order is None else [order])]

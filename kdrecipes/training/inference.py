@@ -11,7 +11,8 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.data.views import resize
 from kdrecipes.fast import frozen
-from kdrecipes.keras_private import flat_layers, maker_of
+from kdrecipes.keras_private import flat_layers, maker_of, sources_of
+from kdrecipes.layers import Reordered
 from kdrecipes.training.features import tapped
 
 
@@ -114,7 +115,7 @@ def _last_layer(model: Any) -> Any:
     if isinstance(model, keras.Model):
         outputs = getattr(model, "outputs", None)
         if outputs and (maker := maker_of(outputs[0])) is not None:
-            return maker
+            return maker_of(sources_of(outputs[0])[0]) if isinstance(maker, Reordered) else maker
         return model.layers[-1] if model.layers else None
     if isinstance(model, torch.nn.Sequential) and len(model):
         return model[-1]
