@@ -13,8 +13,9 @@ from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.fast import accelerate
 from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, TeacherTable, TermTable
 from kdrecipes.runs.class_order import given_order, reordered
+from kdrecipes.runs.pixel_contract import check_network
 from kdrecipes.training.distiller import Distiller
-from kdrecipes.training.inference import Inference, refuse_softmax
+from kdrecipes.training.inference import Inference
 from kdrecipes.training.projector import Projected
 from kdrecipes.training.teachers import named_by
 from kdrecipes.training.torch_modules import as_keras
@@ -37,8 +38,8 @@ def build_model(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) 
     """Build the model of `[teacher]` or `[student]`.
 
     Raises:
-        RunError: when it can't be built, its output is not (batch, classes), or a teacher's class names are not the
-            dataset's.
+        RunError: when it can't be built, does not go from pixels to logits (batch, classes), or a teacher's class names
+            are not the dataset's.
     """
     role, size = table.place, data.size(table)
     fresh_names()
@@ -53,18 +54,7 @@ def build_model(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) 
             f"{role}: {table.name!r} built a {type(model).__name__}; a model component builds a keras.Model or a "
             "torch.nn.Module."
         )
-    shape = getattr(model, "output_shape", None)
-    if not (isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int)):
-        raise RunError(
-            f"{role}: {table.name!r} has no one output of shape (batch, {len(data.classes)}), but {shape}; a "
-            "network of a run gives logits and nothing else."
-        )
-    width = shape[1]
-    if width != len(data.classes):
-        raise RunError(
-            f"{role}: {table.name!r} has {width} outputs and the dataset {len(data.classes)} classes. Nothing was "
-            "trained. A model component makes its head as wide as the `classes` it is passed."
-        )
+    check_network(recipe, table, model, len(data.classes))
     order = given_order(table, data.classes) if isinstance(table, TeacherTable) else None
     model = model if order is None else reordered(model, order, size)
     return accelerate(model) if recipe.training_of(table).fast else model
@@ -121,8 +111,6 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
     """
     terms, weights = build_terms(recipe, data) if teachers else ([], [])
     tables = {name: recipe.teachers[name] for name in teachers}
-    for name, model in teachers.items():
-        _refuse_softmax(tables[name], model)
     read = {named_by(term) for term in terms if getattr(term, "teacher_layers", ())}
     whole = {name: name in read or None in read for name in teachers}
     try:
@@ -141,23 +129,9 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
         raise RunError(f"{'loss' if terms else 'student'}: {error}") from error
 
 
-def _refuse_softmax(table: TeacherTable, model: keras.Model) -> None:
-    try:
-        refuse_softmax(model, "teacher")
-    except ValueError as error:
-        raise RunError(f"{table.place}: {error}") from error
-
-
 def build_tuner(recipe: Recipe, table: TeacherTable, model: keras.Model) -> Distiller:
-    """What fine-tunes a teacher: on labels, as a student would be, and with nothing from `[loss]`.
-
-    Raises:
-        RunError: when it ends in a softmax.
-    """
-    try:
-        return Distiller(student=model, precision=recipe.training_of(table).precision)
-    except ValueError as error:
-        raise RunError(f"{table.place}: {error}") from error
+    """What fine-tunes a teacher: on labels, as a student would be, and with nothing from `[loss]`."""
+    return Distiller(student=model, precision=recipe.training_of(table).precision)
 
 
 def build_callbacks(recipe: Recipe, **passed: Any) -> list[Any]:

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.runs.build import build_model
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying
 from kdrecipes.training import saved_models as students
-from kdrecipes.training.inference import Inference, refuse_softmax, wide
+from kdrecipes.training.inference import Inference, wide
+from kdrecipes.training.last_activation import EndsInProbabilities
 from kdrecipes.training.torch_modules import module_of, variables_of
 
 
@@ -44,7 +46,12 @@ def _built(component: Component, recipe: Recipe, size: int, classes: int, seed: 
     seed_everything(seed)
     with trying(component, f"build(classes={classes}, image_size={size})"):
         (teacher,) = recipe.teachers.values()
-        return build_model(recipe, teacher, data_of(classes, size))
+        try:
+            return build_model(recipe, teacher, data_of(classes, size))
+        except RunError as error:  # its author is told of a model, not of a teacher
+            if isinstance(cause := error.__cause__, EndsInProbabilities):
+                raise EndsInProbabilities("model", cause.activation, cause.layer) from error
+            raise
 
 
 def _pixels(size: int) -> torch.Tensor:
@@ -60,8 +67,6 @@ def _logits(component: Component, model: keras.Model, images: torch.Tensor) -> t
 
 
 def _check_logits(component: Component, model: keras.Model, size: int, classes: int) -> None:
-    with trying(component, "a network that ends in logits"):
-        refuse_softmax(model, "model")
     taken = getattr(model, "input_shape", None)
     if isinstance(taken, tuple) and taken[1:] != (None, None, 3) and taken[1:] != (size, size, 3):
         raise broken(

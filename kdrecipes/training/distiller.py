@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.compiled import compiled
-from kdrecipes.keras_private import added_losses, compiled_metrics, flat_layers, loss_tracker, set_loss_tracker
+from kdrecipes.keras_private import compiled_metrics, loss_tracker, set_loss_tracker
 from kdrecipes.training.batches import (
     images_of,
     index_of,
@@ -22,9 +21,12 @@ from kdrecipes.training.batches import (
     mean_over_labelled,
     weights_of,
 )
-from kdrecipes.training.inference import Inference, refuse_softmax, wide
+from kdrecipes.training.class_counts import classes_of, refuse_other_labels, refuse_other_widths
+from kdrecipes.training.inference import Inference, wide
+from kdrecipes.training.last_activation import refuse_probabilities
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
 from kdrecipes.training.metrics import Accuracy, RunningMean
+from kdrecipes.training.parts import Parts
 from kdrecipes.training.teachers import ONLY, Teachers
 from kdrecipes.training.term_progress import TermProgress
 
@@ -68,7 +70,8 @@ class Distiller(keras.Model):
             and validation stay float32. Default "float32".
 
     Raises:
-        ValueError: when weights and terms do not pair up, a network ends in a softmax, a term names a layer that its
+        ValueError: when weights and terms do not pair up, a network ends in a softmax or a sigmoid, the student has one
+            output or another number than a teacher whose logits it is compared with, a term names a layer that its
             network lacks or a teacher that is not there, or reads features and names none of several teachers.
 
     Example:
@@ -104,15 +107,16 @@ class Distiller(keras.Model):
                 raise ValueError(f"`loss`: a term is a callable, for example KD(temperature=4.0). Received: {term!r}")
         if not terms and label_weight == 0:
             raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
-        refuse_softmax(student, "student")
+        refuse_probabilities(student, "student")
         named = teacher if isinstance(teacher, Mapping) else {} if teacher is None else {ONLY: teacher}
         self.teachers = Teachers(named, terms, teacher_weights, teachers)
+        refuse_other_widths(student, {n: one.model for n, one in self.teachers.networks.items()}, terms)
         self.learner = Learner(student, terms, label_smoothing, precision)
         self.term_weights = [float(w) for w in weights]
         self.label_weight = float(label_weight)
         self._label_tracker = RunningMean(name="label_loss")
         self._term_trackers = [RunningMean(name=term_name) for term_name in names_of(terms)]
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._own_metrics = False
         self.learner.build_terms(self.teachers)
 
@@ -161,8 +165,13 @@ class Distiller(keras.Model):
         set_loss_tracker(self, RunningMean(name="loss"))
         self._parts = None
 
-    def fit(self, *args: Any, callbacks: Any = None, **options: Any) -> Any:
-        """As `keras.Model.fit`; terms with a method `at(progress)` are told the progress in epochs before each step."""
+    def fit(self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **options: Any) -> Any:
+        """As `keras.Model.fit`; terms with a method `at(progress)` are told the progress in epochs before each step.
+
+        Raises:
+            ValueError: when labels are no classes of the student.
+        """
+        refuse_other_labels(y, classes_of(self.student))
         scheduled = [term for term in self.terms if hasattr(term, "at")]
         if scheduled and isinstance(callbacks, keras.callbacks.CallbackList):
             progress = TermProgress(scheduled)
@@ -171,7 +180,7 @@ class Distiller(keras.Model):
         elif scheduled:
             given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
             callbacks = [*given, TermProgress(scheduled)]
-        return super().fit(*args, callbacks=callbacks, **options)
+        return super().fit(x, y, *args, callbacks=callbacks, **options)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """The student's logits. `inputs` is a tensor of images or a dict that holds them under `"image"`."""
@@ -267,10 +276,10 @@ class Distiller(keras.Model):
         self._parts = None
         super().reset_metrics()
 
-    def _gathered(self) -> _Parts:
+    def _gathered(self) -> Parts:
         """What a step needs of every layer, gathered anew each epoch: so a callback may freeze layers between them."""
         if self._parts is None:
-            self._parts = _Parts(self.trainable_weights[:], flat_layers(self), self.metrics)
+            self._parts = Parts.of(self)
         return self._parts
 
     def get_config(self) -> dict[str, Any]:
@@ -280,16 +289,3 @@ class Distiller(keras.Model):
             TypeError: always; `distiller.student` is the model to save.
         """
         raise TypeError("A Distiller is not saved; save `distiller.student`, which is an ordinary Keras model.")
-
-
-@dataclass
-class _Parts:
-    """What Keras would gather by a walk through all layers, several times a step."""
-
-    variables: list[Any]
-    layers: list[Any]
-    metrics: list[Any]
-
-    def losses(self) -> list[torch.Tensor]:
-        """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
-        return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]

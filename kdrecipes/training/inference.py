@@ -11,8 +11,7 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.data.views import resize
 from kdrecipes.fast import frozen
-from kdrecipes.keras_private import flat_layers, maker_of, sources_of
-from kdrecipes.layers import Reordered
+from kdrecipes.keras_private import flat_layers
 from kdrecipes.training.features import tapped
 
 
@@ -84,39 +83,3 @@ def at_input_size(image: torch.Tensor, model: Any) -> torch.Tensor:
 def wide(logits: torch.Tensor) -> torch.Tensor:
     """At least float32."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-
-class EndsInSoftmax(ValueError):
-    """A network gives probabilities where logits are due; `role` is what it is in the distillation."""
-
-    def __init__(self, role: str, name: str):
-        super().__init__(
-            f"The {role} ends in a softmax ({name!r}); distillation needs logits. Build it with "
-            "classifier_activation=None, or without its last activation."
-        )
-        self.role = role
-
-
-def refuse_softmax(model: Any, role: str) -> None:
-    """A softmax where logits are due would be softened twice, silently.
-
-    Raises:
-        EndsInSoftmax: naming the softmax that the network ends in.
-    """
-    last = model
-    while (inner := _last_layer(last)) is not None:
-        last = inner
-    if type(last).__name__ == "Softmax" or getattr(last, "activation", None) is keras.activations.softmax:
-        raise EndsInSoftmax(role, getattr(last, "name", type(last).__name__))
-
-
-def _last_layer(model: Any) -> Any:
-    """What computes the model's output, one level down; None for a plain layer."""
-    if isinstance(model, keras.Model):
-        outputs = getattr(model, "outputs", None)
-        if outputs and (maker := maker_of(outputs[0])) is not None:
-            return maker_of(sources_of(outputs[0])[0]) if isinstance(maker, Reordered) else maker
-        return model.layers[-1] if model.layers else None
-    if isinstance(model, torch.nn.Sequential) and len(model):
-        return model[-1]
-    return None

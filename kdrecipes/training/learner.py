@@ -13,6 +13,7 @@ from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.keras_private import take_any_arguments
+from kdrecipes.training.class_counts import refuse_other_logits
 from kdrecipes.training.features import tapped
 from kdrecipes.training.inference import autocast, wide
 from kdrecipes.training.teachers import ONLY, Teachers, layers_of, named_by
@@ -62,6 +63,8 @@ class Learner(keras.layers.Layer):
         known = labels(student.logits)
         own = None if known is None else cross_entropy(known, student.logits, self.label_smoothing)
         heard = taught() if self.terms else ()
+        for term, one in zip(self.terms, heard, strict=True):
+            refuse_other_logits(term, student, one)
         return logits, own, [term(known, student, one) for term, one in zip(self.terms, heard, strict=True)]
 
     def build_terms(self, teachers: Teachers) -> None:

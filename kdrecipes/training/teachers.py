@@ -13,7 +13,8 @@ from kdrecipes.components.outputs import Outputs
 from kdrecipes.training.batches import by_teacher, teacher_images_of, teacher_logits_of
 from kdrecipes.training.ensemble import TOGETHER, ensemble_logits
 from kdrecipes.training.features import find_layer, tapped
-from kdrecipes.training.inference import Inference, at_input_size, refuse_softmax, wide
+from kdrecipes.training.inference import Inference, at_input_size, wide
+from kdrecipes.training.last_activation import refuse_probabilities
 
 Taught = Mapping[str, Outputs]  # by the teacher's name
 
@@ -31,8 +32,8 @@ class Teachers:
         together: how several are heard as one, "probabilities" or "logits"; see `ensemble_logits`.
 
     Raises:
-        ValueError: when a teacher ends in a softmax or lacks a layer that a term reads, a term names none that is
-            there, reads layers and names none of several, or weights fit no teacher.
+        ValueError: when a teacher ends in a softmax or sigmoid, or lacks a layer that a term reads, a term names none
+            that is there, reads layers and names none of several, or weights fit no teacher.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Teachers:
         if not self.networks:
             layers_of(terms, "teacher_layers", None)
         for one in self.networks.values():
-            refuse_softmax(one.model, "teacher")
+            refuse_probabilities(one.model, "teacher")
 
     def _refuse_what_does_not_fit(self) -> None:
         names = list(self.networks)

@@ -140,3 +140,95 @@ def test_another_number_of_classes_stops_before_training(tmp_path):
     keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs))).save(tmp_path / "three.keras")
     with pytest.raises(KDRecipesError, match="3 outputs and the dataset 10 classes"):
         kdrecipes.run(recipe_with(tmp_path / "three.keras", tmp_path), tmp_path / "run")
+
+
+# ---- a new head, and grey pixels
+
+
+def layered(*tail, channels=3):
+    """Pixels → convolution → `tail`."""
+    seed_everything(0)
+    pixels = keras.Input((8, 8, channels))
+    x = keras.layers.Conv2D(4, 3, name="body")(keras.layers.Rescaling(1 / 255)(pixels))
+    for layer in tail:
+        x = layer(x)
+    return keras.Model(pixels, x)
+
+
+def heads():
+    layers = keras.layers
+    pooled = layers.GlobalAveragePooling2D()
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(6, name="inside"), layers.Dense(1000, name="out")])
+    yield "dense", layered(pooled, layers.Dense(1000)), 4
+    yield "softmax", layered(pooled, layers.Dropout(0.5), layers.Dense(1000), layers.Softmax()), 4
+    yield "operation", layered(pooled, layers.Dense(1000), keras.ops.softmax), 4
+    yield "convolution", layered(layers.Conv2D(1000, 1), layers.GlobalAveragePooling2D()), 4
+    yield "nested", layered(pooled, inner, layers.Activation("softmax")), 6
+    yield "rows", layered(layers.Reshape((36, 4)), layers.Dense(1000), layers.GlobalAveragePooling1D()), 4
+
+
+@pytest.mark.parametrize(("model", "width"), [pytest.param(m, w, id=name) for name, m, w in heads()])
+def test_a_new_head_stands_where_the_old_one_stood_and_all_else_is_kept(tmp_path, model, width):
+    model.save(tmp_path / "old.keras")
+    new = file.build(str(tmp_path / "old.keras"), head="new", classes=3)
+    assert new.output_shape == (None, 3)
+    kernel, bias = new.get_layer("new_head").get_weights()
+    assert kernel.shape == (width, 3) and not bias.any()
+    body = new.get_layer("body").get_weights()
+    assert all(map(np.array_equal, body, model.get_layer("body").get_weights()))
+    assert len(new.weights) == len(model.weights)
+
+
+def test_a_new_head_reads_what_the_old_one_read(tmp_path):
+    model = layered(keras.layers.GlobalAveragePooling2D(name="pooled"), keras.layers.Dense(1000))
+    model.save(tmp_path / "old.keras")
+    new = file.build(str(tmp_path / "old.keras"), head="new", classes=3)
+    images = torch.rand(2, 8, 8, 3) * 255
+    features = keras.Model(model.inputs, model.get_layer("pooled").output)(images).detach().cpu().numpy()
+    kernel, bias = new.get_layer("new_head").get_weights()
+    np.testing.assert_allclose(new(images).detach().cpu().numpy(), features @ kernel + bias, rtol=1e-5, atol=1e-5)
+
+
+def test_a_head_that_cannot_be_told_is_said(tmp_path):
+    norm = layered(keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(9), keras.layers.BatchNormalization())
+    norm.save(tmp_path / "norm.keras")
+    with pytest.raises(EnvironmentProblem, match="is a BatchNormalization and no head"):
+        file.build(str(tmp_path / "norm.keras"), head="new", classes=3)
+    pixels = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(pixels)
+    keras.Model(pixels, keras.layers.Dense(3)(x) + keras.layers.Dense(3)(x)).save(tmp_path / "two.keras")
+    with pytest.raises(EnvironmentProblem, match="puts 2 values together"):
+        file.build(str(tmp_path / "two.keras"), head="new", classes=3)
+
+
+def test_a_teacher_of_other_classes_is_fine_tuned_with_a_new_head(tmp_path):
+    layered(keras.layers.Flatten(), keras.layers.Dense(1000)).save(tmp_path / "old.keras")
+    more = ['teacher.head="new"', "teacher.train.epochs=12", 'teacher.preflight="stop"', 'dataset.train="train[:400]"']
+    more += ['dataset.validation="train[400:500]"', 'train.optimizer={name="adamw", learning_rate=0.01}']
+    report = kdrecipes.run(recipe_with(tmp_path / "old.keras", tmp_path, *more), tmp_path / "run")
+    assert report["teachers"][0]["test_accuracy"] > 0.5
+
+
+def test_one_channel_is_shown_the_grey_of_the_pixels(tmp_path):
+    """A grey pixel stays what it is; a coloured one weighs as ITU-R 601 says."""
+    model = layered(keras.layers.Flatten(), keras.layers.Dense(10), channels=1)
+    model.save(tmp_path / "grey.keras")
+    shown = file.build(str(tmp_path / "grey.keras"))
+    assert shown.input_shape == (None, 8, 8, 3) and shown.count_params() == model.count_params()
+    grey, colours = torch.rand(2, 8, 8, 1) * 255, torch.rand(2, 8, 8, 3) * 255
+    torch.testing.assert_close(shown(grey.expand(-1, -1, -1, 3)), model(grey), rtol=1e-4, atol=1e-4)
+    luma = colours @ torch.tensor([[0.299], [0.587], [0.114]])
+    torch.testing.assert_close(shown(colours), model(luma), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(kdrecipes.accelerate(shown)(colours), model(luma), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_network_of_one_channel_teaches_and_learns(tmp_path, role):
+    layered(keras.layers.Flatten(), keras.layers.Dense(10), channels=1).save(tmp_path / "grey.keras")
+    more = ['student={name="keras_file", path="grey.keras"}'] if role == "student" else []
+    report = kdrecipes.run(recipe_with(tmp_path / "grey.keras", tmp_path, *more), tmp_path / "run")
+    assert report["status"] == "done"
+
+
+def test_the_key_is_no_part_of_a_recipe_that_does_not_have_it(saved, tmp_path):
+    assert "head" not in recipe_with(saved[1], tmp_path).data["teacher"]

@@ -7,7 +7,7 @@ import torch
 
 from kdrecipes import EnvironmentProblem, component
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.training.inference import refuse_softmax
+from kdrecipes.training.last_activation import refuse_probabilities
 
 APPLICATIONS = ["mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "efficientnet_b3"]
 SMALL = "mobilenet_v3_small"
@@ -34,7 +34,7 @@ def test_pixels_in_logits_out(models, name):
     model = models[name]
     assert model.input_shape == (None, 32, 32, 3)
     assert model.output_shape == (None, 7)
-    refuse_softmax(model, "student")
+    refuse_probabilities(model, "student")
     values = logits(model)
     assert np.isfinite(values).all()
     assert not np.allclose(values.sum(1), 1.0)

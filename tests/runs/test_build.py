@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from samples import short
@@ -13,8 +11,11 @@ from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
 from kdrecipes.fast import accelerate
 from kdrecipes.recipe.load import load_recipe
-from kdrecipes.runs.build import build_distiller, inference
+from kdrecipes.runs.build import inference
+from kdrecipes.runs.pixel_contract import check_network
 from kdrecipes.training.features import tapped
+from kdrecipes.training.last_activation import EndsInProbabilities, refuse_probabilities
+from kdrecipes.training.torch_modules import as_keras
 
 RECIPE = """
 schema_version = 1
@@ -27,21 +28,79 @@ train.epochs = 1
 """
 
 
-def net(activation: str | None) -> keras.Model:
-    pixels = keras.Input((4, 4, 1))
-    return keras.Model(pixels, keras.layers.Dense(2, activation=activation)(keras.layers.Flatten()(pixels)))
+def net(activation: str | None = None, classes: int = 2, shape: tuple[int, ...] = (4, 4, 3)) -> keras.Model:
+    pixels = keras.Input(shape)
+    return keras.Model(pixels, keras.layers.Dense(classes, activation=activation)(keras.layers.Flatten()(pixels)))
+
+
+@pytest.fixture
+def told(tmp_path):
+    """`told(role, model)`: what is said of a model of two classes in that table; `saved`: it is a keras_file."""
+
+    def told(role, model, *, saved=False):
+        (tmp_path / "recipe.toml").write_text(RECIPE)
+        change = [f'{role}={{name="keras_file", path="net.keras"}}'] if saved else []
+        recipe = load_recipe(tmp_path / "recipe.toml", change)
+        (teacher,) = recipe.teachers.values()
+        try:
+            check_network(recipe, teacher if role == "teacher" else recipe.student, model, 2)
+        except RunError as error:
+            return str(error)
+        return ""
+
+    return told
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_probabilities_are_told_of_their_table_and_role(told, role, activation):
+    assert told(role, net(activation)).startswith(f"{role}: The {role} ends in a {activation} ('dense")
+    assert 'head = "new"' not in told(role, net(activation))
+    assert 'Or: head = "new" in its table' in told(role, net(activation), saved=True)
+
+
+def test_a_softmax_inside_a_torch_module_is_found():
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2), torch.nn.Softmax(-1))
+    with pytest.raises(EndsInProbabilities, match="softmax"):
+        refuse_probabilities(as_keras(module, 2, 4), "teacher")
 
 
 @pytest.mark.parametrize(
-    ("student", "teacher", "begin"),
-    [(None, "softmax", "teacher: The teacher ends in a softmax"), ("softmax", None, "loss: The student ends in")],
+    ("shape", "said"),
+    [
+        ((3, 4, 4), "takes channels first, (None, 3, 4, 4); a run gives every network RGB pixels"),
+        ((4, 4, 2), "takes images of 2 channels, (None, 4, 4, 2)"),
+        ((48,), "takes (None, 48); a run gives every network RGB pixels"),
+        ((4, 4, 3), ""),
+        ((4, 4, None), ""),
+    ],
 )
-def test_a_softmax_head_is_told_of_its_table(tmp_path, student, teacher, begin):
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    data = SimpleNamespace(classes=["a", "b"], images=8)
-    with pytest.raises(RunError) as caught:
-        build_distiller(load_recipe(tmp_path / "recipe.toml"), data, net(student), {"cnn": net(teacher)})
-    assert str(caught.value).startswith(begin)
+def test_an_input_that_takes_no_pixels_is_said_with_what_to_do(told, shape, said):
+    pixels = keras.Input(shape)
+    x = keras.layers.GlobalAveragePooling2D()(pixels) if None in shape else keras.layers.Flatten()(pixels)
+    text = told("teacher", keras.Model(pixels, x[:, :1] * keras.ops.ones((1, 2))), saved=True)
+    assert said in text and bool(text) == bool(said)
+    if said:
+        assert text.startswith("teacher: 'keras_file' takes")
+
+
+def test_several_inputs_are_said(told):
+    a, b = keras.Input((4, 4, 3)), keras.Input((2,))
+    assert "takes several inputs" in told("teacher", keras.Model([a, b], b))
+
+
+def test_another_number_of_classes_is_said_with_what_helps(told):
+    assert told("teacher", net(classes=9), saved=True).endswith(
+        'Put a new head on it: head = "new" in its table replaces its last layer by one of 2 outputs, and train it: '
+        "[teacher.train]."
+    )
+    assert told("student", net(classes=9), saved=True).endswith("replaces its last layer by one of 2 outputs.")
+    assert "tell who provides it (kdrecipes)" in told("teacher", net(classes=9))
+
+
+def test_one_output_for_two_classes_is_said_with_the_two_logits_that_say_the_same(told):
+    said = told("teacher", net(classes=1))
+    assert "has 1 outputs and the dataset 2 classes" in said and "keras.ops.concatenate([0 * z, z], -1)" in said
 
 
 def test_the_teacher_live_is_frozen_unless_its_layers_are_read():

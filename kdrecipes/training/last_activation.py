@@ -1,0 +1,72 @@
+"""Whether a network ends in probabilities where logits are due, as its last layer says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from kdrecipes.backend import keras
+from kdrecipes.keras_private import maker_of, sources_of
+from kdrecipes.layers import Reordered
+
+_SAME_VALUES = (Reordered, keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
+
+
+class EndsInProbabilities(ValueError):
+    """A network gives probabilities where logits are due.
+
+    Attributes:
+        role: what it is in the distillation, such as "teacher".
+        activation: "softmax" or "sigmoid".
+        layer: the name of the layer that it ends in.
+    """
+
+    def __init__(self, role: str, activation: str, layer: str):
+        super().__init__(
+            f"The {role} ends in a {activation} ({layer!r}); distillation needs logits. Build it with "
+            "classifier_activation=None, or without its last activation."
+        )
+        self.role, self.activation, self.layer = role, activation, layer
+
+
+def refuse_probabilities(model: Any, role: str) -> None:
+    """A softmax, or a sigmoid, where logits are due would be taken for logits and softened again, silently.
+
+    Args:
+        model: a `keras.Model` or a `torch.nn.Module`.
+        role: what it is in the distillation, for the message.
+
+    Raises:
+        EndsInProbabilities: naming the layer that the network ends in.
+    """
+    last = model
+    while (inner := _last_layer(last)) is not None:
+        last = inner
+    for activation in ("softmax", "sigmoid"):
+        used = getattr(last, "activation", None) is getattr(keras.activations, activation)
+        if used or type(last).__name__.lower() == activation:  # a layer, an operation or a module of torch
+            raise EndsInProbabilities(role, activation, getattr(last, "name", type(last).__name__))
+
+
+def _last_layer(model: Any) -> Any:
+    """What computes the model's output, one level down; None for a plain layer."""
+    if isinstance(model, keras.Model):
+        outputs = getattr(model, "outputs", None)
+        if outputs and (maker := _maker(outputs[0])) is not None:
+            return maker
+        return model.layers[-1] if model.layers else None
+    if isinstance(model, keras.layers.TorchModuleWrapper):
+        return model.module
+    if isinstance(model, torch.nn.Sequential) and len(model):
+        return model[-1]
+    return None
+
+
+def _maker(tensor: Any) -> Any:
+    """What computed the values of a symbolic tensor; layers that leave them as they are are passed over."""
+    maker = maker_of(tensor)
+    while isinstance(maker, _SAME_VALUES) and (sources := sources_of(tensor)):
+        tensor = sources[0]
+        maker = maker_of(tensor)
+    return maker

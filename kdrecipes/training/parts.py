@@ -1,0 +1,29 @@
+"""What a step of the distiller needs of every layer, gathered once an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kdrecipes.backend import keras
+from kdrecipes.keras_private import added_losses, flat_layers
+
+
+@dataclass
+class Parts:
+    """What Keras would gather by a walk through all layers, several times a step."""
+
+    variables: list[Any]
+    layers: list[Any]
+    metrics: list[Any]
+
+    @staticmethod
+    def of(model: keras.Model) -> Parts:
+        """Those of a model as it is now."""
+        return Parts(model.trainable_weights[:], flat_layers(model), model.metrics)
+
+    def losses(self) -> list[torch.Tensor]:
+        """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
+        return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
