@@ -81,3 +81,8 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'kdrecipes' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names and no others, for whoever explores."""
+    return sorted([*__all__, "__version__"])

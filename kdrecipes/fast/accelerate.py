@@ -64,6 +64,20 @@ def restore(model: keras.Model) -> keras.Model:
     return model
 
 
+def accelerate_unless_changed(model: Any) -> None:
+    """Accelerate a Keras model in place where nobody listens to its layers.
+
+    A layer that was given a `call` of its own, or that has hooks, is somebody's: these would not be called any more.
+    """
+    if unchanged(model):
+        accelerate(model)
+
+
+def unchanged(model: Any) -> bool:
+    """Whether a model is a built one of Keras, and no layer of it has a `call` of somebody else, or torch hooks."""
+    return isinstance(model, keras.Model) and model.built and all(map(_is_own, flat_layers(model)))
+
+
 def _graphs(model: Any) -> Iterator[Any]:
     """Functional models inside a model, itself included; a Sequential keeps its own in an attribute."""
     return map(graph_of, flat_layers(model))

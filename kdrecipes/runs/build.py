@@ -124,6 +124,7 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
             label_weight=recipe.loss.label_weight if terms else 1.0,
             label_smoothing=recipe.loss.label_smoothing,
             precision=recipe.train.precision,
+            accelerate=False,  # `build_model` did, where the recipe wants it
         )
     except ValueError as error:
         raise RunError(f"{'loss' if terms else 'student'}: {error}") from error
@@ -131,7 +132,7 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
 
 def build_tuner(recipe: Recipe, table: TeacherTable, model: keras.Model) -> Distiller:
     """What fine-tunes a teacher: on labels, as a student would be, and with nothing from `[loss]`."""
-    return Distiller(student=model, precision=recipe.training_of(table).precision)
+    return Distiller(student=model, precision=recipe.training_of(table).precision, accelerate=False)
 
 
 def build_callbacks(recipe: Recipe, **passed: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
+from kdrecipes.fast.accelerate import accelerate_unless_changed
 from kdrecipes.fast.compiled import compiled
 from kdrecipes.keras_private import compiled_metrics, loss_tracker, set_loss_tracker
 from kdrecipes.training.batches import (
@@ -21,10 +22,11 @@ from kdrecipes.training.batches import (
     mean_over_labelled,
     weights_of,
 )
+from kdrecipes.training.checkpoint import save_student
 from kdrecipes.training.class_counts import classes_of, refuse_other_labels, refuse_other_widths
 from kdrecipes.training.inference import Inference, wide
 from kdrecipes.training.last_activation import refuse_probabilities
-from kdrecipes.training.learner import Learner, cross_entropy, names_of
+from kdrecipes.training.learner import Learner, cross_entropy, names_of, terms_and_weights
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.parts import Parts
 from kdrecipes.training.teachers import ONLY, Teachers
@@ -39,7 +41,8 @@ class Distiller(keras.Model):
 
     `compile`, `fit`, `evaluate`, `predict`, callbacks and any data Keras takes work as for every model; `compile` gets
     an optimiser and metrics, the loss is given here. `evaluate` and validation run the student on labels only: `loss`
-    there is the cross-entropy and the teacher is not called. Save `distiller.student`, which is an ordinary model.
+    there is the cross-entropy and the teacher is not called. `distiller.student` is an ordinary model. `save`, which
+    `ModelCheckpoint` calls too, writes it alone, and `keras.saving.load_model` opens the file.
 
     A label of -1 is none: such an image is taught by the terms alone, and the cross-entropy and the metrics are means
     over the others of a batch. Where labels are rows of shares, a row of zeros is none.
@@ -68,11 +71,14 @@ class Distiller(keras.Model):
         precision: what the student computes in while it trains: "float32", or by `torch.autocast` "bfloat16" or
             "float16" (then give `compile` a `keras.optimizers.LossScaleOptimizer`). Its weights, its gradients, losses
             and validation stay float32. Default "float32".
+        accelerate: let torch's own kernels compute the student and the teachers, see `kdrecipes.accelerate`: classes,
+            weights and saved files stay Keras' own. Default True.
 
     Raises:
-        ValueError: when weights and terms do not pair up, a network ends in a softmax or a sigmoid, the student has one
-            output or another number than a teacher whose logits it is compared with, a term names a layer that its
-            network lacks or a teacher that is not there, or reads features and names none of several teachers.
+        ValueError: when weights and terms do not pair up, there is a teacher and no term to hear it, a network ends in
+            a softmax or a sigmoid, the student has one output or another number than a teacher whose logits it is
+            compared with, a term names a layer that its network lacks or a teacher that is not there, or reads features
+            and names none of several teachers.
 
     Example:
         ```python
@@ -94,25 +100,22 @@ class Distiller(keras.Model):
         label_weight: float = 1.0,
         label_smoothing: float = 0.0,
         precision: str = "float32",
+        accelerate: bool = True,
         name: str = "distiller",
     ):
         # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
-        terms: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
-        weights = [weight] * len(terms) if isinstance(weight, int | float) else list(weight)
-        if len(weights) != len(terms):
-            raise ValueError(f"`weight`: a number, or one for each term. Received: {len(weights)} for {len(terms)}")
-        for term in terms:
-            if not callable(term):
-                raise ValueError(f"`loss`: a term is a callable, for example KD(temperature=4.0). Received: {term!r}")
+        named = teacher if isinstance(teacher, Mapping) else {} if teacher is None else {ONLY: teacher}
+        terms, self.term_weights = terms_and_weights(loss, weight, taught=bool(named))
         if not terms and label_weight == 0:
             raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
         refuse_probabilities(student, "student")
-        named = teacher if isinstance(teacher, Mapping) else {} if teacher is None else {ONLY: teacher}
         self.teachers = Teachers(named, terms, teacher_weights, teachers)
         refuse_other_widths(student, {n: one.model for n, one in self.teachers.networks.items()}, terms)
         self.learner = Learner(student, terms, label_smoothing, precision)
-        self.term_weights = [float(w) for w in weights]
+        if accelerate:
+            accelerate_unless_changed(student)
+            self.teachers.accelerate()
         self.label_weight = float(label_weight)
         self._label_tracker = RunningMean(name="label_loss")
         self._term_trackers = [RunningMean(name=term_name) for term_name in names_of(terms)]
@@ -180,6 +183,7 @@ class Distiller(keras.Model):
         elif scheduled:
             given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
             callbacks = [*given, TermProgress(scheduled)]
+        self.teachers.refreeze()
         return super().fit(x, y, *args, callbacks=callbacks, **options)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -282,10 +286,14 @@ class Distiller(keras.Model):
             self._parts = Parts.of(self)
         return self._parts
 
+    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Write the student, as `keras.Model.save` does; the file is complete or not there."""
+        save_student(self.student, filepath, overwrite, **options)
+
     def get_config(self) -> dict[str, Any]:
-        """A distiller holds a teacher and is no thing to save.
+        """A distiller holds a teacher and is no thing to make anew from a file.
 
         Raises:
-            TypeError: always; `distiller.student` is the model to save.
+            TypeError: always; `save` writes the student.
         """
-        raise TypeError("A Distiller is not saved; save `distiller.student`, which is an ordinary Keras model.")
+        raise TypeError("A Distiller is not saved whole; `distiller.save(path)` writes its student, an ordinary model.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -33,8 +33,19 @@ class Inference:
             self._modules = [module for wrapper in wrappers for module in wrapper.modules()]
         else:
             self._modules = list(model.modules())
+        self._logits: Callable[[torch.Tensor], torch.Tensor] = self._ask
+        if freeze:
+            self.freeze()
 
-        self._logits = frozen(model) if self._keras and freeze else self._ask
+    @property
+    def has_modules(self) -> bool:
+        """Whether torch modules with a mode of their own are in it, which a call has to give back."""
+        return bool(self._modules)
+
+    def freeze(self) -> None:
+        """Take the logits of a Keras model through `fast.frozen`, with the weights that it has now."""
+        if self._keras:
+            self._logits = frozen(self.model)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) of images (batch, height, width, channels)."""

@@ -114,3 +114,21 @@ def names_of(terms: Sequence[Any]) -> list[str]:
             name, count = f"{base}_{count}", count + 1
         names.append(name)
     return names
+
+
+def terms_and_weights(loss: Any, weight: float | Sequence[float], *, taught: bool) -> tuple[list[Any], list[float]]:
+    """The distillation terms as a list, and a weight for each; `taught`: there is a teacher, for one of them to hear.
+
+    Raises:
+        ValueError: when there are more weights or fewer, a term can't be called, or there is a teacher and no term.
+    """
+    terms: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
+    weights = [weight] * len(terms) if isinstance(weight, int | float) else list(weight)
+    if len(weights) != len(terms):
+        raise ValueError(f"`weight`: a number, or one for each term. Received: {len(weights)} for {len(terms)}")
+    for term in terms:
+        if not callable(term):
+            raise ValueError(f"`loss`: a term is a callable, for example KD(temperature=4.0). Received: {term!r}")
+    if taught and not terms:
+        raise ValueError("There is a teacher and no term to hear it: give one, such as loss=KD(temperature=4.0).")
+    return terms, [float(one) for one in weights]

@@ -10,6 +10,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
+from kdrecipes.fast.accelerate import accelerate_unless_changed, unchanged
 from kdrecipes.training.batches import by_teacher, teacher_images_of, teacher_logits_of
 from kdrecipes.training.ensemble import TOGETHER, ensemble_logits
 from kdrecipes.training.features import find_layer, tapped
@@ -47,6 +48,7 @@ class Teachers:
             name: teacher if isinstance(teacher, Inference) else Inference(teacher)
             for name, teacher in teachers.items()
         }
+        self.accelerated = False
         self.terms, self.weights, self.together = terms, dict(weights or {}), together
         self._refuse_what_does_not_fit()
         self.layers = {name: self._layers_of(name) for name in self.networks}
@@ -78,6 +80,22 @@ class Teachers:
         """What terms read of one teacher; who names none reads the only one there is."""
         terms = [term for term in self.terms if named_by(term) in (None, name)]
         return layers_of(terms, "teacher_layers", self.networks[name].model)
+
+    def accelerate(self) -> None:
+        """Let torch's own kernels compute those that are Keras models; weights and classes stay as they are.
+
+        One whose layers are read is computed whole, another as one function, which `refreeze` makes.
+        """
+        self.accelerated = True
+        for name, network in self.networks.items():
+            if self.layers[name]:
+                accelerate_unless_changed(network.model)
+
+    def refreeze(self) -> None:
+        """Take those whose logits alone are asked for with the weights that they have now."""
+        for name, network in self.networks.items() if self.accelerated else ():
+            if not self.layers[name] and not network.has_modules and unchanged(network.model):
+                network.freeze()
 
     def asked(self, cached: Container[str] = ()) -> list[str]:
         """The names of those that a step runs: for logits, unless the batch brings them (`cached`), or for layers."""

@@ -341,6 +341,10 @@ def test_every_light_public_name_is_there():
         kdrecipes.nonsense  # noqa: B018
 
 
+def test_dir_shows_the_public_names_and_no_others():
+    assert dir(kdrecipes) == sorted([*kdrecipes.__all__, "__version__"])
+
+
 def test_a_required_plugin_that_is_broken_is_no_fault_of_the_recipe(install, tmp_path):
     install("kdrecipes-broken", "raise RuntimeError('no such library')")
     text = Path(DIGITS).read_text().replace("schema_version = 1", 'schema_version = 1\nrequires = ["kdrecipes_broken"]')
