@@ -225,7 +225,7 @@ def test_a_teacher_that_fails_its_preflight_stops_the_run_and_is_named(tmp_path,
     warned = several(teachers=(FIRST, '{id="raw", name="cnn", width=4, preflight="warn"}'))
     report = kdrecipes.run(warned, tmp_path / "warned")
     (warning,) = report["warnings"]
-    assert warning.startswith("teacher raw preflight: its validation accuracy is")
+    assert warning.startswith("teacher raw preflight: its mean recall on ")
 
 
 def test_no_outputs_are_computed_before_every_teacher_has_passed(tmp_path, home):
