@@ -71,8 +71,7 @@ class Distiller(keras.Model):
         precision: what the student computes in while it trains: "float32", or by `torch.autocast` "bfloat16" or
             "float16" (then give `compile` a `keras.optimizers.LossScaleOptimizer`). Its weights, its gradients, losses
             and validation stay float32. Default "float32".
-        accelerate: let torch's own kernels compute the student and the teachers, see `kdrecipes.accelerate`: classes,
-            weights and saved files stay Keras' own. Default True.
+        accelerate: let torch's own kernels compute the networks, see `kdrecipes.accelerate`. Default True.
 
     Raises:
         ValueError: when weights and terms do not pair up, there is a teacher and no term to hear it, a network ends in
@@ -122,6 +121,7 @@ class Distiller(keras.Model):
         self._parts: Parts | None = None
         self._own_metrics = False
         self.learner.build_terms(self.teachers)
+        self.built = student.built  # weights that a checkpoint holds can be loaded before a first step
 
     @property
     def student(self) -> keras.Model:

@@ -127,6 +127,15 @@ def test_a_checkpoint_of_a_distiller_is_the_student_of_its_best_epoch(data, teac
     assert sorted(file.name for file in tmp_path.iterdir()) == kept
 
 
+def test_weights_of_a_checkpoint_go_into_a_fresh_distiller(data, teacher, tmp_path):
+    keep = keras.callbacks.ModelCheckpoint(tmp_path / "last.weights.h5", save_weights_only=True)
+    distiller = made(teacher=teacher, loss=KD())
+    fit(distiller, *data, epochs=2, callbacks=[keep])
+    again = made(net(5), teacher=teacher, loss=KD())
+    again.load_weights(tmp_path / "last.weights.h5")
+    np.testing.assert_array_equal(logits_of(again.student, data[0]), logits_of(distiller.student, data[0]))
+
+
 def test_a_student_that_cannot_be_saved_leaves_no_file_and_keeps_the_earlier_one(data, tmp_path, monkeypatch):
     distiller = made()
     fit(distiller, *data)
