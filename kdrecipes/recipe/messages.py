@@ -224,6 +224,8 @@ def unknown_key(path: Path, value: Any, known: list[str]) -> Message:
             "unknown key, since `alpha` weighs the labels in some papers and the teacher in others; "
             "write label_weight for the labels and weight for the term"
         )
+    elif path == ("teachers",):
+        return Message(code, "unknown key; each of several teachers is a table [[teacher]]", show(key), show("teacher"))
     elif file := code_in(value, key):
         code, rule = "names-code", f"unknown key: {NO_CODE.format(file)}"
     elif home:
