@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import kdrecipes
-from studies import points, quickstart_seeds, steps
+from studies import labels, points, quickstart_seeds, steps
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,3 +91,24 @@ def test_students_of_the_study_of_steps_are_kept_by_the_recipe_and_validation_al
         1.0
     ]
     assert looks == {"validation": len(steps.SHARES), "test": 1}, "test is looked at once"
+
+
+def test_the_picture_is_drawn_from_the_committed_figures_of_the_shipped_recipe(tmp_path, monkeypatch):
+    rows = json.loads((ROOT / "results" / "labels.json").read_text())["points"]
+    assert [str(row["labelled"]) for row in rows] == list(labels.points())
+    for row, changes in zip(rows, labels.points().values(), strict=True):
+        recipe = kdrecipes.load_recipe(ROOT / "recipes" / "few_labels.toml", changes)
+        assert row["recipe_sha256"] == recipe.fingerprint and row["seeds"] == len(recipe.compare.seeds)
+    for name in ("few_labels", "few_labels_3000"):
+        report = json.loads((ROOT / "results" / f"{name}.json").read_text())
+        assert labels.row(report) in rows, "the shipped recipes are two of the points"
+    (tmp_path / "docs" / "assets").mkdir(parents=True)
+    monkeypatch.setattr(labels, "ROOT", tmp_path)
+    labels.draw(rows)
+    drawn, committed = (folder / "docs" / "assets" / "labels.svg" for folder in (tmp_path, ROOT))
+    assert words_of(drawn) == words_of(committed) and len(words_of(drawn)) > 20
+
+
+def words_of(picture):
+    """What is written in a picture; where its lines run is another thing in another version of matplotlib."""
+    return re.findall(r"<text[^>]*>([^<]+)</text>", picture.read_text(encoding="utf-8"))
