@@ -42,6 +42,8 @@ endif
 studies: .venv/ready
 	$(BIN)/python -m studies.quickstart_seeds
 	$(BIN)/python -m studies.steps few_labels
+	$(BIN)/python -m studies.steps few_labels_pretrained
+	$(BIN)/python -m studies.shares
 	$(BIN)/python -m studies.labels
 
 lint: .venv/ready

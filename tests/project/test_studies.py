@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kdrecipes
-from studies import labels, points, quickstart_seeds, steps
+from studies import labels, points, quickstart_seeds, shares, steps
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,3 +112,15 @@ def test_the_picture_is_drawn_from_the_committed_figures_of_the_shipped_recipe(t
 def words_of(picture):
     """What is written in a picture; where its lines run is another thing in another version of matplotlib."""
     return re.findall(r"<text[^>]*>([^<]+)</text>", picture.read_text(encoding="utf-8"))
+
+
+def test_the_share_of_labels_in_a_batch_was_settled_on_validation_as_the_guide_says():
+    rows = json.loads((ROOT / "results" / "labelled_share.json").read_text())["shares"]
+    assert [(row["labelled"], row["share"]) for row in rows] == list(shares.points())
+    for row, changes in zip(rows, shares.points().values(), strict=True):
+        recipe = kdrecipes.load_recipe(ROOT / "recipes" / "few_labels.toml", changes)
+        assert row["recipe_sha256"] == recipe.fingerprint
+        assert set(row) == {"labelled", "share", "recipe_sha256", "device_name", "steps", "validation_accuracy"}
+    first, second = ([f"{100 * r['validation_accuracy']:.1f}" for r in rows if r["labelled"] == n] for n in (300, 600))
+    page = " ".join((ROOT / "docs" / "guide" / "recipes.md").read_text(encoding="utf-8").split())
+    assert "gave {}, {} and {} %, with 600 labels {}, {} and {} %".format(*first, *second) in page
