@@ -13,6 +13,7 @@ from kdrecipes.report.facts import ArmFacts, Facts, Report, Row
 from kdrecipes.report.figures import log_softmax
 from kdrecipes.report.intervals import seeds_to_see
 from kdrecipes.report.table import table_rows
+from kdrecipes.report.verdict import unequal_pairs
 from kdrecipes.wording import points
 
 FELL = 0.8  # a training loss that ends below this share of where it began has learnt something
@@ -42,12 +43,11 @@ def advice_of(facts: Facts, report: Report) -> list[dict[str, str]]:
 
 
 def unequal_steps(facts: Facts, report: Report) -> Iterator[str]:
-    for seed, (baseline, kd) in _pairs(facts).items():
-        if baseline.steps != kd.steps:
-            yield (
-                f"baseline-{seed} took {baseline.steps:,} steps and kd-{seed} {kd.steps:,}. Let both train to the end: "
-                "leave out the callback that stopped one of them."
-            )
+    for seed, (baseline, kd) in unequal_pairs(report["arms"]).items():
+        yield (
+            f"baseline-{seed} took {baseline:,} steps and kd-{seed} {kd:,}. Let both train to the end: "
+            "leave out the callback that stopped one of them."
+        )
 
 
 def at_chance(facts: Facts, report: Report) -> Iterator[str]:
@@ -132,11 +132,8 @@ def cannot_tell(facts: Facts, report: Report) -> Iterator[str]:
     found = (report["comparison"] or {}).get("kd_minus_baseline")
     if not found or found["verdict"] != "unclear" or found["seeds"] < 3 or not found["mean"]:
         return
-    differences = [
-        float((facts.logits[f"kd-{seed}"].argmax(1) == facts.labels).mean())
-        - float((facts.logits[f"baseline-{seed}"].argmax(1) == facts.labels).mean())
-        for seed in _pairs(facts)
-    ]
+    reached = {(row["arm"], row["seed"]): row["test_accuracy"] for row in report["arms"]}
+    differences = [reached["kd", seed] - other for (arm, seed), other in reached.items() if arm == "baseline"]
     seeds = seeds_to_see(differences)
     yield (
         f"{found['seeds']} seeds are too few for a difference as small as {points(found['mean'])} points. If it is "
@@ -162,13 +159,6 @@ RULES = (
 def _helped(report: Report) -> bool:
     found = (report["comparison"] or {}).get("kd_minus_baseline", {})
     return bool(found.get("verdict") == "helped")
-
-
-def _pairs(facts: Facts) -> dict[int, tuple[ArmFacts, ArmFacts]]:
-    """The labels-only and the distilled student of each seed that has both."""
-    of = {(arm.arm, arm.seed): arm for arm in facts.arms.values()}
-    seeds = [seed for arm, seed in of if arm == "kd" and ("baseline", seed) in of]
-    return {seed: (of["baseline", seed], of["kd", seed]) for seed in seeds}
 
 
 def _epochs(facts: Facts, arm: ArmFacts) -> list[Row]:

@@ -15,6 +15,7 @@ from kdrecipes.recipe.structure import teacher_tables
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
 
 _FILE = "training.json"
+_ABSENT = "absent"
 
 
 def keep_training(folder: Path, train: TrainTable, others: str) -> None:
@@ -45,12 +46,14 @@ def changed_by_inheritance(
     """
     [place] = [path for path, _ in teacher_tables(dict(recipe.data)) if show_path(path) == table.place]
     kin = []
+    here = _leaves(train.data)
     for earlier in _trained_alike(folder, others):
-        keys = [key for key in _leaves(train.data) | _leaves(earlier) if _at(train.data, key) != _at(earlier, key)]
+        there = _leaves(earlier)
+        keys = [key for key in {**here, **there} if here.get(key, _ABSENT) != there.get(key, _ABSENT)]
         if all(origin_of(recipe, (*place, "train", *key)).startswith("as ") for key in keys):
             kin.append(
                 [
-                    f"{show_path(('train', *key))} ({_at(earlier, key)} there, {_at(train.data, key)} here)"
+                    f"{show_path(('train', *key))} ({there.get(key, _ABSENT)} there, {here.get(key, _ABSENT)} here)"
                     for key in keys
                 ]
             )
@@ -72,7 +75,3 @@ def _leaves(value: Any, path: KeyPath = ()) -> dict[KeyPath, Any]:
     if not isinstance(value, Mapping):
         return {path: value}
     return {at: leaf for key, part in value.items() for at, leaf in _leaves(part, (*path, key)).items()}
-
-
-def _at(value: Any, path: KeyPath) -> Any:
-    return _leaves(value).get(path, "absent")

@@ -23,9 +23,9 @@ from kdrecipes.report.facts import read_arms
 from kdrecipes.training import saved_models
 from kdrecipes.training.inference import Inference, at_input_size
 from kdrecipes.training.torch_modules import as_keras
+from kdrecipes.wording import MOST_LISTED
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | NDArray[np.uint8]] | NDArray[np.uint8]
-_NAMED = 20  # unreadable files named one by one
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,6 @@ class _Asked:
 
 
 def _unreadable(skipped: list[tuple[str, str]], images: int) -> str:
-    named = [f"{name} ({reason})" for name, reason in skipped[:_NAMED]]
-    more = [f"and {len(skipped) - _NAMED} more"] if len(skipped) > _NAMED else []
+    named = [f"{name} ({reason})" for name, reason in skipped[:MOST_LISTED]]
+    more = [f"and {len(skipped) - MOST_LISTED} more"] if len(skipped) > MOST_LISTED else []
     return f"{len(skipped)} of {images} images can't be read: {'; '.join(named + more)}."
