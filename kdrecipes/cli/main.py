@@ -11,7 +11,7 @@ from kdrecipes.cli import cache, new
 from kdrecipes.cli.list import list_
 from kdrecipes.cli.options import collect_as_usual, collect_rarely
 from kdrecipes.cli.report import report
-from kdrecipes.cli.result import print_json, result_only
+from kdrecipes.cli.result import close, print_json, result_only
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
 from kdrecipes.cli.validate import validate
@@ -72,3 +72,4 @@ def main() -> None:
         sys.exit(130)
     finally:
         collect_as_usual()
+        close()

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, ParamSpec, TypeVar
 
 import typer
@@ -47,6 +47,15 @@ def result_only(verb: Callable[P, T]) -> Callable[P, T]:
             return verb(*arguments, **named)
 
     return apart
+
+
+def close() -> None:
+    """The result is said: what is printed while the process ends (`atexit`, threads) goes to stderr."""
+    with suppress(OSError, ValueError):  # closed, or no stream of the process
+        if sys.stdout.fileno() == 1:
+            sys.stdout.flush()
+            os.dup2(2, 1)
+            sys.stdout = sys.stderr
 
 
 @contextmanager

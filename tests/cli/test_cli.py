@@ -436,8 +436,9 @@ def test_an_error_about_a_name_that_is_not_utf8_is_told(monkeypatch, capfd):
 
 
 CHATTY = """
-import os, sys
+import atexit, os, sys
 import kdrecipes
+atexit.register(print, "at the end")
 print("imported")
 os.system("echo by a child")
 @kdrecipes.hookimpl
@@ -464,4 +465,4 @@ def test_nothing_but_the_result_reaches_the_file_that_stdout_is(tmp_path):
         done = subprocess.run([*arguments, *more], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert done.stdout == "digits  ok\n" if not more else json.loads(done.stdout)["ok"]
-        assert {"imported", "by a child", "asked"} <= set(done.stderr.split("\n"))
+        assert {"imported", "by a child", "asked", "at the end"} <= set(done.stderr.split("\n"))
