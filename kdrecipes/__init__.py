@@ -1,7 +1,7 @@
 """kdrecipes: knowledge distillation by recipe, with Keras 3 on PyTorch.
 
 `kdrecipes run FILE` on the command line; `run(load_recipe("digits"))` in Python. The names below are the public ones;
-those that need Keras are imported at their first use, so that validating a recipe stays fast.
+those that need Keras are imported at their first use, so that validating a recipe stays fast, and needs no Keras.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if "keras" not in sys.modules:  # Keras reads this once, at import
 
 from kdrecipes.components.hookspecs import Component, hookimpl
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError, RunError, UsageError
+from kdrecipes.extras import telling_what_is_missing
 
 if TYPE_CHECKING:
     from kdrecipes.components.losses.dist import DIST
@@ -77,7 +78,8 @@ def __getattr__(name: str) -> Any:
 
         return version("kdrecipes")
     if name in _LAZY:
-        value = getattr(importlib.import_module(_LAZY[name]), name)
+        with telling_what_is_missing(f"kdrecipes.{name}"):
+            value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'kdrecipes' has no attribute {name!r}")

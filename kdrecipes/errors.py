@@ -102,6 +102,13 @@ class EnvironmentProblem(KDRecipesError):
         self.problems = problems
 
 
+class MissingPart(EnvironmentProblem, ImportError):
+    """A package that a plain installation leaves out is needed; the text says how to install it (exit code 3).
+
+    An ImportError too, so that a script may try without it.
+    """
+
+
 class Preempted(BaseException):
     """SIGTERM came; the last whole epoch is saved (exit code 143).
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.errors import KDRecipesError, Problem, UsageError, one_line
+from kdrecipes.errors import Code, KDRecipesError, MissingPart, Problem, UsageError, one_line
+from kdrecipes.extras import need_run
 from kdrecipes.recipe.effective import effective_toml, origins_of
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.wording import printable
 
+_NO_RECIPE = re.compile(r"(^|/)schemas/|(^|[/._-])schema\.json$|(^|/)pyproject\.toml$")  # as in .pre-commit-hooks.yaml
+
 
 def recipe_files(paths: Iterable[str]) -> list[str]:
     """The recipes that `paths` name: files and packaged names as they are, of folders all .toml and .json files.
 
-    What is hidden, a `pyproject.toml` and schemas (`*.schema.json`), which stand beside recipes, are left out.
+    What stands beside recipes is left out: what is hidden, a `pyproject.toml`, and schemas by their names.
 
     Raises:
         UsageError: when a folder holds none.
@@ -38,8 +42,9 @@ def recipe_files(paths: Iterable[str]) -> list[str]:
 
 def _is_recipe(file: Path, folder: Path) -> bool:
     """Whether a file of a folder is taken for a recipe."""
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    other = file.name == "pyproject.toml" or file.name.endswith(".schema.json")
+    inside = file.relative_to(folder)
+    hidden = any(part.startswith(".") for part in inside.parts)
+    other = _NO_RECIPE.search(inside.as_posix())
     return file.suffix.lower() in (".toml", ".json") and not hidden and not other and file.is_file()
 
 
@@ -87,6 +92,7 @@ def check_file(
     try:
         result.recipe = load_recipe(file, overrides, plugins=plugins)
         if dry:
+            need_run("--dry-run")
             from kdrecipes.runs.dry_run import dry_run  # torch and keras
 
             result.tried = dry_run(result.recipe, classes=classes)
@@ -94,7 +100,8 @@ def check_file(
         told = isinstance(error, KDRecipesError)
         text = str(error).removesuffix(".") if told else one_line(error)
         result.exit_code = error.exit_code if isinstance(error, KDRecipesError) else 1
-        result.problems = getattr(error, "problems", ()) or [Problem(file, 0, 0, "", text, code="failed")]
+        code: Code = "missing-requirement" if isinstance(error, MissingPart) else "failed"
+        result.problems = getattr(error, "problems", ()) or [Problem(file, 0, 0, "", text, code=code)]
     return result
 
 

@@ -19,10 +19,13 @@ def report(
 
     Example:  kdrecipes report runs/digits
     """
-    from kdrecipes.report.build import rebuild_report
+    from kdrecipes.extras import telling_what_is_missing
     from kdrecipes.report.table import summary_text
 
-    found = rebuild_report(run)
+    with telling_what_is_missing("`kdrecipes report`"):  # SciPy, scikit-learn, matplotlib
+        from kdrecipes.report.build import rebuild_report
+
+        found = rebuild_report(run)
     typer.echo(f"report: {run / 'report.html'}", err=True)
     if as_json:
         print_json(found)

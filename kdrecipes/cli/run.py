@@ -26,14 +26,17 @@ def run(
 
     Example:  kdrecipes run digits --set train.epochs=3 --set loss.temperature=2 --out runs/try
     """
+    from kdrecipes.extras import need_run, telling_what_is_missing
     from kdrecipes.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, plugins=plugin)
+    need_run("`kdrecipes run`")
     collect_as_usual()
     from kdrecipes.runs.run import run as run_recipe  # torch and keras: only once the recipe is known to be valid
 
     try:
-        report = run_recipe(loaded, out, device=device, overwrite=overwrite)
+        with telling_what_is_missing("This recipe"):
+            report = run_recipe(loaded, out, device=device, overwrite=overwrite)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
         typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
         raise typer.Exit(130) from None

@@ -15,9 +15,11 @@ from types import ModuleType
 from typing import Any
 
 from kdrecipes.errors import EnvironmentProblem, one_line
+from kdrecipes.extras import telling_what_is_missing
 from kdrecipes.wording import nearest, normal_name
 
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
+_OF_AN_EXTRA = re.compile(r""";\s*extra\s*==\s*['"][^'"]+['"]\s*$""")
 BUILT_IN = tuple(f"kdrecipes.components.{room}" for room in ("datasets", "models", "losses", "callbacks"))
 
 
@@ -117,6 +119,8 @@ def _other_kdrecipes(dist: importlib.metadata.Distribution, version: str) -> str
     A development version or a candidate counts as what it will be.
     """
     for text in dist.requires or ():
+        if _OF_AN_EXTRA.search(text):
+            continue  # such as `kdrecipes[run]; extra == "test"`, which says nothing of a plain installation
         name = re.match(r"[A-Za-z0-9._-]*", text)
         if name is not None and normal_name(name[0]) == "kdrecipes" and (failing := _failing(text, version)):
             return f"kdrecipes{','.join(failing)}"
@@ -177,7 +181,8 @@ def load_file(path: Path) -> tuple[Plugin, ModuleType]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with telling_what_is_missing("it"):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise EnvironmentProblem(f"--plugin {path}: {one_line(error)}") from error

@@ -16,6 +16,7 @@ from kdrecipes.components.contract import check_component, undescribed
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.plugins import HEAVY, Plugin, Provider, built_in, installed, load_file
 from kdrecipes.errors import EnvironmentProblem, one_line
+from kdrecipes.extras import telling_what_is_missing
 from kdrecipes.wording import nearest
 
 
@@ -96,7 +97,8 @@ def _load(manager: pluggy.PluginManager, registry: Registry, plugin: Plugin, ent
     """Load an installed plugin; what it imports at once though only `build` needs it becomes a note."""
     before = set(sys.modules)
     try:
-        module = entry_point.load()
+        with telling_what_is_missing("it"):
+            module = entry_point.load()
     except (Exception, SystemExit) as error:
         plugin.error = one_line(error)
         registry.plugins.append(plugin)

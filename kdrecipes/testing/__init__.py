@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.extras import need_run
 
 __all__ = ["check_callback", "check_dataset", "check_loss", "check_model"]
+
+need_run("kdrecipes.testing")
 
 
 def check_model(

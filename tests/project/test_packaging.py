@@ -1,6 +1,7 @@
 """Wheel and sdist: built from a clean copy, unpacked apart, and used from an empty folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from light_install import hidden_modules, hiding
 
 import kdrecipes
 
@@ -72,7 +74,7 @@ def install(folder, *wheels):
     assert done.returncode == 0, done.stderr
 
 
-def command(site, cwd, *arguments):
+def command(site, cwd, *arguments, hidden=()):
     """`kdrecipes ARGUMENTS` with the unpacked package first, in an empty folder, as its user would."""
     code = (
         "import sys, importlib.metadata as m\n"
@@ -81,6 +83,7 @@ def command(site, cwd, *arguments):
         # the environment's own editable kdrecipes and plugins are hidden, metadata too
         "ours = lambda d: not d.name.startswith('kdrecipes') or str(d._path).startswith(site)\n"
         "m.MetadataPathFinder.find_distributions = lambda *a: filter(ours, find(*a))\n"
+        f"{hiding(hidden)}"
         "from kdrecipes.cli.main import main; main()"
     )
     cwd.mkdir(exist_ok=True)
@@ -155,3 +158,19 @@ def test_quickstart_needs_the_plugin_and_says_so(packages, tmp_path):
     install(tmp_path / "both", wheel, plugin)
     done = command(tmp_path / "both", tmp_path / "empty", "validate", "quickstart")
     assert (done.returncode, done.stdout) == (0, "quickstart  ok\n"), done.stderr
+
+
+def test_a_plain_installation_validates_without_torch_and_says_what_a_run_needs(packages, tmp_path):
+    wheels = [*packages.glob("kdrecipes-0*.whl"), *packages.glob("kdrecipes_efficientnet_lite-*.whl")]
+    for wheel in wheels:
+        name = next(name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA"))
+        text = zipfile.ZipFile(wheel).read(name).decode()
+        plain = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", text, re.MULTILINE)
+        assert plain and not {"torch", "keras", "scipy", "matplotlib", "tensorflow-datasets"} & set(plain)
+    install(tmp_path / "site", *wheels)
+    hidden = hidden_modules()
+    done = command(tmp_path / "site", tmp_path / "empty", "validate", "quickstart", "digits", hidden=hidden)
+    assert (done.returncode, done.stdout) == (0, "quickstart  ok\ndigits  ok\n"), done.stderr
+    done = command(tmp_path / "site", tmp_path / "empty", "run", "quickstart", hidden=hidden)
+    assert done.returncode == 3 and "pip install 'kdrecipes[run]'" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "torch" in done.stderr

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,18 @@ def looked_at(hook: dict[str, Any], names: list[str]) -> list[str]:
     """What a hook's patterns leave of some names, as pre-commit reads them."""
     wanted = [name for name in names if re.search(hook.get("files", ""), name)]
     return [name for name in wanted if not ("exclude" in hook and re.search(hook["exclude"], name))]
+
+
+def configs_of_the_guide() -> list[dict[str, Any]]:
+    """The configurations of pre-commit that docs/guide/ci.md shows."""
+    page = (ROOT / "docs/guide/ci.md").read_text(encoding="utf-8")
+    shown = re.findall(r'^```yaml title=".pre-commit-config.yaml"\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+    return [yaml.safe_load(block) for block in shown]
+
+
+def shown_in_the_guide() -> list[dict[str, Any]]:
+    """Their hooks."""
+    return [hook for config in configs_of_the_guide() for one in config["repos"] for hook in one["hooks"]]
 
 
 def test_ruff_is_the_version_of_the_constraints():
@@ -81,8 +95,12 @@ def test_the_local_hook_is_the_published_one():
     local, published = HOOKS["kdrecipes-validate"], PUBLISHED["kdrecipes-validate"]
     assert local["entry"] == f".venv/bin/{published['entry']}"
     assert local["language"] == "system"
-    assert {key: local[key] for key in ("name", "files", "require_serial")} == {
-        key: published[key] for key in ("name", "files", "require_serial")
+    assert {key: local[key] for key in ("name", "files", "exclude", "require_serial")} == {
+        key: published[key] for key in ("name", "files", "exclude", "require_serial")
+    }
+    [shown] = [hook for hook in shown_in_the_guide() if "entry" in hook]
+    assert {key: shown[key] for key in ("entry", "files", "exclude")} == {
+        key: published[key] for key in ("entry", "files", "exclude")
     }
 
 
@@ -90,3 +108,57 @@ def test_the_local_hook_looks_at_every_shipped_recipe_and_at_nothing_else(files)
     shipped = [name for name in files if name.startswith("recipes/") and name.endswith((".toml", ".json"))]
     assert shipped
     assert looked_at(HOOKS["kdrecipes-validate"], files) == shipped
+
+
+@pytest.mark.parametrize(
+    "name, seen",
+    [
+        ("recipes/mine.toml", True),
+        ("recipes/deep/er/mine.json", True),
+        ("recipes/schematic.json", True),
+        ("recipes/recipe.schema.json", False),
+        ("recipes/schema.json", False),
+        ("recipes/recipe_schema.json", False),
+        ("recipes/schemas/recipe.json", False),
+        ("recipes/pyproject.toml", False),
+        ("schemas/recipe.schema.json", False),
+        ("settings/mine.toml", False),
+    ],
+)
+def test_the_hook_looks_at_recipes_and_leaves_schemas_alone(name, seen, tmp_path, monkeypatch):
+    """And `kdrecipes validate recipes/` looks at the same files."""
+    assert bool(looked_at(PUBLISHED["kdrecipes-validate"], [name])) == seen
+    from kdrecipes.cli.checks import recipe_files
+
+    monkeypatch.chdir(tmp_path)
+    for file in (Path(name), Path("recipes/one.toml")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert (name in recipe_files(["recipes"])) == seen
+
+
+@pytest.mark.slow
+def test_the_guides_hook_can_be_cloned_installed_and_run(tmp_path):
+    """What pre-commit does: clone at `rev`, install with the additional dependencies, call the entry with the files."""
+    [repository] = [one for config in configs_of_the_guide() for one in config["repos"] if one["repo"] != "local"]
+    assert repository["rev"] == "COMMIT", "a tag of a version that is not out yet can't be cloned"
+    [hook] = repository["hooks"]
+    clone, site, work = tmp_path / "clone", tmp_path / "site", tmp_path / "work"
+
+    def run(*command: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **more)
+
+    rev = run("git", "rev-parse", "HEAD", cwd=ROOT).stdout.strip()
+    assert run("git", "clone", "-q", "--no-checkout", str(ROOT), str(clone), cwd=tmp_path).returncode == 0
+    assert run("git", "checkout", "-q", rev, cwd=clone).returncode == 0
+    published = yaml.safe_load((clone / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    [entry] = [one["entry"] for one in published if one["id"] == hook["id"]]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation"]
+    done = run(*pip, "--target", str(site), ".", *hook["additional_dependencies"], cwd=clone)
+    assert done.returncode == 0, done.stderr
+    (work / "recipes").mkdir(parents=True)
+    (work / "recipes/mine.toml").write_bytes((ROOT / "recipes/quickstart.toml").read_bytes())
+    command, *arguments = entry.split()
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = run(str(site / "bin" / command), *arguments, "recipes/mine.toml", cwd=work, env=environment)
+    assert (done.returncode, done.stdout) == (0, "recipes/mine.toml  ok\n"), done.stderr

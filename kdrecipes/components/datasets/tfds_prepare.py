@@ -20,7 +20,8 @@ from typing import IO, Any
 from kdrecipes.components.datasets.tfrecord import with_random_access
 from kdrecipes.disk.files import locked
 from kdrecipes.disk.home import home
-from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, MissingPart, RunError
+from kdrecipes.extras import telling_what_is_missing
 from kdrecipes.hashing import digest
 
 NO_TENSORFLOW = "No module named 'tensorflow'"
@@ -40,7 +41,10 @@ def prepare(builder: str, version: str | None = None, data_dir: str | None = Non
     if folder := data_dir or os.environ.get("TFDS_DATA_DIR"):  # TFDS reads the variable only when it is imported
         options["data_dir"] = os.path.abspath(os.path.expanduser(folder))
     try:
-        from tensorflow_datasets.core import read_only_builder, registered
+        with telling_what_is_missing("The dataset tfds"):
+            from tensorflow_datasets.core import read_only_builder, registered
+    except MissingPart:
+        raise
     except ImportError as error:
         raise EnvironmentProblem(f"TensorFlow Datasets cannot be imported: {last_line(error)}") from error
 
