@@ -13,7 +13,12 @@ PluginOption = Annotated[
     list[Path], typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin; repeatable.")
 ]
 SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key (TOML), e.g. train.epochs=1.")
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key (TOML), e.g. train.epochs=1; a table, loss={…}, is replaced as a whole.",
+    ),
 ]
 
 
