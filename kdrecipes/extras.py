@@ -68,4 +68,4 @@ def _missing(what: str, distributions: list[str], extra: str) -> MissingPart:
     *first, last = distributions
     named = f"{', '.join(first)} and {last}, which are" if first else f"{last}, which is"
     them = "them" if first else "it"
-    return MissingPart(f"{what} needs {named} not installed. Install {them}:  pip install 'kdrecipes[{extra}]'")
+    return MissingPart(f"{what} needs {named} not installed. Install {them}: `pip install 'kdrecipes[{extra}]'`")

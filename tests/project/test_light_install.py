@@ -35,7 +35,7 @@ ENTRIES = (  # what the light verbs import: all but run, report and --dry-run
     "kdrecipes.report.advice",
     "kdrecipes.report.run_list",
 )
-RUN_LINE = "pip install 'kdrecipes[run]'"
+RUN_LINE = "`pip install 'kdrecipes[run]'`"
 
 
 def modules() -> dict[str, Path]:
@@ -132,7 +132,7 @@ def test_a_missing_module_of_an_extra_is_told_with_its_pip_line():
         raise ModuleNotFoundError("No module named 'tensorflow_datasets.core'", name="tensorflow_datasets.core")
     assert isinstance(raised.value, ImportError) and isinstance(raised.value, EnvironmentProblem)
     assert str(raised.value) == (
-        f"The dataset tfds needs tensorflow-datasets, which is not installed. Install it:  {RUN_LINE}"
+        f"The dataset tfds needs tensorflow-datasets, which is not installed. Install it: {RUN_LINE}"
     )
     with pytest.raises(MissingPart, match=r"keras-hub.*kdrecipes\[hub\]"), telling_what_is_missing("The model"):
         raise ModuleNotFoundError("", name="keras_hub")
@@ -150,7 +150,7 @@ def test_all_that_a_run_lacks_is_told_before_it_begins(monkeypatch):
     with pytest.raises(MissingPart) as raised:
         need_run("`kdrecipes run`")
     assert str(raised.value) == (
-        f"`kdrecipes run` needs scipy and torch, which are not installed. Install them:  {RUN_LINE}"
+        f"`kdrecipes run` needs scipy and torch, which are not installed. Install them: {RUN_LINE}"
     )
 
 
@@ -221,7 +221,7 @@ def test_a_heavy_verb_says_the_pip_line(hidden, tmp_path):
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
         "`kdrecipes run` needs keras, matplotlib, scipy, scikit-learn and torch, which are not installed. "
-        f"Install them:  {RUN_LINE}\n"
+        f"Install them: {RUN_LINE}\n"
     )
     assert not (tmp_path / "runs").exists()
     done = kdrecipes("run", "digits", "--json", cwd=tmp_path, hidden=hidden)

@@ -46,7 +46,7 @@ def test_the_workflow_and_ci_run_make_the_same_checks_in_one_order():
 
 
 def test_every_action_is_pinned_to_a_major_version():
-    used = [step["uses"] for name in ("test", "newest") for step in job(name)["steps"] if "uses" in step]
+    used = [step["uses"] for name in ("test", "light", "newest") for step in job(name)["steps"] if "uses" in step]
     assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action) for action in used), used
 
 
@@ -60,6 +60,22 @@ def test_the_newest_versions_are_tested_without_constraints():
 def test_the_workflow_installs_nothing_but_through_make():
     for name in ("test", "newest"):
         assert all(command.startswith("make ") for command in commands(name))
+
+
+def test_the_plain_installation_validates_every_shipped_recipe_without_torch():
+    install, validate, without = commands("light")
+    assert install == "pip install . ./plugins/kdrecipes-efficientnet-lite"
+    assert validate == "kdrecipes validate --format github recipes/" and "find_spec('torch')" in without
+
+
+def test_make_installs_what_runs_need():
+    assert "-e '.[run,test,lint]'" in MAKEFILE
+
+
+def test_the_command_that_the_readme_shows_installs_what_runs_need():
+    for page in ("README.md", "docs/index.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert "pip install '.[run]' ./plugins/kdrecipes-efficientnet-lite" in text, page
 
 
 def test_the_makefiles_first_lines_list_its_targets():
