@@ -427,6 +427,8 @@ def test_a_selected_name_that_is_not_installed_is_an_error(install, monkeypatch)
         ("kdrecipes>=0.1,<1", ""),
         ("kdrecipes>=99; python_version < '3'", ""),
         ("kdrecipes>=99; extra == 'test'", ""),
+        ("kdrecipes[run]>=99; extra == 'test'", ""),
+        ("kdrecipes[run]>=99", "needs kdrecipes>=99, and 0.1.0 is installed"),
         ("numpy>=99", ""),
     ],
 )
