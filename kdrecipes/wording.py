@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 MOST_LISTED = 20  # lines of a list that a message gives
 EXAMPLES = 3  # names of files that a sentence gives
@@ -44,6 +45,26 @@ def left_out_words(left_out: Mapping[str, Sequence[str]]) -> str:
     if rest := sum(len(names) for _, names in most_first[_REASONS:]):
         words[_REASONS:] = [f"{rest:,} for other reasons"]
     return "; ".join(words)
+
+
+def named(names: Sequence[str], count: int | None = None) -> str:
+    """The first names, and how many more of `count` (default: of them) there are: `a, b, c and 4 more`."""
+    more = (len(names) if count is None else count) - EXAMPLES
+    return ", ".join(names[:EXAMPLES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def identical_words(found: Mapping[str, Any]) -> str:
+    """Images that stand in a second place too, in a sentence or two; `found` is a fact of `dataset.identical`."""
+    names, count = named(found["names"], found["images"]), f"{found['images']:,} of the {found['of']:,}"
+    if found["among"] == "labels":
+        return (
+            f"{count} train, validation and test images stand there under another label too: {names}. No network can "
+            "be right about both labels."
+        )
+    return (
+        f"{count} {found['among']} images are pixel for pixel the same as {found['also']} images: {names}. What is "
+        "measured on them is memory, not skill."
+    )
 
 
 def listed(lines: Sequence[str]) -> list[str]:

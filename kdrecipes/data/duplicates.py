@@ -5,22 +5,47 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kdrecipes.data.examples import Split
-from kdrecipes.data.oddities import NAMED, named
 from kdrecipes.data.store import Store
 from kdrecipes.disk.files import new_file
 from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.wording import EXAMPLES, identical_words
 
 _FILE = "rows.npy"  # in the store's folder: the hashes of its rows
 NameOf = Callable[[Store, int], str]
 
 
-def duplicates(parts: Mapping[str, Split], taught: Sequence[Split], name_of: NameOf) -> Iterator[str]:
-    """A sentence for each kind of images that stand where they should not stand too.
+@dataclass(frozen=True)
+class Identical:
+    """Images that stand in a second place too, pixel for pixel.
+
+    Attributes:
+        among: where they are counted: "validation" or "test", or "labels" for all images of the splits.
+        also: where they stand too: "training", "validation" or "another label".
+        images: how many.
+        of: among how many.
+        names: of the first three.
+    """
+
+    among: str
+    also: str
+    images: int
+    of: int
+    names: list[str]
+
+    @property
+    def text(self) -> str:
+        """A sentence or two, for people."""
+        return identical_words(vars(self))
+
+
+def duplicates(parts: Mapping[str, Split], taught: Sequence[Split], name_of: NameOf) -> Iterator[Identical]:
+    """Each kind of images that stand where they should not stand too.
 
     Args:
         parts: "train", "validation" and "test", in this order.
@@ -37,19 +62,12 @@ def duplicates(parts: Mapping[str, Split], taught: Sequence[Split], name_of: Nam
         ("test", test, validation, "validation"),
     ):
         if (same := np.isin(mine, others)).any():
-            names = named(_first(parts[key], same, name_of), int(same.sum()))
-            yield (
-                f"{same.sum():,} of the {len(same):,} {key} images are pixel for pixel the same as {what} images: "
-                f"{names}. What is measured on them is memory, not skill."
-            )
+            yield Identical(key, what, int(same.sum()), len(same), _first(parts[key], same, name_of))
     both = _contradicted(np.concatenate([train, validation, test]), np.concatenate([p.labels for p in parts.values()]))
     if both.any():
         masks = zip(parts.values(), np.split(both, np.cumsum([len(train), len(validation)])), strict=True)
         first = [name for split, chosen in masks for name in _first(split, chosen, name_of)]
-        yield (
-            f"{both.sum():,} of the {len(both):,} train, validation and test images stand there under another label "
-            f"too: {named(first, int(both.sum()))}. No network can be right about both labels."
-        )
+        yield Identical("labels", "another label", int(both.sum()), len(both), first[:EXAMPLES])
 
 
 def row_hashes(store: Store) -> np.ndarray:
@@ -86,4 +104,4 @@ def _contradicted(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _first(split: Split, chosen: np.ndarray, name_of: NameOf) -> list[str]:
     """The names of the first of some images of a split."""
-    return [name_of(split.store, int(index)) for index in split.index[chosen][:NAMED]]
+    return [name_of(split.store, int(index)) for index in split.index[chosen][:EXAMPLES]]

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from kdrecipes.data.examples import Split
 from kdrecipes.data.store import Store
-
-NAMED = 3  # images or classes named; the others are counted
-
-
-def named(names: Sequence[str], count: int | None = None) -> str:
-    """The first names, and how many more of `count` (default: of them) there are: `a, b, c and 4 more`."""
-    more = (len(names) if count is None else count) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+from kdrecipes.wording import named
 
 
 def without_images(split: Split) -> list[str]:

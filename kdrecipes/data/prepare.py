@@ -11,17 +11,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kdrecipes.data.duplicates import duplicates
+from kdrecipes.data.duplicates import Identical, duplicates
 from kdrecipes.data.examples import Split
 from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
 from kdrecipes.data.mixture import Mixture, mixture
-from kdrecipes.data.oddities import lost_on, named, unmeasured_classes, without_images
+from kdrecipes.data.oddities import lost_on, unmeasured_classes, without_images
 from kdrecipes.data.reader import Decoding, name_in
 from kdrecipes.data.splits import cut, held_out, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.data.unreadable import Unreadable, refuse_unreadable, unreadable_of
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import DatasetTable, Recipe, StudentTable, TeacherTable
+from kdrecipes.wording import named
 
 Progress = Callable[[str, int, int, int, int], None]
 SPLITS = ("train", "validation", "test")
@@ -43,7 +44,7 @@ class Data:
             train, where `dataset.labelled` keeps a part of its labels, and `dataset.unlabelled`.
         unreadable: what of each base split could not be read.
         left_out: what each base split's source left out, by the split's label and by reason: names of files.
-        warnings: what is odd about the data and stops nothing, a sentence each.
+        warnings, identical: what is odd and stops nothing, a sentence each; images in two splits or under two labels.
     """
 
     train: Split
@@ -58,6 +59,7 @@ class Data:
     unreadable: tuple[Unreadable, ...] = ()
     left_out: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    identical: tuple[Identical, ...] = ()
 
     @property
     def skipped(self) -> list[str]:
@@ -121,8 +123,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     unlabelled = tuple(part for part in (rest, others) if part is not None)
     _refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
     owners = {id(stores[name].images): source for name, source in sources.items()}
-    warnings = [*lost_on(table.background, stores), *unmeasured_classes(validation, test)]
-    warnings += duplicates(
+    identical = duplicates(
         {"train": train, "validation": validation, "test": test},
         unlabelled,
         lambda store, index: name_in(owners[id(store.images)], index),
@@ -130,7 +131,6 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     content = hashlib.sha256()
     for part in (train, validation, test, *unlabelled):
         content.update(part.store.fingerprint.encode() + np.ascontiguousarray(part.positions).tobytes())
-    used = stores.values()
     default = table.image_size or train.store.images.shape[1]
     return Data(
         train,
@@ -140,11 +140,12 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         recipe.student.image_size or default,
         {name: teacher.image_size or default for name, teacher in recipe.teachers.items()},
         content.hexdigest(),
-        sum(store.converted for store in used),
+        sum(store.converted for store in stores.values()),
         unlabelled,
         tuple(unreadable),
         {_label(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
-        tuple(warnings),
+        (*lost_on(table.background, stores), *unmeasured_classes(validation, test)),
+        tuple(identical),
     )
 
 

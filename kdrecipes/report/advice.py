@@ -14,7 +14,7 @@ from kdrecipes.report.figures import log_softmax
 from kdrecipes.report.intervals import seeds_to_see
 from kdrecipes.report.table import table_rows
 from kdrecipes.report.verdict import unequal_pairs
-from kdrecipes.wording import points
+from kdrecipes.wording import identical_words, points
 
 FELL = 0.8  # a training loss that ends below this share of where it began has learnt something
 SURE = 0.999  # a probability above it says as much as the label does
@@ -145,6 +145,18 @@ def cannot_tell(facts: Facts, report: Report) -> Iterator[str]:
     )
 
 
+def measured_on_known_images(facts: Facts, report: Report) -> Iterator[str]:
+    for one in facts.dataset.identical:
+        if one["among"] != "labels":
+            yield f"{identical_words(one)} Keep such images in one split, and photos of one scene together with them."
+
+
+def two_labels(facts: Facts, report: Report) -> Iterator[str]:
+    for one in facts.dataset.identical:
+        if one["among"] == "labels":
+            yield f"{identical_words(one)} Take out the wrong one of each pair."
+
+
 RULES = (
     Rule("KD001", "the students of a pair took different numbers of steps", unequal_steps),
     Rule("KD002", "a student answers at chance although its training loss fell", at_chance),
@@ -153,6 +165,8 @@ RULES = (
     Rule("KD005", "test loss or calibration is worse while accuracy is not", worse_probabilities),
     Rule("KD006", "the teacher's probabilities are nearly labels at this temperature", sure_teacher),
     Rule("KD007", "more seeds are needed to see a difference of this size", cannot_tell),
+    Rule("KD008", "validation or test images are the same as training images", measured_on_known_images),
+    Rule("KD009", "one image stands under two labels", two_labels),
 )
 
 

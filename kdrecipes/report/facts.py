@@ -48,6 +48,7 @@ class DatasetFacts:
     Of the training images `labelled` have a label that is used and `unlabelled` have none. `unreadable` names the first
     of those `skipped`, with `split`, `name` and `reason`. `left_out` says what the source never gave, for each `split`
     and `reason` how many `files`, with the first `names`. `warnings`: what the reader should know of the data.
+    `identical`: images that stand in a second place too, as `data.duplicates.Identical` has them.
     """
 
     name: str
@@ -63,6 +64,7 @@ class DatasetFacts:
     unreadable: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    identical: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def dataset_facts(recipe: Recipe, data: Data) -> DatasetFacts:
             for reason, names in by_reason.items()
         ],
         warnings=[*warnings(data.unreadable), *data.warnings],
+        identical=[vars(one) for one in data.identical],
     )
 
 
@@ -40,5 +41,6 @@ def dataset_notes(recipe: Recipe, data: Data) -> list[str]:
     for split, by_reason in data.left_out.items():
         count = sum(map(len, by_reason.values()))
         left_out.append(f"{split}: left out {count:,} file{'s' * (count > 1)}: {left_out_words(by_reason)}")
-    told = [f"warning: {text}" for text in (*warnings(data.unreadable), *data.warnings)]
+    odd = [*warnings(data.unreadable), *data.warnings, *(one.text for one in data.identical)]
+    told = [f"warning: {text}" for text in odd]
     return [*left_out, *notes(data.unreadable, recipe.dataset.corrupt_limit), *told]

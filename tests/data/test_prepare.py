@@ -641,7 +641,9 @@ def test_images_of_two_splits_or_under_two_labels_are_told(prepared, monkeypatch
     }
     monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: sources[name])
     for _ in range(2):  # the second time by the hashes that were kept
-        assert prepared("").warnings == (
+        data = prepared("")
+        assert data.warnings == ()
+        assert tuple(one.text for one in data.identical) == (
             "1 of the 3 validation images are pixel for pixel the same as training images: 6-2.png. What is measured "
             "on them is memory, not skill.",
             "2 of the 5 test images are pixel for pixel the same as training images: 5-2.png, 6-3.png. What is "
@@ -654,7 +656,7 @@ def test_images_of_two_splits_or_under_two_labels_are_told(prepared, monkeypatch
     kept = list((home() / "stores").glob("*/rows.npy"))
     assert len(kept) == 3
     kept[0].write_bytes(b"damaged")
-    assert len(prepared("").warnings) == 4
+    assert len(prepared("").identical) == 4
 
 
 def test_images_taught_without_labels_count_as_training_images(prepared, monkeypatch):
@@ -662,5 +664,5 @@ def test_images_taught_without_labels_count_as_training_images(prepared, monkeyp
     sources |= {"validation": Painted([30, 31], [0, 1]), "others": Painted([50, 41], [0, 0])}
     monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: sources[name])
     taught = ['teacher.name="cnn"', 'loss.name="kd"', 'dataset.unlabelled="others"']
-    (warning,) = prepared("", *taught).warnings
-    assert warning.startswith("1 of the 2 test images are pixel for pixel the same as training images: 41-1.png.")
+    (found,) = prepared("", *taught).identical
+    assert found.text.startswith("1 of the 2 test images are pixel for pixel the same as training images: 41-1.png.")

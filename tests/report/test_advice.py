@@ -143,6 +143,22 @@ def test_so_many_seeds_are_the_least_that_could_see_the_mean(differences):
     assert seeds_to_see([0.1, -0.1, 0.0001]) is None
 
 
+def test_images_that_are_learnt_and_measured_or_stand_under_two_labels(tmp_path):
+    copies = {"among": "test", "also": "training", "images": 20, "of": 40, "names": ["a.jpg", "b\udcff.jpg", "c.jpg"]}
+    twice = {"among": "labels", "also": "another label", "images": 2, "of": 160, "names": ["d.jpg", "e.jpg"]}
+    run = run_of(tmp_path / "run", sound(), same=[copies, twice])
+    report = write_report(run)
+    check_report(report)
+    first, second = report["advice"]
+    assert (first["code"], second["code"]) == ("KD008", "KD009")
+    assert first["text"].startswith("20 of the 40 test images are pixel for pixel the same as training images: a.jpg, ")
+    assert "c.jpg and 17 more. What is measured on them is memory" in first["text"]
+    assert second["text"].startswith("2 of the 160 train, validation and test images stand there under another label")
+    assert report["dataset"]["identical"] == [copies, twice]
+    assert summary_text(report).count("pixel for pixel") == 1, "told once, as advice"
+    assert codes(run_of(tmp_path / "only", sound(), same=[twice])) == ["KD009"]
+
+
 def test_every_code_has_its_part_of_the_page():
     assert [rule.code for rule in RULES] == [f"KD{i:03}" for i in range(1, len(RULES) + 1)]
     assert re.findall(r"^## (KD\d{3}): (.*)$", PAGE, re.MULTILINE) == [(rule.code, rule.title) for rule in RULES]

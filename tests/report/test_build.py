@@ -33,8 +33,8 @@ BAD = [{"split": "digits train", "name": "b\udcff.jpg", "reason": "cut <short>"}
 LEFT = [{"split": "digits train", "reason": "without a suffix", "files": 2, "names": ["a", "b"]}]
 
 
-def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, several=False, **recipe):
-    """Write what an invented run leaves; `recipe`: tables of the resolved recipe."""
+def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, several=False, same=(), **recipe):
+    """Write what an invented run leaves; `recipe`: tables of the resolved recipe, `same`: identical images."""
     random = np.random.default_rng(0)
     labels = random.integers(0, len(CLASSES), IMAGES)
     arms = {f"{kind}-{seed}": (kind, seed) for seed in seeds for kind in kinds}
@@ -52,7 +52,9 @@ def fill(folder, seeds=(0,), kinds=("baseline", "kd"), teacher=True, several=Fal
     np.savez(folder / "predictions.npz", labels=labels, **which, **logits)
     write_facts(folder, "recipe", RecipeFacts("r", "An invented run.", "r.toml", ["a=1"], 'name = "r"', "name = 'r'"))
     write_facts(
-        folder, "dataset", DatasetFacts("digits", SHA, CLASSES, 100, 60, 40, 20, IMAGES, 3, 1, BAD, LEFT, ["few"])
+        folder,
+        "dataset",
+        DatasetFacts("digits", SHA, CLASSES, 100, 60, 40, 20, IMAGES, 3, 1, BAD, LEFT, ["few"], [*same]),
     )
     seconds = {"fit": 1.5, "outputs": None}
     taught = TeacherFacts("vit", 999, SHA, False, seconds, "of the teacher", ["teacher preflight: weak"])
@@ -76,7 +78,7 @@ def test_every_fact_has_its_place_in_the_report(run):
     check_report(report)
     assert (report["name"], report["command"], report["recipe_sha256"]) == ("r", "kdrecipes run r.toml", SHA)
     names = ["ä", r"b\udcff", "<c>"]  # what no UTF-8 file can hold is escaped
-    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1, BAD, LEFT, names]
+    assert list(report["dataset"].values()) == ["digits", SHA, 3, 100, 60, 40, 20, IMAGES, 3, 1, BAD, LEFT, [], names]
     (big,) = report["teachers"]
     assert (big["id"], big["component"], big["seconds"]) == ("big", "vit", {"fit": 1.5, "outputs": None})
     assert report["warnings"] == ["other threads", "few", "teacher preflight: weak"]

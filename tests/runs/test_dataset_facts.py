@@ -70,6 +70,20 @@ def test_facts_and_notes_say_what_is_not_in_the_run(pets):
     ]
 
 
+def test_images_in_two_splits_are_told_before_training_and_given_to_the_report(pets):
+    folder = pets.parent / "pets"
+    copy = folder / "test" / "dog" / "copy.png"
+    copy.write_bytes((folder / "train" / "dog" / "3.png").read_bytes())
+    recipe = load_recipe(pets, ["dataset.corrupt_limit=0.1"])
+    data = prepare(recipe)
+    facts = dataset_facts(recipe, data)
+    [one] = facts.identical
+    assert one == {"among": "test", "also": one["also"], "images": 1, "of": 5, "names": ["test/dog/copy.png"]}
+    assert not any("pixel for pixel" in text for text in facts.warnings), "the report tells it as advice"
+    [told] = [text for text in dataset_notes(recipe, data) if "pixel for pixel" in text]
+    assert told.startswith("warning: 1 of the 5 test images are pixel for pixel the same as ")
+
+
 def test_a_run_that_stops_says_why_in_its_log_too(pets, tmp_path, capsys):
     with pytest.raises(RunError, match=r"train/cat/0\.png: the file is empty"):
         kdrecipes.run(load_recipe(pets), tmp_path / "run")
