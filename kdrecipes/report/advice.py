@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.recipe.recalibration import BATCHES, FEW_STEPS
 from kdrecipes.report.facts import ArmFacts, Facts, Report, Row
 from kdrecipes.report.figures import log_softmax
 from kdrecipes.report.intervals import seeds_to_see
@@ -19,6 +20,9 @@ from kdrecipes.wording import identical_words, points
 FELL = 0.8  # a training loss that ends below this share of where it began has learnt something
 SURE = 0.999  # a probability above it says as much as the label does
 LATE = 2.0  # standard errors of a validation accuracy: what an epoch must be better by than the last one
+LEFT_OF_THE_START = 0.1  # share of a moving statistic
+LONGER = "Train for more epochs, or with a lower learning rate."
+ANEW = f"train.recalibrate_batch_norm = {BATCHES} estimates them anew at the end."
 
 Check = Callable[[Facts, Report], Iterator[str]]
 
@@ -56,12 +60,14 @@ def at_chance(facts: Facts, report: Report) -> Iterator[str]:
     for label, arm, row in zip(facts.arms, facts.arms.values(), report["arms"], strict=True):
         losses = [one["loss"] for one in _epochs(facts, arm)]
         if row["test_accuracy"] <= bound and losses[-1] < FELL * losses[0]:
+            moving = (
+                f"After few steps (here {arm.steps:,}) the statistics of batch normalisation are not the data's: "
+                "train.recalibrate_batch_norm = 100 estimates them anew. Or train for more epochs."
+            )
             yield (
                 f"{label} has {100 * row['test_accuracy']:.1f} % of the test images right, and always naming the "
                 f"commonest class {100 * share:.1f} %, though its training loss fell from {losses[0]:.2f} to "
-                f"{losses[-1]:.2f}. After few steps (here {arm.steps:,}) the statistics of batch "
-                "normalisation are not the data's: train.recalibrate_batch_norm = 100 estimates them anew. Or "
-                "train for more epochs."
+                f"{losses[-1]:.2f}. {LONGER if arm.batch_norm.get('reestimated') else moving}"
             )
 
 
@@ -157,6 +163,24 @@ def two_labels(facts: Facts, report: Report) -> Iterator[str]:
             yield f"{identical_words(one)} Take out the wrong one of each pair."
 
 
+def stale_statistics(facts: Facts, report: Report) -> Iterator[str]:
+    for label, arm in facts.arms.items():
+        if not arm.batch_norm or arm.batch_norm["reestimated"]:
+            continue
+        momentum = arm.batch_norm["momentum"]
+        left = momentum**arm.steps
+        if left > LEFT_OF_THE_START:
+            why = (
+                f"{100 * left:.0f} % of what its slowest batch normalisation holds is from before training "
+                f"(momentum {momentum:g}, {arm.steps:,} steps)"
+            )
+        elif arm.steps < FEW_STEPS:
+            why = f"{arm.steps:,} steps are few: its batch-norm statistics lag behind its weights"
+        else:
+            continue
+        yield f"{label}: {why}. {ANEW}"
+
+
 RULES = (
     Rule("KD001", "the students of a pair took different numbers of steps", unequal_steps),
     Rule("KD002", "a student answers at chance although its training loss fell", at_chance),
@@ -167,6 +191,7 @@ RULES = (
     Rule("KD007", "more seeds are needed to see a difference of this size", cannot_tell),
     Rule("KD008", "validation or test images are the same as training images", measured_on_known_images),
     Rule("KD009", "one image stands under two labels", two_labels),
+    Rule("KD010", "too few steps for batch-norm statistics", stale_statistics),
 )
 
 

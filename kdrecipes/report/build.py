@@ -83,7 +83,7 @@ def _ensemble(facts: Facts) -> dict[str, Any]:
 def _arm(facts: Facts, label: str, arm: ArmFacts) -> dict[str, Any]:
     validation = [row["val_accuracy"] for row in facts.rows if (row["arm"], row["seed"]) == (arm.arm, arm.seed)]
     return {
-        **vars(arm),
+        **{key: value for key, value in vars(arm).items() if value != {}},
         **figures(facts.logits[label], facts.labels, facts.taught),
         "validation_accuracy": validation,
         "best_epoch": int(np.argmax(validation)) + 1,

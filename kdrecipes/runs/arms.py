@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.predict import predict
 from kdrecipes.runs.predictions import ensemble_of, write_predictions
 from kdrecipes.runs.progress import Progress
+from kdrecipes.runs.recalibration import batch_norm_facts
 from kdrecipes.runs.saved import save_network
 from kdrecipes.runs.teacher import Teacher, view_settings
 from kdrecipes.training import saved_models as students
@@ -51,10 +52,14 @@ def train_arm(
     data: Data,
     teachers: Mapping[str, Teacher],
     jit: Decision,
+    anew: Decision,
     folder: RunFolder,
     progress: Progress,
 ) -> None:
-    """Train one arm from the seed's own initial weights and save its student."""
+    """Train one arm from the seed's own initial weights and save its student.
+
+    `jit` is from `choose_compile`, `anew` from `choose_recalibration`.
+    """
     backend.seed_everything(arm.seed)
     student = build_model(recipe, recipe.student, data)
     heard = teachers if arm.arm == "kd" else {}
@@ -64,7 +69,7 @@ def train_arm(
     rows = fit(
         distiller,
         data,
-        recipe.train,
+        replace(recipe.train, recalibrate_batch_norm=anew.use),
         size=data.student_size,
         label=arm.label,
         order_seed=arm.seed,
@@ -88,6 +93,9 @@ def train_arm(
         epochs=len(rows),
         steps=sum(row["steps"] for row in rows),
         seconds=sum(row["seconds"] for row in rows),
+        batch_norm=batch_norm_facts(
+            student, anew, min(anew.use, rows[-1]["steps"]) if len(rows) == recipe.train.epochs else 0
+        ),
     )
     folder.keep_arm(arm.label, facts)
     state.clear()

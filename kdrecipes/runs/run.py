@@ -27,6 +27,7 @@ from kdrecipes.runs.folder import RunFolder, check_origin, open_run
 from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import command, environment, origin
+from kdrecipes.runs.recalibration import choose_recalibration, recalibration_note
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.saved import save_teacher
 from kdrecipes.runs.teach import choose_outputs, teach
@@ -97,7 +98,10 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
     hearing = decide_outputs(recipe, data, folder)
     jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
     cached = [name for name, decision in hearing.items() if decision.use == "cached"]
+    anew = decide(folder, "recalibrate_batch_norm", lambda: choose_recalibration(recipe, data, folder.arms))
     progress.plan = plan_fits(recipe, data, arms, cached, jit)
+    if text := recalibration_note(recipe, anew):
+        progress.note(text)
     teachers = {
         name: ready_teacher(recipe, table, data, jit[recipe.label_of(table)], folder, progress)
         for name, table in recipe.teachers.items()
@@ -109,7 +113,7 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         keep_teacher(folder, table, teachers[name])
     for arm in arms:
         if arm.label not in folder.arms or not folder.student(arm.label).is_file():
-            train_arm(recipe, arm, data, teachers, jit["student"], folder, progress)
+            train_arm(recipe, arm, data, teachers, jit["student"], anew, folder, progress)
     evaluate_once(recipe, data, teachers, folder)
     write_facts(folder.path, "environment", EnvironmentFacts(command(), warnings, environment(recipe, device)))
     report = write_report(folder.path)

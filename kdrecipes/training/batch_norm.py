@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from kdrecipes.backend import keras
@@ -22,16 +24,7 @@ def reestimate_batch_norm(model: keras.Model, loader: Loader, batches: int) -> N
         loader: the training batches, in the epoch it stands at.
         batches: how many; at most as many as there are.
     """
-    norms = [
-        layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
-    inside = [
-        module
-        for layer in flat_layers(model)
-        if isinstance(layer, keras.layers.TorchModuleWrapper)
-        for module in layer.module.modules()
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-    ]
+    norms, inside = _layers(model), _modules(model)
     if not (norms or inside) or not batches:
         return
     momenta = [norm.momentum for norm in (*norms, *inside)]
@@ -46,3 +39,32 @@ def reestimate_batch_norm(model: keras.Model, loader: Loader, batches: int) -> N
     finally:
         for norm, momentum in zip((*norms, *inside), momenta, strict=True):
             norm.momentum = momentum
+
+
+def slowest_momentum(model: keras.Model) -> float | None:
+    """The largest share of its moving statistics that a batch normalisation of a network keeps in a step, 0 to 1.
+
+    Torch's momentum is the share that it takes anew, and is told as 1 minus that. None where none learns.
+    """
+    kept = [float(layer.momentum) for layer in _layers(model)]
+    # Torch's None is a plain mean over all batches, which keeps nothing of the start.
+    kept += [0.0 if module.momentum is None else 1.0 - float(module.momentum) for module in _modules(model)]
+    return max(kept, default=None)
+
+
+def _layers(model: keras.Model) -> list[Any]:
+    """Keras' batch normalisations that are not frozen."""
+    return [
+        layer for layer in flat_layers(model) if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+
+
+def _modules(model: keras.Model) -> list[Any]:
+    """Those within torch modules that keep statistics."""
+    return [
+        module
+        for layer in flat_layers(model)
+        if isinstance(layer, keras.layers.TorchModuleWrapper)
+        for module in layer.module.modules()
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import kdrecipes
-from studies import labels, points, quickstart_seeds, shares, steps
+from kdrecipes.data.prepare import prepare
+from kdrecipes.recipe.recalibration import BATCHES, FEW_STEPS
+from kdrecipes.recipe.structure import structure_schema
+from studies import batch_norm, labels, points, quickstart_seeds, shares, steps
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,8 +50,6 @@ def test_the_ten_seeds_are_told_and_written(monkeypatch, capsys):
 
 def test_the_labels_only_student_is_trained_once_for_each_number_of_steps(tmp_path, home):
     from samples import short
-
-    from kdrecipes.data.prepare import prepare
 
     recipe = short("dataset.labelled=40", "teacher.train.batch_size=20")
     data = prepare(recipe)
@@ -124,3 +125,57 @@ def test_the_share_of_labels_in_a_batch_was_settled_on_validation_as_the_guide_s
     first, second = ([f"{100 * r['validation_accuracy']:.1f}" for r in rows if r["labelled"] == n] for n in (300, 600))
     page = " ".join((ROOT / "docs" / "guide" / "recipes.md").read_text(encoding="utf-8").split())
     assert "gave {}, {} and {} %, with 600 labels {}, {} and {} %".format(*first, *second) in page
+
+
+def test_after_how_few_steps_statistics_are_estimated_anew_was_settled_on_validation_as_the_guide_says():
+    rows = json.loads((ROOT / "results" / "batch_norm.json").read_text())["rows"]
+    asked = [
+        (data, net, n) for data in batch_norm.SETS for net, (_, counts) in batch_norm.NETWORKS.items() for n in counts
+    ]
+    assert [(row["data"], row["network"], row["steps"]) for row in rows] == asked
+    page = (ROOT / "docs" / "guide" / "recipes.md").read_text(encoding="utf-8")
+    for network, count in dict.fromkeys(one[1:] for one in asked):
+        cells = []
+        for row in rows:
+            if (row["network"], row["steps"]) == (network, count):
+                assert len(row["moving"]) == len(row["anew"]) == len(batch_norm.SEEDS) == 3
+                moving, anew = 100 * np.mean(row["moving"]), 100 * np.mean(row["anew"])
+                cells.append(f"{moving:.1f} {anew - moving:+.1f}".replace("-", "−"))
+        assert f"| {network} | {count} | {' | '.join(cells)} |" in page
+    for row in rows:
+        if row["data"] != "photographs":
+            assert row["recipe_sha256"] == batch_norm.recipe_of(row["data"], row["network"]).fingerprint
+    gains = {n: [np.mean(r["anew"]) - np.mean(r["moving"]) for r in rows if r["steps"] == n] for n in batch_norm.STEPS}
+    assert np.mean(gains[40]) > 0.1 and all(abs(np.mean(gains[n])) < 0.005 for n in (160, 320, 640))
+    assert 80 < FEW_STEPS <= 160 and np.mean(gains[80]) > 0
+
+
+def test_the_words_about_few_steps_name_the_numbers_that_a_run_goes_by():
+    keys = structure_schema()["definitions"]
+    text = keys["train"]["properties"]["recalibrate_batch_norm"]["description"]
+    assert f"Absent: {BATCHES} for students that take fewer than {FEW_STEPS} steps, else 0." in text
+    assert "Absent: as in [train]" in keys["teacher_train"]["properties"]["recalibrate_batch_norm"]["description"]
+    scaffold = (ROOT / "kdrecipes/recipe/templates/recipe.toml.jinja").read_text(encoding="utf-8")
+    assert f"absent: {BATCHES} batches at the end where the students take fewer than {FEW_STEPS} steps" in scaffold
+    published = [json.loads(file.read_text()) for file in (ROOT / "results").glob("*.json")]
+    taken = [arm["steps"] for one in published if isinstance(one, dict) for arm in one.get("arms", ())]
+    assert taken and min(taken) >= FEW_STEPS, "published runs keep their bits"
+
+
+def test_a_networks_statistics_are_judged_once_both_ways(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(batch_norm, "FOLDER", tmp_path)
+    recipe, point = batch_norm.recipe_of("digits", "cnn"), batch_norm.Point("digits", "cnn", 3, 0)
+    found = batch_norm.judged(recipe, prepare(recipe), point)
+    assert set(found) == {"moving", "anew"} and batch_norm.judged(recipe, None, point) == found
+    [file] = tmp_path.glob("*.json")
+    assert json.loads(file.read_text()) == found
+
+
+def test_no_pixel_of_the_photographs_is_in_two_splits(tmp_path):
+    batch_norm.draw_photographs(tmp_path)
+    stripes = {
+        split: {file.name.partition("-")[0] for file in (tmp_path / split).rglob("*.png")}
+        for split in ("train", "validation", "test")
+    }
+    assert stripes["validation"] == {"2", "7"} and stripes["test"] == {"5"}
+    assert not stripes["train"] & {"2", "5", "7"} and len(list(tmp_path.glob("*/*"))) == 18

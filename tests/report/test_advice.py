@@ -159,6 +159,43 @@ def test_images_that_are_learnt_and_measured_or_stand_under_two_labels(tmp_path)
     assert codes(run_of(tmp_path / "only", sound(), same=[twice])) == ["KD009"]
 
 
+@pytest.mark.parametrize(
+    ("norm", "steps", "told"),
+    [
+        ({"momentum": 0.9, "reestimated": 0}, 40, "kd-0: 40 steps are few: its batch-norm statistics lag behind"),
+        ({"momentum": 0.9, "reestimated": 12}, 40, ""),
+        ({"momentum": 0.9, "reestimated": 0}, 2000, ""),
+        ({"momentum": 0.999, "reestimated": 0}, 2000, "kd-0: 14 % of what its slowest batch normalisation holds is"),
+        ({"momentum": 0.999, "reestimated": 0}, 2400, ""),
+        ({"momentum": 0.999, "reestimated": 100}, 40, ""),
+        ({}, 40, ""),
+    ],
+)
+def test_too_few_steps_for_batch_norm_statistics(tmp_path, norm, steps, told):
+    run = run_of(tmp_path / "run", sound())
+    arms = {
+        name: replace(one, steps=steps, batch_norm=norm and {**norm, "why": "so"} if name == "kd-0" else {})
+        for name, one in read_arms(run).items()
+    }
+    write_facts(run, "arms", arms | {"baseline-0": replace(arms["baseline-0"], steps=steps)})
+    report = build_report(run)
+    check_report(report)
+    texts = [one["text"] for one in report["advice"]]
+    assert [one["code"] for one in report["advice"]] == (["KD010"] if told else [])
+    assert not told or (texts[0].startswith(told) and "recalibrate_batch_norm = 100 estimates them anew" in texts[0])
+
+
+def test_a_student_at_chance_is_not_told_to_do_what_was_done(tmp_path):
+    fell = {("kd", 0): [(1.1, 0.3), (0.4, 0.3)]}
+    constant = (np.eye(3)[np.zeros(IMAGES, int)]).astype(np.float32)
+    run = run_of(tmp_path / "run", sound(**{"kd-0": constant}), history=fell)
+    arms = read_arms(run)
+    done = {"momentum": 0.9, "reestimated": 5, "why": "so"}
+    write_facts(run, "arms", {**arms, "kd-0": replace(arms["kd-0"], batch_norm=done)})
+    [text] = [one["text"] for one in build_report(run)["advice"] if one["code"] == "KD002"]
+    assert "recalibrate" not in text and text.endswith("Train for more epochs, or with a lower learning rate.")
+
+
 def test_every_code_has_its_part_of_the_page():
     assert [rule.code for rule in RULES] == [f"KD{i:03}" for i in range(1, len(RULES) + 1)]
     assert re.findall(r"^## (KD\d{3}): (.*)$", PAGE, re.MULTILINE) == [(rule.code, rule.title) for rule in RULES]

@@ -208,7 +208,9 @@ def facts_of(given: dict[str, Any]) -> Facts:
             one["id"]: TeacherFacts(**{key: one[key] for key in known}, logits=one["id"], warnings=[])
             for one in report["teachers"]
         },
-        arms={f"{a['arm']}-{a['seed']}": ArmFacts(**{key: a[key] for key in fields}) for a in report["arms"]},
+        arms={
+            f"{a['arm']}-{a['seed']}": ArmFacts(**{key: a[key] for key in fields if key in a}) for a in report["arms"]
+        },
         environment=EnvironmentFacts(report["command"], report["warnings"], report["environment"]),
         rows=given["rows"],
         logits=given["logits"],

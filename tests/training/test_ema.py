@@ -6,7 +6,7 @@ import torch
 from samples import train_of
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.training.batch_norm import reestimate_batch_norm
+from kdrecipes.training.batch_norm import reestimate_batch_norm, slowest_momentum
 from kdrecipes.training.ema import Averages, Finisher
 
 
@@ -101,3 +101,23 @@ def test_the_last_epochs_validation_sees_the_final_weights():
     np.testing.assert_array_equal(kernel.numpy(), seen[1])
     assert np.abs(seen[1] - seen[0]).max() > 0
     np.testing.assert_allclose(model.get_layer("norm").moving_mean.numpy(), images.mean((0, 1, 2)), atol=1e-5)
+
+
+def test_the_slowest_momentum_is_told_of_keras_and_torch_layers_that_learn():
+    from kdrecipes.training.torch_modules import as_keras
+
+    model = model_of()
+    assert slowest_momentum(model) == 0.99, "the frozen one does not count"
+    model.get_layer("norm").trainable = False
+    assert slowest_momentum(model) is None
+
+    class Net(torch.nn.Module):
+        def __init__(self, momentum):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(3, momentum=momentum)
+
+        def forward(self, x):
+            return self.norm(x.mean((1, 2)))
+
+    assert slowest_momentum(as_keras(Net(0.001), 3, 4)) == pytest.approx(0.999)
+    assert slowest_momentum(as_keras(Net(None), 3, 4)) == 0.0
