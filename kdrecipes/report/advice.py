@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.gradients import Pair, drowning, measured_gradients, pairs_of, unheard
 from kdrecipes.recipe.recalibration import BATCHES, FEW_STEPS
 from kdrecipes.report.facts import ArmFacts, Facts, Report, Row
 from kdrecipes.report.figures import log_softmax
@@ -181,6 +182,22 @@ def stale_statistics(facts: Facts, report: Report) -> Iterator[str]:
         yield f"{label}: {why}. {ANEW}"
 
 
+def unheard_terms(facts: Facts, report: Report) -> Iterator[str]:
+    yield from _judged(facts, unheard)
+
+
+def drowning_terms(facts: Facts, report: Report) -> Iterator[str]:
+    yield from _judged(facts, drowning)
+
+
+def _judged(facts: Facts, judge: Callable[[str, Sequence[Pair], float], str]) -> Iterator[str]:
+    """What is to say of a term, over all distilled students and all epochs that were measured."""
+    measured = [measured_gradients(row) for row in facts.rows if row["arm"] == "kd"]
+    for name, pairs in pairs_of(measured).items():
+        if text := judge(name, pairs, facts.label_weight):
+            yield text
+
+
 RULES = (
     Rule("KD001", "the students of a pair took different numbers of steps", unequal_steps),
     Rule("KD002", "a student answers at chance although its training loss fell", at_chance),
@@ -192,6 +209,8 @@ RULES = (
     Rule("KD008", "validation or test images are the same as training images", measured_on_known_images),
     Rule("KD009", "one image stands under two labels", two_labels),
     Rule("KD010", "too few steps for batch-norm statistics", stale_statistics),
+    Rule("KD011", "a term does not move the student: its gradient is zero", unheard_terms),
+    Rule("KD012", "a term's gradient is 100 times the label loss's", drowning_terms),
 )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kdrecipes.disk.files import locked, new_file, write_json
 from kdrecipes.errors import UsageError, one_line
+from kdrecipes.gradients import measured_gradients
 from kdrecipes.report.advice import advice_of
 from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_facts
 from kdrecipes.report.figures import compare, figures
@@ -81,9 +82,13 @@ def _ensemble(facts: Facts) -> dict[str, Any]:
 
 
 def _arm(facts: Facts, label: str, arm: ArmFacts) -> dict[str, Any]:
-    validation = [row["val_accuracy"] for row in facts.rows if (row["arm"], row["seed"]) == (arm.arm, arm.seed)]
+    rows = [row for row in facts.rows if (row["arm"], row["seed"]) == (arm.arm, arm.seed)]
+    validation = [row["val_accuracy"] for row in rows]
+    measured = [measured_gradients(row) for row in rows]
+    gradients = [{"epoch": row["epoch"], **one} for row, one in zip(rows, measured, strict=True) if one]
     return {
         **{key: value for key, value in vars(arm).items() if value != {}},
+        **({"gradients": gradients} if gradients else {}),
         **figures(facts.logits[label], facts.labels, facts.taught),
         "validation_accuracy": validation,
         "best_epoch": int(np.argmax(validation)) + 1,

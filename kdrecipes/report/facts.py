@@ -131,6 +131,7 @@ class Facts:
         student: the student's model component.
         margin: share of accuracy below which a difference is practically none.
         temperatures: of the recipe's terms that have one.
+        label_weight: the recipe's weight of the label loss.
         recipe, dataset, environment: as above.
         teachers: by id, in the recipe's order.
         arms: by label such as "kd-0", in the order of training.
@@ -145,6 +146,7 @@ class Facts:
     student: str
     margin: float
     temperatures: Sequence[float]
+    label_weight: float
     recipe: RecipeFacts
     dataset: DatasetFacts
     teachers: Mapping[str, TeacherFacts]
@@ -206,6 +208,7 @@ def read_facts(run: Path) -> Facts:
         margin = float(lock["recipe"].get("compare", {}).get("margin", default))
         loss = lock["recipe"].get("loss", {})
         temperatures = [float(t["temperature"]) for t in [loss, *loss.get("terms", [])] if "temperature" in t]
+        label_weight = float(loss.get("label_weight", 1.0))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(run, "lock.json", one_line(error)) from error
     try:
@@ -217,6 +220,7 @@ def read_facts(run: Path) -> Facts:
         student=student,
         margin=margin,
         temperatures=temperatures,
+        label_weight=label_weight,
         recipe=_read_one(run, "recipe", RecipeFacts),
         dataset=_read_one(run, "dataset", DatasetFacts),
         teachers=_read_several(run, "teachers", TeacherFacts),

@@ -17,6 +17,7 @@ from kdrecipes.fast import accelerate_optimizer
 from kdrecipes.recipe.tables import TrainTable
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.ema import Finisher
+from kdrecipes.training.gradient_watch import GradientWatch
 from kdrecipes.training.keeper import Keeper, Row
 from kdrecipes.training.metrics import Accuracy
 from kdrecipes.training.optimizer import build_optimizer, head_of, scale_updates
@@ -93,6 +94,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     on_epoch: Callable[[list[Row]], None] = lambda rows: None,
     watch: Callable[[int, int], Any] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Train; continue after the last whole epoch where `state` holds one of this fit.
 
@@ -115,9 +117,11 @@ def fit(
         callbacks: more Keras callbacks.
         on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
         watch: called with (epochs done, steps per epoch); returns the callback that shows progress.
+        tell: gets a line for each term that does not move the student, or drowns the labels, at the first step.
 
     Returns:
-        One row per epoch: the epoch from 1, Keras' figures (training ones are running means), seconds and steps.
+        One row per epoch: the epoch from 1, Keras' figures (training ones are running means), seconds and steps, and of
+        a fit with terms the figures of `GradientWatch`.
 
     Raises:
         RunError: when the loss is not finite.
@@ -141,7 +145,9 @@ def fit(
     examples = data.images if mixed else len(data.train)  # both arms of a run have one schedule
     optimizer = prepare_steps(distiller, train, train.epochs * len(loader), jit_compile, examples)
     finisher = Finisher(distiller.student, loader, train)
-    keeper = Keeper([*variables_of(distiller), *optimizer.variables, *finisher.variables], state, label, on_epoch)
+    gradients = [GradientWatch(distiller, label, tell)] if distiller.terms else []
+    kept = [*variables_of(distiller), *optimizer.variables, *finisher.variables]
+    keeper = Keeper(kept, state, label, on_epoch, lambda: {k: v for one in gradients for k, v in one.figures.items()})
     done = keeper.resume()
     if done < train.epochs:
         watcher = [watch(done, len(loader))] if watch else []
@@ -154,6 +160,6 @@ def fit(
             validation_freq=1 if every_epoch else validated(train.epochs, len(loader) * train.batch_size, data),
             verbose=0,
             shuffle=False,
-            callbacks=[EpochSetter(loader), *callbacks, finisher, keeper, *watcher],
+            callbacks=[EpochSetter(loader), *callbacks, finisher, *gradients, keeper, *watcher],
         )
     return keeper.rows

@@ -24,14 +24,22 @@ class Keeper(keras.callbacks.Callback):
         state: where they are kept.
         label: names the fit in its state and messages.
         on_epoch: called with all rows so far after each epoch, and once when resuming.
+        more: gives what else a row holds of the epoch that has just ended.
 
     Attributes:
         rows: one for each epoch that is done.
     """
 
-    def __init__(self, variables: list[Any], state: StateFolder, label: str, on_epoch: Callable[[list[Row]], None]):
+    def __init__(
+        self,
+        variables: list[Any],
+        state: StateFolder,
+        label: str,
+        on_epoch: Callable[[list[Row]], None],
+        more: Callable[[], Row] = dict,
+    ):
         super().__init__()
-        self.variables, self.state, self.label, self.on_epoch = variables, state, label, on_epoch
+        self.variables, self.state, self.label, self.on_epoch, self.more = variables, state, label, on_epoch, more
         self.rows: list[Row] = []
         self.steps, self.started = 0, 0.0
 
@@ -58,7 +66,8 @@ class Keeper(keras.callbacks.Callback):
                 "clip_norm = 1.0 under [train], usually mends this. Nothing of this epoch was kept."
             )
         seconds = time.monotonic() - self.started
-        self.rows.append({"epoch": epoch + 1, **figures, "seconds": round(seconds, 3), "steps": self.steps})
+        took = {"seconds": round(seconds, 3), "steps": self.steps}
+        self.rows.append({"epoch": epoch + 1, **figures, **took, **self.more()})
         arrays = [keras.ops.convert_to_numpy(v.value) for v in self.variables]
         self.state.save(arrays, {"label": self.label, "rows": self.rows})
         self.on_epoch(self.rows)

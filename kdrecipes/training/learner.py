@@ -31,6 +31,8 @@ class Learner(keras.layers.Layer):
     Attributes:
         compiled: the student's training pass through `torch.compile`; None where it is run as it is.
         taps: the student's layers that terms read, by name.
+        listener: called in each pass with the logits, the labels, and the label loss's and the terms' values, all as
+            in `call`; None for nobody.
     """
 
     def __init__(self, student: keras.Model, terms: Sequence[Any], label_smoothing: float, precision: str):
@@ -38,6 +40,7 @@ class Learner(keras.layers.Layer):
         self.student, self.terms = student, list(terms)
         self.label_smoothing, self.precision = float(label_smoothing), precision
         self.compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self.listener: Callable[[torch.Tensor, Any, torch.Tensor | None, Sequence[Any]], None] | None = None
         # Keras tracks and saves the layers that it finds in attributes, lists and dicts; into this it does not look.
         self.taps = MappingProxyType(layers_of(terms, "student_layers", student))
         self.built = True
@@ -65,7 +68,10 @@ class Learner(keras.layers.Layer):
         heard = taught() if self.terms else ()
         for term, one in zip(self.terms, heard, strict=True):
             refuse_other_logits(term, student, one)
-        return logits, own, [term(known, student, one) for term, one in zip(self.terms, heard, strict=True)]
+        values = [term(known, student, one) for term, one in zip(self.terms, heard, strict=True)]
+        if self.listener is not None:
+            self.listener(logits, known, own, values)
+        return logits, own, values
 
     def build_terms(self, teachers: Teachers) -> None:
         """Build terms that are layers, by one call on a batch of black images, before the optimiser is built.

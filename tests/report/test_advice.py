@@ -196,6 +196,41 @@ def test_a_student_at_chance_is_not_told_to_do_what_was_done(tmp_path):
     assert "recalibrate" not in text and text.endswith("Train for more epochs, or with a lower learning rate.")
 
 
+def gradients(run, *measured):
+    """Let the distilled student's epochs hold these norms: of "label_loss" and of terms."""
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    for row, one in zip([row for row in lines if row["arm"] == "kd"], measured, strict=False):
+        row.update({f"gradient_{name}": norm for name, norm in one.items()})
+    (run / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    report = write_report(run)
+    return report, [one["code"] for one in report["advice"]]
+
+
+def test_a_term_that_does_not_move_the_student(tmp_path):
+    still = [{"label_loss": 0.1, "kd": 0.2, "hint": 0.0}, {"label_loss": 0.05, "kd": 0.2, "hint": 0}]
+    report, told = gradients(run_of(tmp_path / "a", sound()), *still)
+    assert told == ["KD011"] and "The term 'hint' does not move the student" in report["advice"][0]["text"]
+    assert report["arms"][1]["gradients"] == [{"epoch": 1, **still[0]}, {"epoch": 2, **still[1]}]
+    assert "gradients" not in report["arms"][0]
+    later = [still[0], {"label_loss": 0.05, "kd": 0.2, "hint": 0.01}]
+    assert gradients(run_of(tmp_path / "b", sound()), *later)[1] == [], "it moved the student later"
+    assert gradients(run_of(tmp_path / "c", sound()), {"kd": 0.0})[1] == ["KD011"], "no image had a label"
+    assert gradients(run_of(tmp_path / "d", sound()), {"kd": 1e-9})[1] == []
+    faint, loss = {"label_loss": 1.0, "kd": 1e-8}, {"name": "kd", "label_weight": 0.0}
+    report, told = gradients(run_of(tmp_path / "e", sound(), loss=loss), faint)
+    assert told == ["KD011"] and "at most 1e-08 of the label loss's with a weight of 1" in report["advice"][0]["text"]
+
+
+def test_a_term_that_drowns_the_labels(tmp_path):
+    loud = [{"label_loss": 0.01, "kd": 2.0}, {"label_loss": 0.001, "kd": 1.5}]
+    report, told = gradients(run_of(tmp_path / "a", sound()), *loud)
+    assert told == ["KD012"] and "the term 'kd' is 200 times the label loss's or more" in report["advice"][0]["text"]
+    once = [{"label_loss": 0.01, "kd": 0.9}, loud[1]]
+    assert gradients(run_of(tmp_path / "b", sound()), *once)[1] == [], "labels that are learnt have small gradients"
+    nothing = {"name": "kd", "label_weight": 0.0}
+    assert gradients(run_of(tmp_path / "c", sound(), loss=nothing), *loud)[1] == [], "there is nothing to drown"
+
+
 def test_every_code_has_its_part_of_the_page():
     assert [rule.code for rule in RULES] == [f"KD{i:03}" for i in range(1, len(RULES) + 1)]
     assert re.findall(r"^## (KD\d{3}): (.*)$", PAGE, re.MULTILINE) == [(rule.code, rule.title) for rule in RULES]

@@ -202,6 +202,7 @@ def facts_of(given: dict[str, Any]) -> Facts:
         student=recipe.data["student"]["name"],
         margin=0.002,
         temperatures=[1.0],
+        label_weight=1.0,
         recipe=RecipeFacts(recipe.name, description, *origins),
         dataset=DatasetFacts(**{**report["dataset"], "classes": given["classes"]}),
         teachers={
