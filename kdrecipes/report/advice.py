@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from kdrecipes.report.figures import log_softmax
 from kdrecipes.report.intervals import seeds_to_see
 from kdrecipes.report.table import table_rows
 from kdrecipes.report.verdict import unequal_pairs
-from kdrecipes.wording import identical_words, points
+from kdrecipes.wording import about_points, identical_words, points
 
 FELL = 0.8  # a training loss that ends below this share of where it began has learnt something
 SURE = 0.999  # a probability above it says as much as the label does
 LATE = 2.0  # standard errors of a validation accuracy: what an epoch must be better by than the last one
+MOST_IMAGES = 1_000_000  # nobody has more test images
 LEFT_OF_THE_START = 0.1  # share of a moving statistic
 LONGER = "Train for more epochs, or with a lower learning rate."
 ANEW = f"train.recalibrate_batch_norm = {BATCHES} estimates them anew at the end."
@@ -137,7 +139,11 @@ def sure_teacher(facts: Facts, report: Report) -> Iterator[str]:
 
 def cannot_tell(facts: Facts, report: Report) -> Iterator[str]:
     found = (report["comparison"] or {}).get("kd_minus_baseline")
-    if not found or found["verdict"] != "unclear" or found["seeds"] < 3 or not found["mean"]:
+    if not found or found["verdict"] != "unclear" or not found["mean"] or unequal_pairs(report["arms"]):
+        return
+    if found["seeds"] == 1:
+        yield _of_one_seed(found["detectable"], found["mean"], report["dataset"]["test"])
+    if found["seeds"] < 3:
         return
     reached = {(row["arm"], row["seed"]): row["test_accuracy"] for row in report["arms"]}
     differences = [reached["kd", seed] - other for (arm, seed), other in reached.items() if arm == "baseline"]
@@ -148,6 +154,21 @@ def cannot_tell(facts: Facts, report: Report) -> Iterator[str]:
             f"real, about {seeds} would show it: compare.seeds."
             if seeds
             else "real, more than 100 would be needed to show it."
+        )
+    )
+
+
+def _of_one_seed(detectable: float, mean: float, images: int) -> str:
+    """What a run of one seed could have seen; of how many seeds are needed it knows nothing."""
+    needed = images * (detectable / mean) ** 2  # a standard error falls with the root of the images
+    return (
+        f"One seed and {images:,} test images could not have seen a difference below about {about_points(detectable)} "
+        f"points, and {points(mean)} was found. How far students differ from seed to seed is unknown from one, and so "
+        "is how many seeds would show a difference of this size: compare.seeds = [0, 1, 2] measures it. "
+        + (
+            f"About {_rounded_up(needed)} test images would tell these two students apart, if it is real."
+            if needed < MOST_IMAGES
+            else f"Not even {MOST_IMAGES:,} test images would tell these two students apart."
         )
     )
 
@@ -235,6 +256,12 @@ def _standard_error(share: float, images: int) -> float:
 
 def _largest_probability(logits: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.exp(log_softmax(logits).max(1)))
+
+
+def _rounded_up(count: float) -> str:
+    """To two digits: more would be more than is known."""
+    step = 10 ** max(0, math.floor(math.log10(count)) - 1)
+    return f"{math.ceil(count / step) * step:,}"
 
 
 def _points(share: float) -> str:

@@ -16,6 +16,7 @@ from kdrecipes.report.build import build_report, check_report, write_report
 from kdrecipes.report.facts import read_arms, write_facts
 from kdrecipes.report.intervals import detectable, seeds_to_see
 from kdrecipes.report.table import summary_text
+from kdrecipes.wording import about_points
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/guide/advice.md").read_text(encoding="utf-8")
 LABELS = np.random.default_rng(0).integers(0, len(CLASSES), IMAGES)
@@ -125,6 +126,38 @@ def test_how_many_seeds_would_show_a_difference_of_this_size(tmp_path):
     [text] = [one["text"] for one in build_report(run_of(tmp_path, logits, seeds=(0, 1, 2)))["advice"]]
     seeds = seeds_to_see([4 / 40, -1 / 40, 3 / 40])
     assert f"3 seeds are too few for a difference as small as +5.00 points. If it is real, about {seeds} would" in text
+
+
+def told_apart(better, worse):
+    """Test logits of two students of which each alone names so many images right."""
+    baseline, kd = told(30), told(30)
+    right, wrong = told(IMAGES), told(0)
+    kd[30 : 30 + better] = right[30 : 30 + better]
+    kd[:worse] = wrong[:worse]
+    return {"of the teacher": told(36), "baseline-0": baseline, "kd-0": kd}
+
+
+def test_one_seed_says_what_it_could_have_seen_and_not_how_many_seeds_would(tmp_path):
+    [one] = build_report(run_of(tmp_path / "a", told_apart(3, 2)))["advice"]
+    gains = np.repeat([1, -1, 0], [3, 2, IMAGES - 5])
+    could = detectable([gains])
+    needed = IMAGES * (could / (1 / IMAGES)) ** 2
+    assert one["code"] == "KD007" and 1000 < needed < 10_000
+    assert (
+        f"One seed and 40 test images could not have seen a difference below about {about_points(could)} points"
+        in one["text"]
+    )
+    assert "and +2.50 was found." in one["text"] and "is unknown from one" in one["text"]
+    assert f"About {int(np.ceil(needed / 100)) * 100:,} test images would tell these two students apart" in one["text"]
+    assert codes(run_of(tmp_path / "same", told_apart(2, 2))) == [], "no difference was found"
+    assert codes(run_of(tmp_path / "clear", told_apart(8, 0))) == []
+
+
+def test_students_that_trained_unlike_are_not_told_how_to_see_their_difference(tmp_path):
+    run = run_of(tmp_path / "run", told_apart(3, 2))
+    arms = read_arms(run)
+    write_facts(run, "arms", {**arms, "kd-0": replace(arms["kd-0"], steps=7)})
+    assert codes(run) == ["KD001"]
 
 
 @pytest.mark.parametrize("differences", [[0.1, -0.02, 0.08], [0.01, 0.02, 0.03], [-0.3, -0.1, -0.2, -0.25]])
