@@ -50,6 +50,7 @@ Code = Literal[
     # Beyond the recipe
     "missing-requirement",
     "broken-requirement",
+    "broken-component",  # its builder can't be called as its options say
     "failed",  # what a dry run met
 ]
 

@@ -10,6 +10,7 @@ import numpy as np
 from kdrecipes.data.examples import Split
 from kdrecipes.data.splits import draw_labelled
 from kdrecipes.errors import RunError
+from kdrecipes.recipe.builders import needs_without_labels
 from kdrecipes.recipe.tables import DatasetTable, Recipe
 
 
@@ -27,17 +28,7 @@ def refuse_without_labels(recipe: Recipe, parts: Mapping[str, Any]) -> None:
             f"{getattr(recipe.dataset, key)!r} is for images beside those that have. Leave it out, or let "
             "dataset.train name a split with labels."
         )
-    wrong = []
-    if "validation" not in parts:
-        wrong.append("dataset.validation names a split that has labels")
-    if recipe.loss.label_weight != 0:
-        wrong.append("loss.label_weight = 0")
-    if recipe.compare.baseline:
-        wrong.append("compare.baseline = false")
-    if any(teacher.train for teacher in recipe.teachers.values()):
-        wrong.append("no [teacher.train]")
-    if recipe.train.class_weight:
-        wrong.append("no train.class_weight")
+    wrong = [need for _, need in needs_without_labels(recipe)]
     if wrong:
         raise RunError(f"dataset.train = {recipe.dataset.train!r} has no labels. That needs {', '.join(wrong)}.")
 

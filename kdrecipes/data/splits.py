@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from kdrecipes.hashing import hash64, uniform
+from kdrecipes.recipe.split import parse_split
 
-_SPLIT = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<from>-?[0-9]+%?)?:(?P<to>-?[0-9]+%?)?\])?")
 _HELD_OUT = 0x686F6C64  # the stream of hashes that decides which training images are held out
 _LABELLED = 0x6C61626C  # the stream of hashes that decides which training images keep their labels
-
-
-def parse_split(text: str) -> tuple[str, str | None, str | None]:
-    """`"train[:90%]"` → `("train", None, "90%")`.
-
-    Raises:
-        ValueError: when the text is no split.
-    """
-    match = _SPLIT.fullmatch(text)
-    if match is None:
-        raise ValueError(f"a split is a name with an optional slice, such as train[:90%]. Received: {text!r}")
-    return match["name"], match["from"], match["to"]
 
 
 def cut(text: str, examples: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kdrecipes.components.registry import Registry, load_registry
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
+from kdrecipes.recipe.builders import uncallable, without_labels
 from kdrecipes.recipe.checker import Checker
 from kdrecipes.recipe.extends import Places, origins, read_merged, rebase
 from kdrecipes.recipe.make import make_recipe
@@ -45,11 +46,12 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         rule = "can't be set by a command: write it into a recipe file"
         command = f"--set {overridden[('extends',)]}"
         raise RecipeError([Problem(command, 0, 0, "extends", rule, code="misplaced-key")])
-    _validate(Checker(data, places, file, registry, overridden))
+    checker = Checker(data, places, file, registry, overridden)
+    _validate(checker)
     _rebase_paths(data, places, folder, registry)
     written = origins(data, places, overridden)
     resolved = resolve(data, registry)
-    return make_recipe(
+    recipe = make_recipe(
         resolved,
         registry,
         text=text,
@@ -59,6 +61,8 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         fingerprint=fingerprint(resolved),
         origins=written,
     )
+    _ask_builders(recipe, checker)
+    return recipe
 
 
 def _validate(checker: Checker) -> None:
@@ -75,6 +79,14 @@ def _validate(checker: Checker) -> None:
         index, message = needs[0]
         problem = checker.problem(("requires", index), message)
         raise EnvironmentProblem(str(problem), [problem])
+
+
+def _ask_builders(recipe: Recipe, checker: Checker) -> None:
+    """Raise what the builders of a valid recipe's components tell before anything is built."""
+    if broken := [checker.problem(*found) for found in uncallable(recipe)]:
+        raise EnvironmentProblem("\n".join(map(str, broken)), broken)
+    if problems := [checker.problem(*found) for found in without_labels(recipe)]:
+        raise RecipeError(problems)
 
 
 def _rebase_paths(data: dict[str, Any], places: Places, folder: Path, registry: Registry) -> None:

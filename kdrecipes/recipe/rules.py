@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from kdrecipes.recipe.messages import NO_TERM
 from kdrecipes.recipe.positions import Path, show_path
 from kdrecipes.recipe.rule import Broken, Rule
+from kdrecipes.recipe.split_rules import SPLIT_RULES
 from kdrecipes.recipe.structure import (
     Data,
     definition,
@@ -198,20 +199,6 @@ def _one_image_a_batch(path: Path, recipe: Data) -> Iterator[Broken]:
     yield Broken(("train", "batch_size"), rule, show(recipe["train"]["batch_size"]))
 
 
-def _same_splits(path: Path, dataset: Data) -> Iterator[Broken]:
-    """Splits written alike overlap for certain; slices are compared once the data are there."""
-    keys = definition("dataset")["properties"]
-    seen: dict[str, str] = {}
-    for key in ("train", "validation", "test", "unlabelled"):
-        split = dataset.get(key, keys[key].get("default"))
-        if isinstance(split, str) and split in seen:
-            # Point at the one that is written; the other may be the default.
-            this, other = (key, seen[split]) if key in dataset else (seen[split], key)
-            yield Broken((*path, this), f"must not be the same images as dataset.{other}", show(split))
-        elif isinstance(split, str):
-            seen[split] = key
-
-
 def _no_requirements(path: Path, recipe: Data) -> Iterator[Broken]:
     rule = 'must be a plugin\'s distribution, perhaps with versions, such as "kdrecipes-x>=1"'
     requires = recipe.get("requires")
@@ -259,7 +246,7 @@ RULES = (
     Rule("not-a-requirement", "", _no_requirements),
     Rule("two-crops", "views", _two_crops, _ONE_CROP),
     Rule("unordered-range", "views", _backward_ranges),
-    Rule("same-split", "dataset", _same_splits),
+    *SPLIT_RULES,
     Rule(
         "missing-key",
         "dataset",

@@ -8,6 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from kdrecipes.components.losses import kd
 from kdrecipes.components.models import cnn
 from kdrecipes.components.plugins import HEAVY, Provider
 from kdrecipes.components.registry import Registry
+from kdrecipes.components.signature import missing_argument, unexpected_argument
 from kdrecipes.data.prepare import Data
-from kdrecipes.errors import one_line
+from kdrecipes.errors import KDRecipesError, one_line
 from kdrecipes.recipe.checker import Checker
 from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.resolve import resolve
@@ -62,7 +64,9 @@ def trying(component: Component, what: str) -> Iterator[None]:
     except AssertionError:
         raise
     except Exception as error:
-        raise broken(component, f"{what} failed", one_line(error)) from error
+        # What is meant for people needs no class of error before it, nor the place in the recipe that the check made.
+        told = str(error).removeprefix(f"{component.kind}: ") if isinstance(error, KDRecipesError) else one_line(error)
+        raise broken(component, f"{what} failed", told) from error
 
 
 def check_contract(component: Component, kind: str, options: Mapping[str, Any]) -> Recipe:
@@ -124,13 +128,13 @@ def _check_signature(component: Component) -> None:
         raise broken(component, "must declare the option 'split', which the run passes", sorted(declared))
     for name in declared:
         if name not in parameters and len(parameters) == len(signature.parameters):
-            raise broken(component, f"build must take the option {name!r}", signature)
+            raise broken(component, unexpected_argument(name), signature)
     for name, parameter in parameters.items():
         needed, part = parameter.default is parameter.empty, schema["properties"].get(name, {})
         if name not in declared and needed:
-            raise broken(component, f"build needs {name!r}, which the options do not declare", sorted(declared))
+            raise broken(component, missing_argument(component, name), sorted(declared))
         if part and needed and "default" not in part and name not in schema.get("required", []):
-            raise broken(component, f"option {name!r} needs a default or must be required", signature)
+            raise broken(component, missing_argument(component, name), signature)
         own = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         if "default" in part and not needed and own != part["default"]:
             rule = f"option {name!r} must have one default, in its schema and in build"
@@ -160,7 +164,11 @@ def _recipe(component: Component, options: Mapping[str, Any]) -> Recipe:
         name = next((problem.path.removeprefix(p) for p in prefixes if problem.path.startswith(p)), problem.path)
         tail = f"; did you mean {problem.suggestion}?" if problem.suggestion else ""
         raise broken(component, f"option {name!r} {problem.rule}", (problem.received or "nothing") + tail)
-    return make_recipe(resolve(data, registry), registry, source="check", folder=Path.cwd())
+    recipe = make_recipe(resolve(data, registry), registry, source="check", folder=Path.cwd())
+    if component.kind != "model":
+        return recipe
+    # Its author gave a model: that the check takes it for a teacher is not to be told.
+    return replace(recipe, teachers={name: replace(one, place="model") for name, one in recipe.teachers.items()})
 
 
 def _plugin_module(component: Component) -> str:

@@ -35,6 +35,7 @@ def check(component: Component, split: tuple[str, ...], options: Mapping[str, An
     for name in split:
         source = build(name)
         classes[name] = _check_classes(component, source, name)
+        _check_labelled(component, source, name, passed)
         seen[name] = _check_examples(component, source, partial(build, name), name)
     first = split[0]
     count = getattr(component.build, "count_classes", None)
@@ -67,6 +68,18 @@ def _check_classes(component: Component, source: Any, split: str) -> list[str]:
         twice = next(name for name in names if list(names).count(name) > 1)
         raise broken(component, f"{split!r}: the names of `classes` must be unique", f"{twice!r} twice")
     return list(names)
+
+
+def _check_labelled(component: Component, source: Any, split: str, options: Mapping[str, Any]) -> None:
+    """What the builder tells of a split's labels beforehand is what its source says."""
+    ask = getattr(component.build, "labelled", None)
+    if ask is None:
+        return
+    with trying(component, "build.labelled"):
+        told = ask(split=split, **options)
+    if told is not None and told != getattr(source, "labelled", True):
+        rule = f"{split!r}: build.labelled must say what `labelled` of the source says, or None"
+        raise broken(component, rule, repr(told))
 
 
 def _check_examples(component: Component, source: Any, again: Callable[[], Any], split: str) -> set[str]:

@@ -116,7 +116,8 @@ def test_a_dry_run_knows_the_classes_of_fashion_mnist_without_its_images(call, m
     ],
 )
 def test_a_dry_run_finds_what_no_schema_knows(call, override, code, words):
-    received, _, err = call("validate", "digits", "--dry-run", "--classes", "10", "--set", override)
+    sets = ("--set", "train.batch_size=8", "--set", override)
+    received, _, err = call("validate", "digits", "--dry-run", "--classes", "10", *sets)
     assert received == code and err.startswith(words)
 
 

@@ -209,7 +209,7 @@ def test_references_inside_the_options_work(install):
     definitions = '"definitions": {"width": {"type": "number", "maximum": 4}}, "type": "object"'
     options = OPTIONS.replace('"type": "object"', definitions)
     options = options.replace('"depth": {', '"wide": {"$ref": "#/definitions/width"}, "depth": {')
-    install("kdrecipes-vit", good(options=options))
+    install("kdrecipes-vit", good(options=options).replace("def build(", "def build(wide=1, *, "))
     assert plugin("kdrecipes_vit").error == ""
     assert load_recipe(DIGITS, ['student={name="vit", wide=3}']).data["student"]["wide"] == 3.0
     with pytest.raises(RecipeError, match=r"student\.wide  must be at most 4\. Received: 5"):

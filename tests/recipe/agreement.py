@@ -37,6 +37,31 @@ BEYOND_A_SCHEMA = (
         TOML + 'dataset.train = "a"\ndataset.test = "a"\n',
     ),
     Beyond(
+        "must not share images with",
+        "draft-07 compares no two values",
+        TOML + 'dataset.train = "train[:900]"\ndataset.validation = "train[899:]"\n',
+    ),
+    Beyond(
+        "must hold an image",
+        "draft-07 does not count",
+        TOML + 'dataset.train = "train[9:9]"\n',
+    ),
+    Beyond(
+        "holds no more images",
+        "draft-07 compares no two values",
+        TOML + 'teacher.name = "cnn"\nloss.name = "kd"\ndataset.train = "train[:999]"\ndataset.labelled = 1000\n',
+    ),
+    Beyond(
+        "there are no more training images",
+        "draft-07 compares no two values",
+        TOML + 'dataset.train = "train[:9]"\ntrain.batch_size = 10\n',
+    ),
+    Beyond(
+        "a teacher is fine-tuned on images with labels",
+        "draft-07 compares no two values",
+        TOML + 'teacher = { name = "cnn", train.batch_size = 10 }\nloss.name = "kd"\ndataset.labelled = 9\n',
+    ),
+    Beyond(
         "must go from the least to the greatest",
         "draft-07 compares no two values",
         TOML + "dataset.views.random_resized_crop.scale = [1, 0.5]\n",

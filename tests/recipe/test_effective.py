@@ -65,7 +65,7 @@ def test_tables_within_lists_odd_keys_and_line_breaks_read_back_as_they_are(tmp_
     table = {"type": "object", "description": "any", "default": {}}
     (tmp_path / "odd.py").write_text(
         "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n"
-        "    for kind in ('loss', 'callback'):\n        yield kdrecipes.Component(kind, 'odd', print, "
+        "    for kind in ('loss', 'callback'):\n        yield kdrecipes.Component(kind, 'odd', dict, "
         f"{{'type': 'object', 'additionalProperties': False, 'properties': {{'table': {table}, 'other': {table}}}}})\n"
     )
     more = [

@@ -90,7 +90,7 @@ import kdrecipes
 
 @kdrecipes.hookimpl
 def kdrecipes_components():
-    yield kdrecipes.Component("model", "vit", print, {options}, summary="a test's")
+    yield kdrecipes.Component("model", "vit", dict, {options}, summary="a test's")
 """
 
 

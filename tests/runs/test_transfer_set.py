@@ -7,7 +7,7 @@ from PIL import Image
 import kdrecipes
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.components.datasets import digits, folder
-from kdrecipes.errors import RunError
+from kdrecipes.errors import RecipeError, RunError
 
 
 @pytest.fixture
@@ -73,22 +73,51 @@ def test_a_student_is_taught_on_images_without_labels(pictures, cache):
     assert np.isfinite(arm["test_loss"])
 
 
-def test_what_needs_labels_is_refused_all_at_once(pictures):
-    more = [
-        "loss.label_weight=0.5", "compare.baseline=true", "dataset.validation=0.1", "teacher.train.epochs=1",
-        'train.class_weight="balanced"',
-    ]  # fmt: skip
+NEEDS_LABELS = [
+    "loss.label_weight=0.5", "compare.baseline=true", "dataset.validation=0.1", "teacher.train.epochs=1",
+    'train.class_weight="balanced"',
+]  # fmt: skip
+
+
+def test_what_needs_labels_is_refused_all_at_once(pictures, monkeypatch):
+    monkeypatch.delattr(folder.build, "labelled")  # a dataset that tells only once its source is built
     with pytest.raises(RunError) as caught:
-        kdrecipes.run(recipe(pictures, *more), pictures / "run")
+        kdrecipes.run(recipe(pictures, *NEEDS_LABELS), pictures / "run")
     assert str(caught.value) == (
         "dataset.train = 'train' has no labels. That needs dataset.validation names a split that has labels, "
         "loss.label_weight = 0, compare.baseline = false, no [teacher.train], no train.class_weight."
     )
 
 
-def test_images_without_labels_measure_nothing(pictures):
+def test_what_needs_labels_is_no_valid_recipe_where_the_dataset_tells(pictures):
+    with pytest.raises(RecipeError) as caught:
+        recipe(pictures, *NEEDS_LABELS)
+    rule = 'dataset.train = "train" has no labels; that needs '
+    assert [(problem.path, problem.rule.removeprefix(rule)) for problem in caught.value.problems] == [
+        ("dataset.validation", "dataset.validation names a split that has labels"),
+        ("loss.label_weight", "loss.label_weight = 0"),
+        ("compare.baseline", "compare.baseline = false"),
+        ("teacher.train", "no [teacher.train]"),
+        ("train.class_weight", "no train.class_weight"),
+    ]
+    assert {problem.code for problem in caught.value.problems} == {"nothing-to-learn"}
+
+
+@pytest.mark.parametrize("key", ["labelled=10", 'unlabelled="train[:10]"'])
+def test_a_train_without_labels_has_none_to_keep(pictures, key):
+    with pytest.raises(RecipeError, match=r"dataset\.train = .+ has no labels; that needs no dataset\."):
+        recipe(pictures, 'dataset.train="train[10:]"', f"dataset.{key}")
+
+
+def test_images_without_labels_measure_nothing(pictures, monkeypatch):
+    changes = ('dataset.train="validation"', "dataset.validation=0.2", 'dataset.test="train"')
+    with pytest.raises(RecipeError, match=r"dataset\.test  has no labels to measure by\. Received: \"train\""):
+        recipe(pictures, *changes)
+    monkeypatch.delattr(folder.build, "labelled")
     with pytest.raises(RunError, match=r"dataset\.test = 'train' has no labels to measure by"):
-        kdrecipes.run(
-            recipe(pictures, 'dataset.train="validation"', "dataset.validation=0.2", 'dataset.test="train"'),
-            pictures / "run",
-        )
+        kdrecipes.run(recipe(pictures, *changes), pictures / "run")
+
+
+def test_data_that_are_not_there_are_no_mistake_of_a_recipe(pictures):
+    (pictures / "pictures").rename(pictures / "elsewhere")
+    assert recipe(pictures, "loss.label_weight=0.5").loss.label_weight == 0.5

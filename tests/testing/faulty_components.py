@@ -67,12 +67,12 @@ CONTRACT = {
         "model", nothing, depth={**NUMBER, "default": "x"}
     ),
     "its option 'train' is one of the run's own keys": component("model", nothing, train=NUMBER),
-    "build must take the option 'width'": component("model", two_defaults, width=NUMBER),
-    "build needs 'depth', which the options do not declare": component("model", undeclared),
+    "build takes no 'width', which its options declare: add": component("model", two_defaults, width=NUMBER),
+    "build needs 'depth', which its options do not declare: add it to": component("model", undeclared),
     "option 'depth' must have one default, in its schema and in build. Received: 1 and 2": component(
         "model", two_defaults, depth=NUMBER
     ),
-    "option 'depth' needs a default or must be required": component(
+    "build needs 'depth', which a recipe may leave out: give it a default": component(
         "model", no_default, depth={"type": "integer", "description": "a number"}
     ),
     "check_loss checks it, not check_model": component("loss", nothing),
@@ -214,7 +214,7 @@ def flat(x):
 MODELS = {
     "must give float logits (3, 3) for 3 images. Received: torch.int32": head(scores=whole),
     "gradients must be finite; that of": head(scores=flat),
-    "build(classes=3, image_size=16) failed. Received: RunError: teacher: 'faulty' built a int": component(
+    "build(classes=3, image_size=16) failed. Received: 'faulty' built a int": component(
         "model", lambda classes, image_size: 3
     ),
     "must take images (24, 24, 3) where the run passes image_size=24. Received: (16, 16, 3)": other_size(),
@@ -370,6 +370,13 @@ class Empty(Source):
         return 0
 
 
+def says_otherwise(split):
+    return Source(split)
+
+
+says_otherwise.labelled = lambda split: False  # type: ignore[attr-defined]
+
+
 DATASETS = {
     "must declare the option 'split', which the run passes": component("dataset", Source, {}),
     "'train': source[8] of 8 must raise an IndexError. Received: an example": component("dataset", Endless),
@@ -378,6 +385,9 @@ DATASETS = {
     "example 0 has label 'a'; a label is an integer": component("dataset", LabelNamed),
     "'train': the names of `classes` must be unique. Received: 'a' twice": component("dataset", ClassTwice),
     "'train': `classes` must be a list of names. Received: (0, 1)": component("dataset", ClassNumbers),
+    "'train': build.labelled must say what `labelled` of the source says, or None. Received: False": component(
+        "dataset", says_otherwise
+    ),
     "the splits 'train' and 'test' must have the same classes": component("dataset", OtherClasses),
     "asked twice, an example must be the same; augmentation belongs in dataset.views": component("dataset", Augmented),
     "built twice, an example must be the same": component("dataset", Shuffled),

@@ -94,6 +94,18 @@ def build(split: str = "train", *, path: str) -> FolderSource:
     return FolderSource(root, files, [label for _, label in pairs], names, facts, left_out=left_out)
 
 
+def has_labels(split: str, path: str) -> bool | None:
+    """Whether a split's images lie in folders of classes, by the folders' names; None where there is no such split."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        return None
+    layout = layout_of(root, split)
+    return True if split in layout.splits else False if split in layout.unlabelled else None
+
+
+build.labelled = has_labels  # type: ignore[attr-defined]
+
+
 def _no_folder(path: str) -> EnvironmentProblem:
     text = f"{escaped(path)} is not a folder"
     try:
