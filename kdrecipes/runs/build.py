@@ -48,13 +48,14 @@ def build_model(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) 
         try:
             model = as_keras(model, len(data.classes), size)
         except Exception as error:  # a stranger's module may raise anything
-            raise RunError(f"{role}: {table.name!r} built a torch module that fails: {one_line(error)}") from error
+            why = str(error) if isinstance(error, ValueError) else one_line(error)
+            raise RunError(f"{role}: {table.name!r} built a torch module that fails: {why}") from error
     if not isinstance(model, keras.Model):
         raise RunError(
             f"{role}: {table.name!r} built a {type(model).__name__}; a model component builds a keras.Model or a "
             "torch.nn.Module."
         )
-    check_network(recipe, table, model, len(data.classes))
+    check_network(recipe, table, model, len(data.classes), size)
     order = given_order(table, data.classes) if isinstance(table, TeacherTable) else None
     model = model if order is None else reordered(model, order, size)
     return accelerate(model) if recipe.training_of(table).fast else model

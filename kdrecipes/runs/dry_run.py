@@ -96,8 +96,11 @@ def _data(recipe: Recipe, classes: int | None) -> Data:
         refuse_fewer_labels_than_classes(recipe, known, labelled, len(parts["train"]))
     if names is None or len(names) != known:
         # What a teacher says that the classes are called is as good as any other names.
-        given = [list(one.class_names) for one in recipe.teachers.values() if one.class_names]
-        names = next((one for one in given if len(one) == known), [str(label) for label in range(known)])
+        given = {one.place: list(one.class_names) for one in recipe.teachers.values() if one.class_names}
+        for place, own in given.items():
+            if len(own) != known:
+                raise RunError(f"{place}.class_names: names {len(own)} classes, and the dataset has {known}.")
+        names = next(iter(given.values()), [str(label) for label in range(known)])
     train: Any = parts["train"]
     unlabelled: Any = (_Images(),) if recipe.has_unlabelled else ()
     teachers = {name: one.image_size or size for name, one in recipe.teachers.items()}

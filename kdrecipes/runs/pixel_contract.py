@@ -7,18 +7,25 @@ from typing import Any
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
-from kdrecipes.training.last_activation import EndsInProbabilities, refuse_probabilities
+from kdrecipes.training.last_activation import (
+    EndsInProbabilities,
+    refuse_computed_probabilities,
+    refuse_probabilities,
+)
 
 _IMAGES = "a run gives every network RGB pixels, (batch, height, width, 3)"
 
 
-def check_network(recipe: Recipe, table: TeacherTable | StudentTable, model: keras.Model, classes: int) -> None:
+def check_network(
+    recipe: Recipe, table: TeacherTable | StudentTable, model: keras.Model, classes: int, size: int
+) -> None:
     """Refuse a model that does not go from pixels to logits.
 
     Args:
         recipe, table: of the run; the table names the model.
         model: what was built.
         classes: how many the dataset has.
+        size: pixels per side that it sees.
 
     Raises:
         RunError: naming the table and what to do.
@@ -34,6 +41,7 @@ def check_network(recipe: Recipe, table: TeacherTable | StudentTable, model: ker
         raise RunError(f"{table.place}: {table.name!r} {problem}")
     try:
         refuse_probabilities(model, role)
+        refuse_computed_probabilities(model, role, size)
     except EndsInProbabilities as error:
         more = f" Or: {_new_head(table, classes)}" if _takes_head(recipe, table) else ""
         raise RunError(f"{table.place}: {error}{more}") from error

@@ -118,6 +118,8 @@ def rehearse(
     """
     times = []
     try:
+        if train.compile is True:  # in a dry run nothing is compiled, and what can't be is told all the same
+            prepare_steps(distiller, train, 10, jit_compile=True)
         prepare_steps(distiller, train, 10, jit.use)
         for _ in range(2):
             started = time.monotonic()

@@ -23,19 +23,38 @@ def as_keras(module: torch.nn.Module, classes: int, image_size: int) -> keras.Mo
         A model whose variables are the module's parameters. Keras' own file of it would hold a pickle: see `students`.
 
     Raises:
-        ValueError: when the module gives anything else on two black images.
+        ValueError: when the module gives anything else on two black images, or takes channels first.
     """
     wrapper = keras.layers.TorchModuleWrapper(module, output_shape=(None, classes), name="module")
     learning = module.training
     module.eval()
-    with torch.no_grad():
-        logits = module(keras.ops.zeros((2, image_size, image_size, 3)))
-    module.train(learning)
+    black = keras.ops.zeros((2, image_size, image_size, 3))
+    try:
+        with torch.no_grad():
+            logits = module(black)
+    except Exception as error:  # a stranger's module may raise anything
+        if _takes(module, black.permute(0, 3, 1, 2)):
+            raise ValueError(
+                "it takes channels first, and a run's pixels are channels last, (batch, height, width, 3): begin its "
+                "forward with pixels = pixels.permute(0, 3, 1, 2)"
+            ) from error
+        raise
+    finally:
+        module.train(learning)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, classes):
         received = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(f"a torch module gives logits (batch, {classes}). Received: {received} for two images")
     pixels = keras.Input((image_size, image_size, 3), name="pixels")
     return keras.Model(pixels, wrapper(pixels), name=type(module).__name__.lower())
+
+
+def _takes(module: torch.nn.Module, images: torch.Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            module(images)
+    except Exception:
+        return False
+    return True
 
 
 def module_of(model: keras.Model) -> torch.nn.Module | None:

@@ -121,6 +121,86 @@ def test_a_dry_run_finds_what_no_schema_knows(call, override, code, words):
     assert received == code and err.startswith(words)
 
 
+NETWORKS = """
+import kdrecipes
+
+def keras_net(classes, image_size, activation=None, width=0):
+    import keras
+
+    pixels = keras.Input((image_size, image_size, 3))
+    x = keras.layers.Flatten(name="flat")(pixels)
+    return keras.Model(pixels, keras.layers.Dense(width or classes, activation=activation)(x))
+
+def torch_net(classes, image_size, softmax=False, width=0):
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dense = nn.Linear(3 * image_size**2, width or classes)
+
+        def forward(self, pixels):
+            logits = self.dense(pixels.flatten(1))
+            return logits.softmax(-1) if softmax else logits
+
+    return Net()
+
+def channels_first(classes, image_size):
+    from torch import nn
+
+    return nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, classes))
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    passed = {"classes": {"type": "integer"}, "image_size": {"type": "integer"}}
+    more = {"activation": {"type": "string"}, "width": {"type": "integer"}, "softmax": {"type": "boolean"}}
+    for build in (keras_net, torch_net, channels_first):
+        names = build.__code__.co_varnames[: build.__code__.co_argcount]
+        own = {name: {**passed, **more}[name] for name in names}
+        yield kdrecipes.Component("model", build.__name__, build, {
+            "type": "object", "additionalProperties": False, "properties": own})
+"""
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ('name="keras_net"', ""),
+        ('name="keras_net", activation="softmax"', "{0}: The {0} ends in a softmax"),
+        ('name="keras_net", activation="sigmoid"', "{0}: The {0} ends in a sigmoid"),
+        ('name="keras_net", width=7', "{0}: 'keras_net' has 7 outputs and the dataset 10 classes"),
+        ('name="torch_net"', ""),
+        ('name="torch_net", softmax=true', "{0}: The {0} ends in a softmax ('Net')"),
+        ('name="torch_net", width=7', "{0}: 'torch_net' built a torch module that fails: a torch module gives logits"),
+        ('name="channels_first"', "{0}: 'channels_first' built a torch module that fails: it takes channels first"),
+    ],
+)
+def test_a_dry_run_refuses_the_networks_that_a_run_would(call, tmp_path, role, network, words):
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    flags = ["--dry-run", "--plugin", tmp_path / "networks.py", "--set", f"{role}={{{network}}}"]
+    code, _, err = call("validate", "digits", *flags)
+    assert (code, err.startswith(f"digits  {words.format(role)}")) == ((1, True) if words else (0, False))
+
+
+def test_a_dry_run_tells_what_cannot_be_compiled_without_compiling(call, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch, "compile", lambda network, **_: lambda *_: pytest.fail("compiled"))
+    more = ["--set", "train.compile=true", "--set", 'loss={name="hint", student_layers=["X"], teacher_layers=["X"]}']
+    code, _, err = call("validate", "digits", "--dry-run", *[text.replace("X", "stage1b_relu") for text in more])
+    assert call("validate", "digits", "--dry-run", *more[:2])[0] == 0
+    assert code == 1 and "A student whose layers a term reads (['stage1b_relu']) can't be compiled" in err
+
+
+def test_a_dry_run_counts_class_names_where_it_knows_no_names(call):
+    sets = ["--classes", "10", "--set", 'teacher.class_names=["a", "b"]', "--set", "dataset.image_size=8"]
+    assert (
+        "teacher.class_names: names 2 classes, and the dataset has 10."
+        in call("validate", "digits", "--dry-run", *sets)[2]
+    )
+
+
 def test_classes_belong_to_a_dry_run(call):
     assert call("validate", "digits", "--classes", "3") == (2, "", "--classes says something to --dry-run only.\n")
 

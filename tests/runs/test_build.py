@@ -43,7 +43,7 @@ def told(tmp_path):
         recipe = load_recipe(tmp_path / "recipe.toml", change)
         (teacher,) = recipe.teachers.values()
         try:
-            check_network(recipe, teacher if role == "teacher" else recipe.student, model, 2)
+            check_network(recipe, teacher if role == "teacher" else recipe.student, model, 2, 4)
         except RunError as error:
             return str(error)
         return ""
@@ -63,6 +63,56 @@ def test_a_softmax_inside_a_torch_module_is_found():
     module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2), torch.nn.Softmax(-1))
     with pytest.raises(EndsInProbabilities, match="softmax"):
         refuse_probabilities(as_keras(module, 2, 4), "teacher")
+
+
+class Own(torch.nn.Module):
+    """A `forward` of its own, which no layer of it tells."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.dense, self.end = torch.nn.Linear(48, 2), end
+
+    def forward(self, pixels):
+        return self.end(self.dense(pixels.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("end", "activation"),
+    [
+        (lambda x: x.softmax(-1), "softmax"),
+        (torch.sigmoid, "sigmoid"),
+        (lambda x: x.softmax(-1).clone().reshape(-1, 2), "softmax"),
+        (lambda x: x, ""),
+        (lambda x: x.log_softmax(-1), ""),  # these are logits
+        (lambda x: x * x.sigmoid(), ""),
+    ],
+)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_a_torch_module_computes_last_is_found_in_its_first_pass(told, end, activation, frozen):
+    said = told("student", as_keras(Own(end).requires_grad_(not frozen), 2, 4))
+    assert said.startswith(f"student: The student ends in a {activation} ('Own')") if activation else not said
+
+
+def test_a_subclassed_model_is_asked_too(told):
+    class Late(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.flat = keras.layers.Dense(2), keras.layers.Flatten()
+
+        def call(self, pixels):
+            return keras.ops.softmax(self.dense(self.flat(pixels)))
+
+    model = Late()
+    model.build((None, 4, 4, 3))
+    inputs = keras.Input((4, 4, 3))
+    assert "The teacher ends in a softmax ('Late')" in told("teacher", keras.Model(inputs, model(inputs)))
+
+
+def test_a_torch_module_of_channels_first_is_told_to_permute():
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with pytest.raises(ValueError, match=r"takes channels first.*pixels = pixels\.permute\(0, 3, 1, 2\)"):
+        as_keras(module, 2, 8)
+    assert module.training, "as it was"
 
 
 @pytest.mark.parametrize(
