@@ -6,12 +6,18 @@ import ctypes
 import os
 import sys
 
-from kdrecipes.errors import EnvironmentProblem, UsageError
+from kdrecipes.errors import EnvironmentProblem, UsageError, one_line
 
 if "keras" not in sys.modules:
     os.environ["KERAS_BACKEND"] = "torch"
 
-import keras
+try:
+    import keras
+except (ValueError, TypeError, AssertionError) as error:  # Keras reads its settings as it is imported
+    settings = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
+    raise EnvironmentProblem(
+        f"Keras refuses its own settings ({one_line(error)}). Correct them in {settings}, or remove that file."
+    ) from error
 import torch
 
 from kdrecipes.keras_private import current_device, fresh_names, without_tensorflow

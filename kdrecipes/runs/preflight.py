@@ -31,7 +31,9 @@ class Findings:
     advice: list[str] = field(default_factory=list)
 
 
-def preflight(teacher: Teacher, data: Data, size: int, class_names: Sequence[str] | None = None) -> Findings:
+def preflight(
+    teacher: Teacher, data: Data, size: int, class_names: Sequence[str] | None = None, *, tuned: str = ""
+) -> Findings:
     """What is wrong with a teacher that sees images of `size` pixels per side.
 
     It is judged on the validation split by the mean recall of classes, which gives nothing to one that always says the
@@ -44,6 +46,7 @@ def preflight(teacher: Teacher, data: Data, size: int, class_names: Sequence[str
         teacher, data: of the run.
         size: pixels per side that it sees.
         class_names: the order of its outputs, where the recipe gives one.
+        tuned: the table that it was fine-tuned by, such as "teacher.train"; empty where it was not.
     """
     labels, n = data.validation.labels, len(data.validation)
     logits = predict(teacher.model, data.validation, size)
@@ -66,10 +69,16 @@ def preflight(teacher: Teacher, data: Data, size: int, class_names: Sequence[str
     elif reached < least and not other:
         found.problems.append(
             f"its mean recall on {n} validation images is {reached:.1%}, and always naming the same class gives "
-            f"{_chance(labels):.1%} (at least {least:.1%} needed); is its head trained for these classes? "
-            "[teacher.train] fine-tunes it"
+            f"{_chance(labels):.1%} (at least {least:.1%} needed); {_mend(tuned)}"
         )
     return found
+
+
+def _mend(tuned: str) -> str:
+    """What to do about a teacher that knows nothing of the classes."""
+    if tuned:
+        return f"[{tuned}] fine-tuned it, and did not teach it: more epochs, or another learning rate, may"
+    return "is its head trained for these classes? [teacher.train] fine-tunes it"
 
 
 def too_few(data: Data) -> str:
@@ -168,7 +177,8 @@ def check_teacher(recipe: Recipe, table: TeacherTable, teacher: Teacher, data: D
     Raises:
         RunError: when a check fails and the recipe says "stop".
     """
-    found = preflight(teacher, data, data.size(table), table.class_names)
+    tuned = f"{table.place}.train" if table.train else ""
+    found = preflight(teacher, data, data.size(table), table.class_names, tuned=tuned)
     if found.problems and table.preflight == "stop":
         raise RunError(
             f"The teacher {table.id!r} did not pass its preflight: {'; '.join(found.problems)}. "

@@ -51,6 +51,18 @@ def test_weights_of_another_type_are_refused(tmp_path, floatx):
     assert f'kdrecipes keeps weights in float32, but Keras is set to {floatx}. Remove "floatx" from' in text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ['"floatx": "float13"', '"image_data_format": "first"', '"epsilon": "small"'])
+def test_settings_that_keras_refuses_are_one_message(tmp_path, setting):
+    (tmp_path / "keras.json").write_text(f'{{"backend": "torch", {setting}}}')
+    command = (
+        "import sys\nfrom kdrecipes.cli.main import main\nsys.argv[1:] = ['validate', 'digits', '--dry-run']\nmain()"
+    )
+    code, text = python(command, tmp_path)
+    assert code == 3 and "Traceback" not in text
+    assert f"Correct them in {tmp_path / 'keras.json'}, or remove that file." in text
+
+
 def test_a_global_policy_is_refused_in_a_run_and_allowed_in_a_script():
     check_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -50,7 +50,11 @@ class Says:
 def judged(monkeypatch):
     data = prepare(small())
     monkeypatch.setattr(checks, "predict", lambda model, split, size, **_: model.logits[: len(split)])
-    return lambda logits, *more: preflight(Teacher(Says(logits), ""), data, 8, *more), data.validation.labels
+
+    def judge(logits, *more, **tuned):
+        return preflight(Teacher(Says(logits), ""), data, 8, *more, **tuned)
+
+    return judge, data.validation.labels
 
 
 def test_preflight_passes_a_good_teacher(judged):
@@ -114,6 +118,16 @@ def test_always_naming_the_most_frequent_class_does_not_pass(monkeypatch):
     assert accuracy(saying(np.zeros(len(part), int)), data.validation.labels) > 0.8
     (problem,) = preflight(Teacher(Says(None), ""), data, 8).problems
     assert "always naming the same class" in problem
+
+
+def test_a_teacher_that_knows_nothing_is_told_what_the_recipe_lacks(judged):
+    judge, labels = judged
+    constant = saying(np.zeros(len(labels), int))
+    assert judge(constant).problems[0].endswith("trained for these classes? [teacher.train] fine-tunes it")
+    tuned = judge(constant, tuned="teacher[1].train").problems[0]
+    assert tuned.endswith(
+        "[teacher[1].train] fine-tuned it, and did not teach it: more epochs, or another learning rate, may"
+    )
 
 
 def test_another_order_of_the_classes_is_named_class_by_class_with_the_line_that_mends_it(judged):
