@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -26,17 +27,18 @@ def run(
 
     Example:  kdrecipes run digits --set train.epochs=3 --set loss.temperature=2 --out runs/try
     """
+    began = time.monotonic()
     from kdrecipes.extras import need_run, telling_what_is_missing
     from kdrecipes.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, plugins=plugin)
     need_run("`kdrecipes run`")
     collect_as_usual()
-    from kdrecipes.runs.run import run as run_recipe  # torch and keras: only once the recipe is known to be valid
+    from kdrecipes.runs.run import run_since  # torch and keras: only once the recipe is known to be valid
 
     try:
         with telling_what_is_missing("This recipe"):
-            report = run_recipe(loaded, out, device=device, overwrite=overwrite)
+            report = run_since(began, loaded, out, device=device, overwrite=overwrite)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
         typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
         raise typer.Exit(130) from None

@@ -53,6 +53,8 @@ def report_of(facts: Facts) -> Report:
         "warnings": warnings,
         "environment": facts.environment.environment,
     }
+    report |= {"time": facts.environment.time} if facts.environment.time else {}
+    report |= {"energy": facts.environment.energy} if facts.environment.energy else {}
     return report | {"advice": advice_of(facts, report)}
 
 

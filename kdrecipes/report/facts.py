@@ -111,11 +111,16 @@ class ArmFacts:
 
 @dataclass(frozen=True)
 class EnvironmentFacts:
-    """Of the process that finished the run: its command, what changed since the run began, and where it ran."""
+    """Of the process that finished the run: its command, what changed since the run began, where it ran, what it took.
+
+    `time`: `wall` and `parts`, in seconds; `energy`: of the machine, in joules; both as in report.json.
+    """
 
     command: str
     warnings: list[str]
     environment: dict[str, Any]
+    time: dict[str, Any] = field(default_factory=dict)
+    energy: dict[str, Any] = field(default_factory=dict)
 
 
 Fact = RecipeFacts | DatasetFacts | TeacherFacts | ArmFacts | EnvironmentFacts

@@ -14,6 +14,7 @@ from kdrecipes.report.charts import ROLES, curves
 from kdrecipes.report.confusions import confusion, confusions, matrix
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.table import table_rows, teachers_of
+from kdrecipes.report.time_words import energy_words, time_rows
 from kdrecipes.report.verdict import loss_and_calibration, verdict
 from kdrecipes.wording import about_points, escaped, nats, points, readable_seconds
 
@@ -55,6 +56,8 @@ def render(report: Report, facts: Facts) -> str:
         verdict=verdict(report),
         calibration=loss_and_calibration(report),
         headings=headings,
+        time=time_rows(report),
+        energy=energy_words(report),
         table=table,
         best=best,
         seeds=len(found[best]),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.report.facts import Report
+from kdrecipes.report.time_words import time_line
 from kdrecipes.report.verdict import against_teacher, loss_and_calibration, verdict
 
 
@@ -77,7 +78,7 @@ def summary_text(report: Report) -> str:
         for row in rows
     ]
     lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]
-    lines += [text for text in (against_teacher(report), loss_and_calibration(report)) if text]
+    lines += [text for text in (against_teacher(report), loss_and_calibration(report), time_line(report)) if text]
     lines += [f"Warning: {warning}" for warning in report["warnings"]]
     lines += [f"{one['code']}: {one['text']}" for one in report.get("advice", [])]
     return "\n".join(line.rstrip() for line in lines)

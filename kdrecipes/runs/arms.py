@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdrecipes import backend
 from kdrecipes.data.prepare import Data
@@ -17,7 +19,7 @@ from kdrecipes.runs.build import build_callbacks, build_distiller, build_model
 from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.predict import predict
-from kdrecipes.runs.predictions import ensemble_of, write_predictions
+from kdrecipes.runs.predictions import ensemble_of
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.recalibration import batch_norm_facts
 from kdrecipes.runs.saved import save_network
@@ -60,6 +62,21 @@ def train_arm(
 
     `jit` is from `choose_compile`, `anew` from `choose_recalibration`.
     """
+    with progress.clock.part("arm", arm.label) as part:
+        _train_arm(recipe, arm, data, teachers, jit, anew, folder, progress)
+        part.by = "both" if arm.label in progress.continued else "this"
+
+
+def _train_arm(
+    recipe: Recipe,
+    arm: Arm,
+    data: Data,
+    teachers: Mapping[str, Teacher],
+    jit: Decision,
+    anew: Decision,
+    folder: RunFolder,
+    progress: Progress,
+) -> None:
     backend.seed_everything(arm.seed)
     student = build_model(recipe, recipe.student, data)
     heard = teachers if arm.arm == "kd" else {}
@@ -102,8 +119,10 @@ def train_arm(
     state.clear()
 
 
-def evaluate_once(recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], folder: RunFolder) -> None:
-    """Test logits of teachers and of every saved student, as the file gives them back, into predictions.npz."""
+def evaluate_once(
+    recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], folder: RunFolder
+) -> dict[str, NDArray[Any]]:
+    """Test logits of teachers and of every saved student, as the file gives them back, by their keys."""
     logits = {name: predict(one.model, data.test, data.teacher_sizes[name]) for name, one in teachers.items()}
     if len(teachers) > 1:
         logits[ENSEMBLE] = ensemble_of(recipe, logits)
@@ -112,4 +131,4 @@ def evaluate_once(recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], f
         logits[arm.label] = predict(saved, data.test, data.student_size)
         if not np.isfinite(logits[arm.label]).all():
             raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")
-    write_predictions(folder.path, recipe, data, logits)
+    return logits

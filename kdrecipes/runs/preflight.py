@@ -19,7 +19,7 @@ from kdrecipes.runs.permutation import Permutation, find_permutation
 from kdrecipes.runs.predict import predict
 from kdrecipes.runs.teacher import Teacher
 
-_RANGE_IMAGES = 500
+RANGE_IMAGES = 500  # of validation that are shown in other ranges
 _NAMED = 20  # classes named one by one
 
 
@@ -151,7 +151,7 @@ def _better_range(teacher: Teacher, data: Data, size: int, logits: np.ndarray) -
     as most do on pixels that mean nothing to them, is no better than chance. Better is 10 points, and three standard
     errors of a difference.
     """
-    spread = slice(None, None, max(1, len(data.validation) // _RANGE_IMAGES))
+    spread = slice(None, None, max(1, len(data.validation) // RANGE_IMAGES))
     part = Split(data.validation.store, data.validation.positions[spread])
     reached = mean_recall(logits[spread], part.labels)
     margin = max(0.1, 3 * math.sqrt(0.5 / len(part)))

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from kdrecipes.backend import keras
+from kdrecipes.runs.clock import Clock
 from kdrecipes.wording import escaped, readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
@@ -22,11 +23,15 @@ ESTIMATE_AFTER = 20  # steps of the first fit
 
 @dataclass
 class PlannedFit:
-    """One fit that the run will do, or the computing of a teacher's outputs; `cost`: seconds of one rehearsed step."""
+    """One fit that the run will do, the computing of a teacher's outputs, or the tests at the end.
+
+    `cost`: seconds of one rehearsed step. `also`: rehearsed seconds beside its steps, such as of validation.
+    """
 
     label: str
     steps: int
     cost: float
+    also: float = 0.0
 
 
 class Progress:
@@ -34,9 +39,11 @@ class Progress:
 
     Args:
         log: a file that gets every line too; None for none.
+        clock: the run's; None: it begins now.
     """
 
-    def __init__(self, log: Path | None = None):
+    def __init__(self, log: Path | None = None, clock: Clock | None = None):
+        self.clock = clock or Clock()
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.log = log
         self.bars: Bars | None = None
@@ -44,7 +51,8 @@ class Progress:
         self.estimated = False
         self._tasks: dict[str, Any] = {}
         self._taught: dict[str, list[tuple[float, int]]] = {}
-        self._prepared: set[str] = set()
+        self.prepared: set[str] = set()
+        self.continued: set[str] = set()
 
     @contextmanager
     def shown(self) -> Iterator[Progress]:
@@ -76,8 +84,8 @@ class Progress:
 
     def preparing(self, name: str, done: int, total: int, size: int, unreadable: int) -> None:
         """A store grows to `size` bytes; first called before it does. Of those done `unreadable` are not in it."""
-        if name not in self._prepared:
-            self._prepared.add(name)
+        if name not in self.prepared:
+            self.prepared.add(name)
             if size >= _LARGE_STORE:
                 self.note(f"preparing {name}: {total - done:,} images to decode, {readable_bytes(size)} on disk")
         self._bar(f"preparing {name}", done, total)
@@ -116,15 +124,23 @@ class Progress:
 
     def watch(self, label: str, epochs: int) -> Any:
         """For `training.fit.fit`: makes the callback that shows one fit."""
-        return lambda done, steps: _FitWatcher(self, label, epochs, done, steps)
+
+        def watcher(done: int, steps: int) -> _FitWatcher:
+            if done:
+                self.continued.add(label)
+            return _FitWatcher(self, label, epochs, done, steps)
+
+        return watcher
 
     def estimate(self, label: str, seconds_per_step: float, done: int = 0) -> None:
-        """Tell, once, how long the planned fits will still take, from the first one's measured step.
+        """Tell, once, how long the run will take in all: what it took so far, and what is planned.
+
+        The first fit's measured step says how much slower steps are than they were on black images.
 
         Args:
             label: the first fit's.
             seconds_per_step: measured in it.
-            done: steps of it that an earlier run did.
+            done: steps of it that are done, by an earlier run too.
         """
         first = next((i for i, fit in enumerate(self.plan) if fit.label == label), None)
         if self.estimated or first is None:
@@ -132,9 +148,12 @@ class Progress:
         self.estimated = True
         # Fits before the first one that runs were done by an earlier run.
         now = self.plan[first]
-        cost = sum(fit.steps * fit.cost for fit in self.plan[first:]) - done * now.cost
-        total = cost / now.cost * seconds_per_step
-        self.note(f"training will take about {readable_seconds(total)} in all ({seconds_per_step:.2f} s a step here)")
+        cost = sum(fit.steps * fit.cost + fit.also for fit in self.plan[first:]) - done * now.cost
+        total = self.clock.seconds + cost / now.cost * seconds_per_step
+        self.note(
+            f"the run will take about {readable_seconds(total)} in all, from its data to its tests "
+            f"({seconds_per_step:.2f} s a step here)"
+        )
 
 
 class _FitWatcher(keras.callbacks.Callback):
@@ -163,7 +182,7 @@ class _FitWatcher(keras.callbacks.Callback):
             self.first = time.monotonic()
         if self.seen == ESTIMATE_AFTER:
             step = (time.monotonic() - self.first) / (ESTIMATE_AFTER - 2)
-            self.progress.estimate(self.label, step, self.done * self.steps_per_epoch)
+            self.progress.estimate(self.label, step, self.done * self.steps_per_epoch + self.seen)
         if self.progress.bars and self.task is not None:
             self.progress.bars.update(self.task, advance=1)
 

@@ -19,11 +19,12 @@ from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
 from kdrecipes.runs.arms import Arm
 from kdrecipes.runs.build import build_distiller, build_model, build_tuner, mixes
 from kdrecipes.runs.decisions import EAGER, Decision
+from kdrecipes.runs.preflight import RANGE_IMAGES
 from kdrecipes.runs.progress import PlannedFit
 from kdrecipes.runs.teach import logits_of, outputs_label, views_taught
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.distiller import Distiller
-from kdrecipes.training.fit import prepare_steps
+from kdrecipes.training.fit import prepare_steps, validated
 
 
 def plan_fits(
@@ -42,35 +43,72 @@ def plan_fits(
         jit: from `choose_compile`.
 
     Returns:
-        The fits in order, each with the measured seconds of one step.
+        The fits in order, each with the measured seconds of one step and of its validation; and the tests at the end.
     """
     seed_everything(0)
     teachers = {name: build_model(recipe, table, data) for name, table in recipe.teachers.items()}
-    plan = []
-    for name, table in recipe.teachers.items():
-        if table.train:
-            label, tuner = recipe.label_of(table), build_tuner(recipe, table, teachers[name])
-            batch = black_batch(recipe, data, tuner, table.train, data.size(table))
-            steps = table.train.epochs * (len(data.train) // table.train.batch_size)
-            plan.append(PlannedFit(label, steps, rehearse(tuner, table.train, batch, jit[label])[1]))
-    for name, table in recipe.teachers.items():
-        if name in cached:
-            views = views_taught(recipe, data)
-            asked = logits_of(recipe, table, teachers[name])
-            seconds = rehearse_inference(asked, recipe.train.batch_size, data.size(table), recipe.label_of(table))
-            plan.append(PlannedFit(outputs_label(recipe, table), views // recipe.train.batch_size, seconds))
-    seconds_of: dict[str, float] = {}
+    tuned = {
+        name: _rehearse_tuning(recipe, table, data, teachers[name], jit)
+        for name, table in recipe.teachers.items()
+        if table.train
+    }
+    looks = {name: _seconds_a_look(recipe, table, data, teachers[name]) for name, table in recipe.teachers.items()}
+    plan, seen = [], len(data.validation)
+    for name, (seconds, train) in tuned.items():
+        images = train.epochs * (len(data.train) // train.batch_size) * train.batch_size
+        passes = len(validated(train.epochs, images // train.epochs, data)) + 1  # the last one is the preflight's
+        also = (passes * seen + 2 * min(RANGE_IMAGES, seen)) * looks[name]
+        plan.append(PlannedFit(recipe.label_of(recipe.teachers[name]), images // train.batch_size, seconds, also))
+    size = recipe.train.batch_size
+    for name in [name for name in recipe.teachers if name in cached]:
+        label = outputs_label(recipe, recipe.teachers[name])
+        plan.append(PlannedFit(label, views_taught(recipe, data) // size, looks[name] * size))
+    rehearsed: dict[str, tuple[float, float]] = {}
     for arm in arms:
-        if arm.arm not in seconds_of:
-            student, taught = build_model(recipe, recipe.student, data), arm.arm == "kd"
-            distiller = build_distiller(recipe, data, student, teachers if taught else {})
-            batch = black_batch(recipe, data, distiller, recipe.train, data.student_size, cached if taught else ())
-            seconds_of[arm.arm] = rehearse(distiller, recipe.train, batch, jit["student"])[1]
-            if len(seconds_of) == 1:
-                _refuse_unsaveable(student, lambda: build_model(recipe, recipe.student, data))
+        if arm.arm not in rehearsed:
+            heard = teachers if arm.arm == "kd" else {}
+            rehearsed[arm.arm] = _rehearse_arm(recipe, data, heard, cached, jit, saves=not rehearsed)
+        seconds, look = rehearsed[arm.arm]
         steps = recipe.train.epochs * data.mixture(recipe, taught=arm.arm == "kd").steps
-        plan.append(PlannedFit(arm.label, steps, seconds_of[arm.arm]))
-    return plan
+        plan.append(PlannedFit(arm.label, steps, seconds, recipe.train.epochs * seen * look))
+    tests = len(data.test) * (sum(looks.values()) + sum(rehearsed[arm.arm][1] for arm in arms))
+    return [*plan, PlannedFit("tests", 0, 0.0, tests)]
+
+
+def _rehearse_tuning(
+    recipe: Recipe, table: TeacherTable, data: Data, model: keras.Model, jit: Mapping[str, Decision]
+) -> tuple[float, TrainTable]:
+    """Seconds of a step of a teacher's fine-tuning, and how it is trained."""
+    train = recipe.training_of(table)
+    tuner = build_tuner(recipe, table, model)
+    batch = black_batch(recipe, data, tuner, train, data.size(table))
+    return rehearse(tuner, train, batch, jit[recipe.label_of(table)])[1], train
+
+
+def _seconds_a_look(recipe: Recipe, table: TeacherTable, data: Data, model: keras.Model) -> float:
+    """Seconds in which a teacher gives the logits of one image, asked about a batch."""
+    asked, size = logits_of(recipe, table, model), recipe.train.batch_size
+    return rehearse_inference(asked, size, data.size(table), recipe.label_of(table)) / size
+
+
+def _rehearse_arm(
+    recipe: Recipe,
+    data: Data,
+    teachers: Mapping[str, keras.Model],
+    cached: Collection[str],
+    jit: Mapping[str, Decision],
+    *,
+    saves: bool,
+) -> tuple[float, float]:
+    """Seconds of a student's step and of its logits for one image; `saves`: whether to save and load it too."""
+    student, n = build_model(recipe, recipe.student, data), recipe.train.batch_size
+    distiller = build_distiller(recipe, data, student, teachers)
+    batch = black_batch(recipe, data, distiller, recipe.train, data.student_size, cached if teachers else ())
+    seconds = rehearse(distiller, recipe.train, batch, jit["student"])[1]
+    if saves:
+        _refuse_unsaveable(student, lambda: build_model(recipe, recipe.student, data))
+    look = rehearse_inference(lambda image: student(image, training=False), n, data.student_size, "student")
+    return seconds, look / n
 
 
 def black_batch(

@@ -20,10 +20,13 @@ from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
 from kdrecipes.report.facts import EnvironmentFacts, TeacherFacts, write_facts
 from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
+from kdrecipes.runs.clock import Clock
 from kdrecipes.runs.compile_choice import choose_compile
 from kdrecipes.runs.dataset_facts import dataset_facts, dataset_notes
 from kdrecipes.runs.decisions import Decision, decide, decide_all
+from kdrecipes.runs.energy import Meter, machine
 from kdrecipes.runs.folder import RunFolder, check_origin, open_run
+from kdrecipes.runs.predictions import write_predictions
 from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import command, environment, origin
@@ -57,12 +60,20 @@ def run(
         UsageError: when the folder holds another recipe's run, in which something was trained (2).
         EnvironmentProblem: when data, disk or plugins are missing (3).
     """
+    return run_since(None, recipe, out, device=device, overwrite=overwrite)
+
+
+def run_since(
+    began: float | None, recipe: Recipe, out: str | Path | None = None, *, device: str = "auto", overwrite: bool = False
+) -> dict[str, Any]:
+    """`run` by a command that began earlier, by `time.monotonic()`: what it has loaded since is part of its time."""
+    clock, meter = Clock(began), machine()
     path = Path(out) if out is not None else Path("runs") / recipe.name
     device = backend.device_name(device)
     backend.keep_freed_memory()
     check_home()
     with open_run(recipe, path, overwrite) as folder:
-        progress = Progress(path / "log.txt")
+        progress = Progress(path / "log.txt", clock)
         if folder.status.get("status") == "done" and (path / "report.json").is_file():
             progress.note(f"{path} holds the finished run; this is its report again")
             return json.loads((path / "report.json").read_text(encoding="utf-8"))
@@ -72,9 +83,9 @@ def run(
             progress.note(f"{path} held a run in which nothing was trained; it is replaced: {folder.replaced}")
         if folder.outdated:
             progress.note(f"{path}: an earlier version of kdrecipes began this run; its students are trained again")
-        with keras.device(device), progress.shown():
+        with keras.device(device), progress.shown(), meter.watched():
             try:
-                return _straight_line(recipe, folder, progress, device)
+                return _straight_line(recipe, folder, progress, device, meter)
             except KDRecipesError as error:
                 progress.record(str(error))
                 raise
@@ -83,23 +94,22 @@ def run(
                 raise RunError(f"The run stopped: {one_line(error)}. The traceback is in {progress.log}.") from error
 
 
-def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str) -> dict[str, Any]:
+def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str, meter: Meter) -> dict[str, Any]:
+    clock = progress.clock
     refuse_precision(recipe, device)
-    data = prepare(recipe, progress.preparing)
-    note_stores(recipe, data)
-    for text in dataset_notes(recipe, data):
-        progress.note(text)
+    data = ready_data(recipe, progress)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     if recipe.teachers and (untold := too_few(data)):
         warnings.append(f"teacher preflight: {untold}.")
         progress.note(f"Warning: {warnings[-1]}")
     arms = arms_of(recipe)
-    hearing = decide_outputs(recipe, data, folder)
-    jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
-    cached = [name for name, decision in hearing.items() if decision.use == "cached"]
-    anew = decide(folder, "recalibrate_batch_norm", lambda: choose_recalibration(recipe, data, folder.arms))
-    progress.plan = plan_fits(recipe, data, arms, cached, jit)
+    with clock.part("rehearsal"):
+        hearing = decide_outputs(recipe, data, folder)
+        jit = decide_all(folder, "compile", lambda: choose_compile(recipe, data, device, len(arms)))
+        cached = [name for name, decision in hearing.items() if decision.use == "cached"]
+        anew = decide(folder, "recalibrate_batch_norm", lambda: choose_recalibration(recipe, data, folder.arms))
+        progress.plan = plan_fits(recipe, data, arms, cached, jit)
     if text := recalibration_note(recipe, anew):
         progress.note(text)
     teachers = {
@@ -112,14 +122,31 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         teach(recipe, table, data, teachers[name], hearing[name], device, folder, progress)
         keep_teacher(folder, table, teachers[name])
     for arm in arms:
-        if arm.label not in folder.arms or not folder.student(arm.label).is_file():
+        if arm.label in folder.arms and folder.student(arm.label).is_file():
+            clock.found("arm", arm.label)
+        else:
             train_arm(recipe, arm, data, teachers, jit["student"], anew, folder, progress)
-    evaluate_once(recipe, data, teachers, folder)
-    write_facts(folder.path, "environment", EnvironmentFacts(command(), warnings, environment(recipe, device)))
+    with clock.part("evaluation"):
+        logits = evaluate_once(recipe, data, teachers, folder)
+    with clock.part("writing"):
+        write_predictions(folder.path, recipe, data, logits)
+    facts = EnvironmentFacts(command(), warnings, environment(recipe, device), clock.told(), meter.told())
+    write_facts(folder.path, "environment", facts)
     report = write_report(folder.path)
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")
     return report
+
+
+def ready_data(recipe: Recipe, progress: Progress) -> Data:
+    """The recipe's data, prepared; what is odd about them is told."""
+    with progress.clock.part("data") as part:
+        data = prepare(recipe, progress.preparing)
+        part.by = "this" if progress.prepared else "earlier"
+    note_stores(recipe, data)
+    for text in dataset_notes(recipe, data):
+        progress.note(text)
+    return data
 
 
 def decide_outputs(recipe: Recipe, data: Data, folder: RunFolder) -> dict[str, Decision]:
@@ -134,11 +161,14 @@ def ready_teacher(
     recipe: Recipe, table: TeacherTable, data: Data, jit: Decision, folder: RunFolder, progress: Progress
 ) -> Teacher:
     """A teacher fine-tuned and checked, and written down."""
-    watch = progress.watch(recipe.label_of(table), table.train.epochs if table.train else 0)
-    teacher = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit)
-    folder.keep_rows("teacher", table.seed, teacher.rows, table.id if len(recipe.teachers) > 1 else None)
-    check_teacher(recipe, table, teacher, data)
-    save_teacher(recipe, table, data, teacher, folder.path, progress.note)
+    label = recipe.label_of(table)
+    watch = progress.watch(label, table.train.epochs if table.train else 0)
+    with progress.clock.part("teacher", table.id) as part:
+        teacher = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit)
+        folder.keep_rows("teacher", table.seed, teacher.rows, table.id if len(recipe.teachers) > 1 else None)
+        check_teacher(recipe, table, teacher, data)
+        save_teacher(recipe, table, data, teacher, folder.path, progress.note)
+        part.by = "earlier" if teacher.reused else "both" if label in progress.continued else "this"
     for text in teacher.warnings:  # the report repeats it, hours later
         progress.note(f"Warning: {text}")
     keep_teacher(folder, table, teacher)

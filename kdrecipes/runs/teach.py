@@ -122,7 +122,10 @@ def teach(
         progress.note(f"{outputs_label(recipe, table)}: live, since {decision.why}")
         return
     try:
-        teacher.outputs = teacher_outputs(recipe, table, data, teacher, device, progress)
+        with progress.clock.part("outputs", table.id) as part:
+            teacher.outputs = teacher_outputs(recipe, table, data, teacher, device, progress)
+            computed, rows = teacher.outputs.computed, teacher.outputs.rows
+            part.by = "this" if computed == rows else "both" if computed else "earlier"
     except KDRecipesError as error:
         if len(recipe.teachers) > 1:
             error.at(f"{table.place} ({table.id})")

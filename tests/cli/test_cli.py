@@ -289,14 +289,14 @@ def fake_run(monkeypatch):
     def fake(outcome):
         calls = []
 
-        def run(recipe, out, **options):
+        def run_since(began, recipe, out, **options):
             calls.append((recipe, out, options))
             if isinstance(outcome, BaseException):
                 raise outcome
             return outcome
 
         module = types.ModuleType("kdrecipes.runs.run")
-        module.run = run  # type: ignore[attr-defined]
+        module.run_since = run_since  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "kdrecipes.runs.run", module)
         return calls
 
@@ -409,7 +409,7 @@ def test_garbage_is_sought_rarely_and_as_usual_by_what_trains(monkeypatch, verb,
         seen.append(gc.get_threshold())
         raise RunError("stopped")
 
-    monkeypatch.setattr("kdrecipes.runs.run.run", stop)
+    monkeypatch.setattr("kdrecipes.runs.run.run_since", stop)
     monkeypatch.setattr("kdrecipes.runs.dry_run.dry_run", stop)
     if rarely:
         monkeypatch.setattr("kdrecipes.cli.checks.load_recipe", stop)
@@ -427,7 +427,7 @@ def test_an_error_about_a_name_that_is_not_utf8_is_told(monkeypatch, capfd):
     def stop(*_, **__):
         raise RunError(name)
 
-    monkeypatch.setattr("kdrecipes.runs.run.run", stop)
+    monkeypatch.setattr("kdrecipes.runs.run.run_since", stop)
     monkeypatch.setattr(sys, "argv", ["kdrecipes", "run", "digits", "--json"])
     with pytest.raises(SystemExit) as caught:
         cli.main()

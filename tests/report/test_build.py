@@ -217,6 +217,19 @@ def test_the_page_names_what_could_not_be_read_and_what_was_left_out(run):
     assert "<dt>Left out</dt><dd>digits train: 2 without a suffix, a, b</dd>" in text
 
 
+def test_time_and_energy_are_reported_where_they_are_known(run):
+    assert not {"time", "energy"} & build_report(run).keys(), "a run that is older tells neither"
+    time = {"wall": 10.0, "parts": [{"part": "arm", "of": "kd-0", "seconds": 4.0, "by": "this"}]}
+    place = {"versions": {}, "device": "cpu", "threads": 2, "git": None}
+    write_facts(run, "environment", EnvironmentFacts("run", [], place, time, {"processors": 1234.5}))
+    report = write_report(run)
+    assert (report["time"], report["energy"]) == (time, {"processors": 1234.5})
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<dt>Wall time</dt><dd>10 s, of the process that finished the run" in page
+    assert '<tr><th scope="row">student kd-0</th><td>4.0 s</td><td>40 %</td><td class="text"></td></tr>' in page
+    assert "<dt>Energy</dt><dd>processors 1.23 kJ: of the whole machine" in page
+
+
 def test_nothing_is_written_down_of_what_has_not_ended(tmp_path):
     assert read_teachers(tmp_path) == read_arms(tmp_path) == {}
 

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from kdrecipes.runs.clock import Clock
 from kdrecipes.runs.progress import ESTIMATE_AFTER, PlannedFit, Progress
 
 
@@ -13,7 +14,7 @@ def shown(tmp_path):
     """`shown(terminal)` gives a Progress and the text it has written."""
 
     def make(terminal=False):
-        progress = Progress(tmp_path / "log.txt")
+        progress = Progress(tmp_path / "log.txt", Clock(0.0, lambda: 0.0))
         text = io.StringIO()
         progress.console = Console(file=text, force_terminal=terminal, width=160, highlight=False)
         return progress, text
@@ -39,6 +40,7 @@ def test_one_line_per_epoch_without_a_terminal_and_in_the_log(shown, tmp_path):
     assert [line[:16] for line in lines] == ["kd-0  epoch 2/3 ", "kd-0  epoch 3/3 "]
     assert "loss 0.5000" in lines[0] and "val_accuracy 0.8125" in lines[0] and "\x1b" not in text.getvalue()
     assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
+    assert progress.continued == {"kd-0"}, "an earlier process did the first epoch"
 
 
 def test_a_large_store_is_told_before_it_is_filled(shown):
@@ -67,8 +69,17 @@ def test_expected_time_counts_what_is_still_to_do(shown, first, minutes):
     progress.plan = [PlannedFit("teacher", 100, 0.2), PlannedFit("baseline-0", 100, 0.1), PlannedFit("kd-0", 100, 0.2)]
     progress.estimate(first, 6.0 if first == "teacher" else 3.0)
     progress.estimate(first, 60.0)  # told once
-    assert text.getvalue().count("training will take about") == 1
+    assert text.getvalue().count("the run will take about") == 1
     assert f"about {minutes} min in all" in text.getvalue()
+
+
+def test_expected_time_is_that_of_the_whole_run(shown):
+    """90 s so far; 100 steps of 6 s, in place of 0.1 s; validation and tests of 1 s and 2 s, slower alike: 870 s."""
+    progress, text = shown()
+    progress.clock.now = lambda: 90.0
+    progress.plan = [PlannedFit("kd-0", 100, 0.1, 1.0), PlannedFit("tests", 0, 0.0, 2.0)]
+    progress.estimate("kd-0", 6.0)
+    assert "the run will take about 14 min in all, from its data to its tests (6.00 s a step here)" in text.getvalue()
 
 
 def test_expected_time_leaves_out_steps_done_by_an_earlier_run(shown):
@@ -87,7 +98,7 @@ def test_expected_time_comes_after_twenty_steps_of_the_first_fit(shown):
         watcher.on_train_batch_end(step)
     assert text.getvalue() == ""
     watcher.on_train_batch_end(ESTIMATE_AFTER - 1)
-    assert "training will take about" in text.getvalue()
+    assert "the run will take about" in text.getvalue()
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -104,7 +115,8 @@ def test_teacher_outputs_are_shown_and_counted_in_the_expected_time(shown, monke
             progress.teaching("teacher outputs", done, 1000)
             now[0] += 1
     assert ("teacher outputs: computing 1,000 views" in text.getvalue()) == (not terminal)
-    assert text.getvalue().count("training will take about 5 min in all (1.00 s a step here)") == 1
+    told = "the run will take about 5 min in all, from its data to its tests (1.00 s a step here)"
+    assert text.getvalue().count(told) == 1
 
 
 def test_a_name_that_is_not_utf8_is_shown_and_logged(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from samples import small
 
 import kdrecipes
-from kdrecipes.errors import RunError
+from kdrecipes.errors import RecipeError, RunError
 
 
 def test_single_file_plugin_is_recorded_with_its_sha256(tmp_path, loud, interrupted):
@@ -17,8 +17,10 @@ def test_single_file_plugin_is_recorded_with_its_sha256(tmp_path, loud, interrup
 
 
 def test_teacher_batch_larger_than_train_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"fewer than one batch of teacher\.train\.batch_size = 4096"):
-        kdrecipes.run(small("teacher.train.batch_size=4096"), tmp_path / "run")
+    with pytest.raises(RunError, match=r"fewer than one batch of teacher\.train\.batch_size = 319"):
+        kdrecipes.run(small("teacher.train.batch_size=319"), tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"teacher\.train\.batch_size  must be at most 320: "):
+        small("teacher.train.batch_size=321")  # dataset.train = "train[:320]" tells
 
 
 def test_non_finite_loss_stops_the_run_and_keeps_nothing_of_the_epoch(tmp_path):
