@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from kdrecipes.components.contract import PASSED_BY_RUN
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.wording import nearest
 
 _TYPE_OF = {"classes": "integer", "image_size": "integer", "examples": "integer", "seed": "integer"}
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -26,16 +27,22 @@ def call_problem(component: Component, names: Iterable[str]) -> str:
     except (TypeError, ValueError):
         return ""
     given = set(names)
+    taken = {name for name, parameter in parameters.items() if parameter.kind in _KEYWORDS}
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    unexpected = [] if takes_all else sorted(given - taken)
+    problems = []
     for name, parameter in parameters.items():
         needed = parameter.default is parameter.empty
         if parameter.kind is parameter.POSITIONAL_ONLY and needed:
-            return f"build must take {name!r} by keyword"
-        if parameter.kind in _KEYWORDS and needed and name not in given:
-            return missing_argument(component, name)
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return ""
-    taken = {name for name, parameter in parameters.items() if parameter.kind in _KEYWORDS}
-    return next((unexpected_argument(name) for name in sorted(given - taken)), "")
+            problems.append(f"build must take {name!r} by keyword")
+            unexpected = [other for other in unexpected if other != name]
+        elif parameter.kind in _KEYWORDS and needed and name not in given:
+            if near := nearest(name, unexpected):
+                problems.append(f"build takes {name!r}, and its options declare {near!r}: call both the same")
+                unexpected.remove(near)
+            else:
+                problems.append(missing_argument(component, name))
+    return "; ".join([*problems, *map(unexpected_argument, unexpected)])
 
 
 def missing_argument(component: Component, name: str) -> str:

@@ -47,6 +47,12 @@ def component(build, **properties):
             "build takes no 'image_size', which its options declare: add that parameter, or take the option out",
         ),
         (lambda classes, /, image_size: 0, PASSED, "build must take 'classes' by keyword"),
+        (
+            lambda klasses: 0,
+            PASSED,
+            "build takes 'klasses', and its options declare 'classes': call both the same; build takes no "
+            "'image_size', which its options declare: add that parameter, or take the option out",
+        ),
     ],
 )
 def test_what_keeps_a_builder_from_being_called_is_told_with_the_mend(build, declared, problem):
