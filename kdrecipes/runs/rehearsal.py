@@ -25,6 +25,7 @@ from kdrecipes.runs.teach import logits_of, outputs_label, views_taught
 from kdrecipes.training import saved_models as students
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.fit import prepare_steps, validated
+from kdrecipes.training.inference import at_input_size
 
 
 def plan_fits(
@@ -52,7 +53,10 @@ def plan_fits(
         for name, table in recipe.teachers.items()
         if table.train
     }
-    looks = {name: _seconds_a_look(recipe, table, data, teachers[name]) for name, table in recipe.teachers.items()}
+    looks = {
+        name: _seconds_a_look(recipe, table, data, teachers[name], name in cached)
+        for name, table in recipe.teachers.items()
+    }
     plan, seen = [], len(data.validation)
     for name, (seconds, train) in tuned.items():
         images = train.epochs * (len(data.train) // train.batch_size) * train.batch_size
@@ -85,9 +89,12 @@ def _rehearse_tuning(
     return rehearse(tuner, train, batch, jit[recipe.label_of(table)])[1], train
 
 
-def _seconds_a_look(recipe: Recipe, table: TeacherTable, data: Data, model: keras.Model) -> float:
-    """Seconds in which a teacher gives the logits of one image, asked about a batch."""
-    asked, size = logits_of(recipe, table, model), recipe.train.batch_size
+def _seconds_a_look(recipe: Recipe, table: TeacherTable, data: Data, model: keras.Model, heard: bool) -> float:
+    """Seconds in which a teacher gives the logits of one image, asked about a batch as the students or tests ask it."""
+    size = recipe.train.batch_size
+    asked = (
+        logits_of(recipe, table, model) if heard else lambda image: model(at_input_size(image, model), training=False)
+    )
     return rehearse_inference(asked, size, data.size(table), recipe.label_of(table)) / size
 
 
@@ -156,7 +163,9 @@ def rehearse(
     """
     times = []
     try:
-        if train.compile is True:  # in a dry run nothing is compiled, and what can't be is told all the same
+        if (
+            train.compile is True and not jit.use
+        ):  # in a dry run nothing is compiled, and what can't be is told all the same
             prepare_steps(distiller, train, 10, jit_compile=True)
         prepare_steps(distiller, train, 10, jit.use)
         for _ in range(2):

@@ -137,16 +137,16 @@ def test_a_missing_split_is_told_with_those_that_are_there(prepared):
     "dataset, said",
     [
         (
-            'train = "train[:90%]"\nvalidation = "train[80%:]"',
-            "dataset.train = 'train[:90%]' and dataset.validation = 'train[80%:]' share 143 images",
+            'train = "train[:90%]"\nvalidation = "train[-200:]"',
+            "dataset.train = 'train[:90%]' and dataset.validation = 'train[-200:]' share 56 images",
         ),
         (
-            'validation = "train[:10]"\ntrain = "train[10:]"\ntest = "train[:4]"',
-            "dataset.validation = 'train[:10]' and dataset.test = 'train[:4]' share 4 images",
+            'validation = "train[:10]"\ntrain = "train[10:]"\ntest = "train[:-1433]"',
+            "dataset.validation = 'train[:10]' and dataset.test = 'train[:-1433]' share 4 images",
         ),
         (
-            'train = "train[100:]"\nvalidation = 0.1\ntest = "train[:101]"',
-            "dataset.train = 'train[100:]' and dataset.test = 'train[:101]' share 1 images",
+            'train = "train[100:]"\nvalidation = 0.1\ntest = "train[:7%]"',
+            "dataset.train = 'train[100:]' and dataset.test = 'train[:7%]' share 1 images",
         ),
     ],
 )
@@ -166,8 +166,8 @@ def test_a_share_that_leaves_a_split_empty_is_named(prepared, share):
 
 
 def test_a_batch_larger_than_train_is_named(prepared):
-    text = refused(prepared, 'validation = "train[15:]"\ntrain = "train[:15]"')
-    assert text.startswith("dataset.train holds 15 images, fewer than one batch of train.batch_size = 16")
+    text = refused(prepared, 'validation = "train[15:]"\ntrain = "train[:1%]"')
+    assert text.startswith("dataset.train holds 14 images, fewer than one batch of train.batch_size = 16")
     assert len(prepared('validation = "train[16:]"\ntrain = "train[:16]"').train) == 16
 
 
@@ -505,10 +505,13 @@ def test_a_slice_without_labels_may_say_anything_of_them(prepared, monkeypatch):
         ("labelled = 5000", "dataset.labelled = 5000 is more than the 1210 images that train holds."),
         ("labelled = 9", "dataset.labelled = 9: train has 10 classes, each of which needs one label at least."),
         ("labelled = 0.001", "dataset.labelled = 0.001 of 1210 images is 1, and train has 10 classes"),
-        ("unlabelled = 'train[500:900]'", "dataset.train = 'train' and dataset.unlabelled = 'train[500:900]' share"),
-        ("unlabelled = 'test[10:20]'", "dataset.test = 'test' and dataset.unlabelled = 'test[10:20]' share 10 images"),
+        (
+            "train = 'train[:-500]'\nunlabelled = 'train[500:900]'",
+            "and dataset.unlabelled = 'train[500:900]' share 336",
+        ),
+        ("test = 'test[:50%]'\nunlabelled = 'test[10:20]'", "and dataset.unlabelled = 'test[10:20]' share 10 images"),
         ("unlabelled = 'pool'", "dataset.unlabelled = 'pool': the dataset has no split 'pool'; it has 'train', 'test'"),
-        ("unlabelled = 'train[9000:]'", "dataset.unlabelled = 'train[9000:]' holds no image"),
+        ("train = 'train[:90%]'\nunlabelled = 'train[9000:]'", "dataset.unlabelled = 'train[9000:]' holds no image"),
     ],
 )
 def test_what_can_not_be_without_labels_is_one_message(prepared, dataset, message):
@@ -519,9 +522,9 @@ def test_what_can_not_be_without_labels_is_one_message(prepared, dataset, messag
 
 def test_unlabelled_images_that_are_held_out_for_validation_are_refused(prepared):
     with pytest.raises(
-        RunError, match=r"dataset.validation = 'train\[90%:\]' and dataset.unlabelled = 'train\[80%:\]'"
+        RunError, match=r"dataset.validation = 'train\[90%:\]' and dataset.unlabelled = 'train\[-200:\]'"
     ):
-        text = f"train = 'train[:50%]'\nvalidation = 'train[90%:]'\nunlabelled = 'train[80%:]'\n{TAUGHT}"
+        text = f"train = 'train[:50%]'\nvalidation = 'train[90%:]'\nunlabelled = 'train[-200:]'\n{TAUGHT}"
         prepared(text)
 
 
