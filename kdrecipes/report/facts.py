@@ -111,10 +111,7 @@ class ArmFacts:
 
 @dataclass(frozen=True)
 class EnvironmentFacts:
-    """Of the process that finished the run: its command, what changed since the run began, where it ran, what it took.
-
-    `time`: `wall` and `parts`, in seconds; `energy`: of the machine, in joules; both as in report.json.
-    """
+    """Of the process that finished the run: its command, what changed since it began, the rest as in report.json."""
 
     command: str
     warnings: list[str]

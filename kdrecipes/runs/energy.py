@@ -76,10 +76,8 @@ class Meter:
 
 def machine() -> Meter:
     """A meter of this machine: its "processors", by RAPL, which on most machines root alone may read; its "gpus"."""
-    return Meter({"processors": rapl(Path("/sys/class/powercap")), "gpus": nvml(partial(ctypes.CDLL, _NVML))})
-
-
-_NVML = "libnvidia-ml.so.1"
+    driver = partial(ctypes.CDLL, "libnvidia-ml.so.1")
+    return Meter({"processors": rapl(Path("/sys/class/powercap")), "gpus": nvml(driver)})
 
 
 def rapl(powercap: Path) -> list[Counter]:

@@ -163,9 +163,8 @@ def rehearse(
     """
     times = []
     try:
-        if (
-            train.compile is True and not jit.use
-        ):  # in a dry run nothing is compiled, and what can't be is told all the same
+        # A dry run compiles nothing, and tells what can't be compiled.
+        if train.compile is True and not jit.use:
             prepare_steps(distiller, train, 10, jit_compile=True)
         prepare_steps(distiller, train, 10, jit.use)
         for _ in range(2):
