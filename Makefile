@@ -45,6 +45,7 @@ studies: .venv/ready
 	$(BIN)/python -m studies.steps few_labels_pretrained
 	$(BIN)/python -m studies.shares
 	$(BIN)/python -m studies.labels
+	$(BIN)/python -m studies.batch_norm
 
 lint: .venv/ready
 	$(BIN)/ruff check .
