@@ -18,7 +18,6 @@ from kdrecipes.training.batches import (
     known,
     labelled_alone,
     labels_of,
-    mean_over_examples,
     mean_over_labelled,
     weights_of,
 )
@@ -27,10 +26,12 @@ from kdrecipes.training.class_counts import classes_of, refuse_other_labels, ref
 from kdrecipes.training.inference import Inference, wide
 from kdrecipes.training.last_activation import refuse_probabilities
 from kdrecipes.training.learner import Learner, cross_entropy, names_of, terms_and_weights
+from kdrecipes.training.loss_parts import LossParts
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.parts import Parts
+from kdrecipes.training.teacher_cache import refuse_uncacheable, with_teacher_logits
 from kdrecipes.training.teachers import ONLY, Teachers
-from kdrecipes.training.term_progress import TermProgress
+from kdrecipes.training.term_progress import told
 
 Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
 Network: TypeAlias = "keras.Model | torch.nn.Module | Inference"
@@ -72,12 +73,16 @@ class Distiller(keras.Model):
             "float16" (then give `compile` a `keras.optimizers.LossScaleOptimizer`). Its weights, its gradients, losses
             and validation stay float32. Default "float32".
         accelerate: let torch's own kernels compute the networks, see `kdrecipes.accelerate`. Default True.
+        cache_teacher: ask each teacher once for each image, as `fit` begins, and keep its logits in memory as float32,
+            4 bytes for each image and class. Every `fit` asks anew. The images are an array or a tensor; the teacher
+            hears them as they are there, and so it does without a cache: layers of the student that augment are the
+            student's alone. Default False.
 
     Raises:
         ValueError: when weights and terms do not pair up, there is a teacher and no term to hear it, a network ends in
             a softmax or a sigmoid, the student has one output or another number than a teacher whose logits it is
             compared with, a term names a layer that its network lacks or a teacher that is not there, or reads features
-            and names none of several teachers.
+            and names none of several teachers, or there are no logits to keep.
 
     Example:
         ```python
@@ -100,14 +105,13 @@ class Distiller(keras.Model):
         label_smoothing: float = 0.0,
         precision: str = "float32",
         accelerate: bool = True,
+        cache_teacher: bool = False,
         name: str = "distiller",
     ):
         # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         named = teacher if isinstance(teacher, Mapping) else {} if teacher is None else {ONLY: teacher}
-        terms, self.term_weights = terms_and_weights(loss, weight, taught=bool(named))
-        if not terms and label_weight == 0:
-            raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
+        terms, weights = terms_and_weights(loss, weight, label_weight, taught=bool(named))
         refuse_probabilities(student, "student")
         self.teachers = Teachers(named, terms, teacher_weights, teachers)
         refuse_other_widths(student, {n: one.model for n, one in self.teachers.networks.items()}, terms)
@@ -115,9 +119,11 @@ class Distiller(keras.Model):
         if accelerate:
             accelerate_unless_changed(student)
             self.teachers.accelerate()
-        self.label_weight = float(label_weight)
-        self._label_tracker = RunningMean(name="label_loss")
-        self._term_trackers = [RunningMean(name=term_name) for term_name in names_of(terms)]
+        self.cache_teacher = cache_teacher
+        if cache_teacher:
+            refuse_uncacheable(self.teachers)
+        self._loss_parts = LossParts(label_weight, weights, names_of(terms))
+        self._part_metrics = self._loss_parts.metrics  # where Keras finds them
         self._parts: Parts | None = None
         self._own_metrics = False
         self.learner.build_terms(self.teachers)
@@ -127,6 +133,16 @@ class Distiller(keras.Model):
     def student(self) -> keras.Model:
         """The network that learns: an ordinary model, and what is saved."""
         return self.learner.student
+
+    @property
+    def label_weight(self) -> float:
+        """Weight of the cross-entropy with the labels."""
+        return self._loss_parts.label_weight
+
+    @property
+    def term_weights(self) -> Sequence[float]:
+        """Weights of the terms, in their order."""
+        return self._loss_parts.weights
 
     @property
     def label_smoothing(self) -> float:
@@ -168,23 +184,28 @@ class Distiller(keras.Model):
         set_loss_tracker(self, RunningMean(name="loss"))
         self._parts = None
 
-    def fit(self, x: Any = None, y: Any = None, *args: Any, callbacks: Any = None, **options: Any) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
         """As `keras.Model.fit`; terms with a method `at(progress)` are told the progress in epochs before each step.
 
         Raises:
-            ValueError: when labels are no classes of the student.
+            ValueError: when labels are no classes of the student, or logits are to be kept of images that are no array.
         """
         refuse_other_labels(y, classes_of(self.student))
-        scheduled = [term for term in self.terms if hasattr(term, "at")]
-        if scheduled and isinstance(callbacks, keras.callbacks.CallbackList):
-            progress = TermProgress(scheduled)
-            progress.set_params(callbacks.params)
-            callbacks.callbacks.append(progress)
-        elif scheduled:
-            given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
-            callbacks = [*given, TermProgress(scheduled)]
         self.teachers.refreeze()
-        return super().fit(x, y, *args, callbacks=callbacks, **options)
+        if self.cache_teacher:
+            x = with_teacher_logits(self.teachers, x, batch_size or 32)
+        callbacks = told(self.terms, callbacks)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **options)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """The student's logits. `inputs` is a tensor of images or a dict that holds them under `"image"`."""
@@ -199,36 +220,17 @@ class Distiller(keras.Model):
         logits, own, values = self.learner.call(
             image, lambda wide_logits: labels_of(y, wide_logits), lambda: self.teachers(x, image, index), index
         )
-        n, total = logits.shape[0], torch.zeros((), device=logits.device)
-        if own is not None:
-            total = total + self.label_weight * self._tracked_labels(own, labels_of(y, logits), sample_weight)
-        elif self.label_weight:
-            raise ValueError("The data have no labels. Set label_weight=0, or give labels.")
-        for value, weight, tracker in zip(values, self.term_weights, self._term_trackers, strict=True):
-            total = total + weight * self._tracked(tracker, value, sample_weight, n)
+        total = self._loss_parts.total(own, values, y, logits, sample_weight)
         for extra in parts.losses():
             total = total + keras.ops.sum(extra)
-        loss_tracker(self).update_state(total.detach(), sample_weight=n)
+        loss_tracker(self).update_state(total.detach(), sample_weight=logits.shape[0])
         self._update(total, parts.variables)
         with torch.no_grad():
             results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
         if own is not None:
             return results
-        measured = {"loss", *(tracker.name for tracker in self._term_trackers)}
+        measured = {"loss", *(metric.name for metric in self._part_metrics[1:])}
         return {name: value for name, value in results.items() if name in measured}
-
-    def _tracked_labels(self, values: torch.Tensor, labels: Any, weights: torch.Tensor | None) -> torch.Tensor:
-        """The mean of the label loss over the batch's examples with labels, which its metric is told."""
-        mean, count = mean_over_labelled(values, known(labels), weights)
-        self._label_tracker.update_state(mean.detach(), sample_weight=count)
-        return mean
-
-    @staticmethod
-    def _tracked(tracker: RunningMean, values: torch.Tensor, weights: torch.Tensor | None, n: int) -> torch.Tensor:
-        """The mean of a part of the loss over the batch's examples, which its metric is told."""
-        mean = mean_over_examples(values, weights)
-        tracker.update_state(mean.detach(), sample_weight=n)
-        return mean
 
     def _update(self, total: torch.Tensor, variables: list[Any]) -> None:
         """One step of the optimiser down the gradient of the whole loss."""
@@ -251,7 +253,7 @@ class Distiller(keras.Model):
         mean, count = mean_over_labelled(values, known(labels), sample_weight)
         loss_tracker(self).update_state(mean, sample_weight=count)
         results = self.compute_metrics(x, y, logits, sample_weight=sample_weight)
-        training_only = {"label_loss", *(tracker.name for tracker in self._term_trackers)}
+        training_only = {metric.name for metric in self._part_metrics}
         return {name: value for name, value in results.items() if name not in training_only}
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

@@ -122,11 +122,14 @@ def names_of(terms: Sequence[Any]) -> list[str]:
     return names
 
 
-def terms_and_weights(loss: Any, weight: float | Sequence[float], *, taught: bool) -> tuple[list[Any], list[float]]:
+def terms_and_weights(
+    loss: Any, weight: float | Sequence[float], label_weight: float, *, taught: bool
+) -> tuple[list[Any], list[float]]:
     """The distillation terms as a list, and a weight for each; `taught`: there is a teacher, for one of them to hear.
 
     Raises:
-        ValueError: when there are more weights or fewer, a term can't be called, or there is a teacher and no term.
+        ValueError: when there are more weights or fewer, a term can't be called, there is a teacher and no term, or
+            nothing to train on.
     """
     terms: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
     weights = [weight] * len(terms) if isinstance(weight, int | float) else list(weight)
@@ -137,4 +140,6 @@ def terms_and_weights(loss: Any, weight: float | Sequence[float], *, taught: boo
             raise ValueError(f"`loss`: a term is a callable, for example KD(temperature=4.0). Received: {term!r}")
     if taught and not terms:
         raise ValueError("There is a teacher and no term to hear it: give one, such as loss=KD(temperature=4.0).")
+    if not terms and label_weight == 0:
+        raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
     return terms, [float(one) for one in weights]

@@ -11,7 +11,7 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.accelerate import accelerate_unless_changed, unchanged
-from kdrecipes.training.batches import by_teacher, teacher_images_of, teacher_logits_of
+from kdrecipes.training.batches import by_teacher, images_of, index_of, teacher_images_of, teacher_logits_of
 from kdrecipes.training.ensemble import TOGETHER, ensemble_logits
 from kdrecipes.training.features import find_layer, tapped
 from kdrecipes.training.inference import Inference, at_input_size, wide
@@ -120,6 +120,14 @@ class Teachers:
         said = self._said(x, image, index)
         everybody = self._all(said)  # once for all terms that hear it
         return [everybody if (name := named_by(term)) is None else _of(said, name) for term in self.terms]
+
+    def logits(self, x: Any) -> dict[str, torch.Tensor]:
+        """What each teacher that a term hears says of a batch: (batch, classes), at least float32, by its name.
+
+        Args:
+            x: the batch: images, or a dict as `__call__` takes it.
+        """
+        return {name: one.logits for name, one in self._said(x, images_of(x), index_of(x)).items()}
 
     def _said(self, x: Any, image: torch.Tensor, index: torch.Tensor | None) -> Taught:
         """What each teacher says that a term hears."""

@@ -29,3 +29,22 @@ class TermProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.steps = self.seen
+
+
+def told(terms: Sequence[Any], callbacks: Any) -> Any:
+    """The callbacks of a fit, and one more where terms have a method `at(progress)`.
+
+    Args:
+        terms: distillation terms.
+        callbacks: as `fit` takes them: None, one, a list, or a `CallbackList`, which is added to in place.
+    """
+    scheduled = [term for term in terms if hasattr(term, "at")]
+    if not scheduled:
+        return callbacks
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        progress = TermProgress(scheduled)
+        progress.set_params(callbacks.params)
+        callbacks.callbacks.append(progress)
+        return callbacks
+    given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] if callbacks else []
+    return [*given, TermProgress(scheduled)]
