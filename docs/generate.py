@@ -291,7 +291,7 @@ def _documented(name: str) -> str:
     elif name in ("kdrecipes.accelerate", "kdrecipes.fast.restore"):
         place = f"kdrecipes.fast.accelerate.{name.rpartition('.')[2]}"  # by its package it is found as the module
     elif name == "kdrecipes.Distiller":
-        options["members"] = "[compile, fit, save]"  # the rest is Keras' own interface
+        options["members"] = "[compile, fit]"  # the rest is Keras' own interface
     lines = [f"      {key}: {value}" for key, value in options.items()]
     return "\n".join([f"::: {place}", *(["    options:", *lines] if lines else [])])
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import wraps
 from operator import attrgetter
 from typing import Any
 
 import keras
 import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.legacy.saving import legacy_h5_format
 from keras.src.models.functional import Functional, operation_fn
+from keras.src.saving import saving_lib
 from keras.src.utils import module_utils, naming
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -180,3 +183,31 @@ def replace_update(
     """
     optimizer.__dict__["_backend_update_step"] = update
     optimizer.__dict__["_apply_weight_decay"] = lambda variables: None
+
+
+# --- saving ----------------------------------------------------------------------------------------------------------
+
+
+def divert_saving(kind: type, *, model: Callable[..., None], weights: Callable[..., None]) -> None:
+    """Let Keras save models of a kind by `model(write, model, path)`, and their weights by `weights` likewise.
+
+    `write(model, path)` is Keras' own way, of that call.
+
+    Why: `keras.saving.save_model` asks a model for nothing before it has opened, and so emptied, the file. Other models
+    are saved as before. Whatever a public function is called, it ends in one of these three.
+    """
+
+    def divert(module: Any, name: str, save: Callable[..., None]) -> None:
+        stock = getattr(module, name)
+
+        @wraps(stock)
+        def saving(model: Any, filepath: Any, *args: Any, **options: Any) -> Any:
+            if not isinstance(model, kind):
+                return stock(model, filepath, *args, **options)
+            return save(lambda one, path: stock(one, path, *args, **options), model, filepath)
+
+        setattr(module, name, saving)
+
+    divert(saving_lib, "save_model", model)
+    divert(legacy_h5_format, "save_model_to_hdf5", model)
+    divert(saving_lib, "save_weights_only", weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 
@@ -21,11 +21,11 @@ from kdrecipes.training.batches import (
     mean_over_labelled,
     weights_of,
 )
-from kdrecipes.training.checkpoint import save_student
+from kdrecipes.training.checkpoint import SavedAsStudent
 from kdrecipes.training.class_counts import classes_of, refuse_other_labels, refuse_other_widths
 from kdrecipes.training.inference import Inference, wide
 from kdrecipes.training.last_activation import refuse_probabilities
-from kdrecipes.training.learner import Learner, cross_entropy, names_of, terms_and_weights
+from kdrecipes.training.learner import Learner, cross_entropy, names_of, terms_and_weights, unnamed_networks
 from kdrecipes.training.loss_parts import LossParts
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.parts import Parts
@@ -37,13 +37,14 @@ Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teach
 Network: TypeAlias = "keras.Model | torch.nn.Module | Inference"
 
 
-class Distiller(keras.Model):
+class Distiller(SavedAsStudent):
     """Trains `student` on `label_weight · cross-entropy + Σ weight · term`, means over examples.
 
     `compile`, `fit`, `evaluate`, `predict`, callbacks and any data Keras takes work as for every model; `compile` gets
     an optimiser and metrics, the loss is given here. `evaluate` and validation run the student on labels only: `loss`
-    there is the cross-entropy and the teacher is not called. `distiller.student` is an ordinary model. `save`, which
-    `ModelCheckpoint` calls too, writes it alone, and `keras.saving.load_model` opens the file.
+    there is the cross-entropy and the teacher is not called. `distiller.student` is an ordinary model. `save`, `export`
+    and Keras' own functions write it alone, and `keras.saving.load_model` opens the file. `save_weights` writes what
+    trains, terms included, for `load_weights` of a distiller made alike.
 
     A label of -1 is none: such an image is taught by the terms alone, and the cross-entropy and the metrics are means
     over the others of a batch. Where labels are rows of shares, a row of zeros is none.
@@ -83,6 +84,7 @@ class Distiller(keras.Model):
             a softmax or a sigmoid, the student has one output or another number than a teacher whose logits it is
             compared with, a term names a layer that its network lacks or a teacher that is not there, or reads features
             and names none of several teachers, or there are no logits to keep.
+        TypeError: for an argument without a name.
 
     Example:
         ```python
@@ -91,6 +93,12 @@ class Distiller(keras.Model):
         distiller.fit(images, labels, epochs=5)
         ```
     """
+
+    def __new__(cls, *unnamed: Any, **named: Any) -> Distiller:
+        """Refuse networks that are not named: nobody shall swap teacher and student."""
+        if unnamed:
+            raise TypeError(unnamed_networks(unnamed, named))
+        return cast("Distiller", super().__new__(cls, **named))
 
     def __init__(
         self,
@@ -287,15 +295,3 @@ class Distiller(keras.Model):
         if self._parts is None:
             self._parts = Parts.of(self)
         return self._parts
-
-    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
-        """Write the student, as `keras.Model.save` does; the file is complete or not there."""
-        save_student(self.student, filepath, overwrite, **options)
-
-    def get_config(self) -> dict[str, Any]:
-        """A distiller holds a teacher and is no thing to make anew from a file.
-
-        Raises:
-            TypeError: always; `save` writes the student.
-        """
-        raise TypeError("A Distiller is not saved whole; `distiller.save(path)` writes its student, an ordinary model.")

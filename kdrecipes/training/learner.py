@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -139,7 +139,20 @@ def terms_and_weights(
         if not callable(term):
             raise ValueError(f"`loss`: a term is a callable, for example KD(temperature=4.0). Received: {term!r}")
     if taught and not terms:
-        raise ValueError("There is a teacher and no term to hear it: give one, such as loss=KD(temperature=4.0).")
+        raise ValueError(_NO_TERM)
     if not terms and label_weight == 0:
         raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
     return terms, [float(one) for one in weights]
+
+
+def unnamed_networks(unnamed: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """What is wrong with a distiller whose networks are given by their places."""
+    right = ", ".join([*(f"{r}=…" for r in ("teacher", "student") if r not in named), "loss=KD(temperature=4.0)"])
+    kinds = ", ".join(type(one).__name__ for one in unnamed)
+    return (
+        f"Give each argument its name, the networks too: Distiller({right}). "
+        f"Received: {len(unnamed)} without a name ({kinds})." + ("" if "loss" in named else f" {_NO_TERM}")
+    )
+
+
+_NO_TERM = "There is a teacher and no term to hear it: give one, such as loss=KD(temperature=4.0)."

@@ -335,6 +335,34 @@ def _():
     assert all((old == v.numpy()).all() for old, v in zip(before, model.trainable_variables, strict=True))
 
 
+@holds("divert_saving", "whatever saves a model or its weights ends in one of three functions, found by name")
+def _():
+    class Told(keras.Model):
+        """Saved otherwise."""
+
+    def note(name):
+        return lambda write, model, path: told.append((name, type(model), path))
+
+    told = []
+    private = keras_private.saving_lib, keras_private.legacy_h5_format
+    before = [dict(vars(module)) for module in private]
+    try:
+        keras_private.divert_saving(Told, model=note("model"), weights=note("weights"))
+        model = Told()
+        for path in ("a.keras", "a.h5"):
+            model.save(path)
+            keras.saving.save_model(model, path)
+            keras.models.save_model(model, path)
+        keras.saving.save_model(model, "a", zipped=False)
+        model.save_weights("a.weights.h5")
+        keras.saving.save_weights(model, "a.weights.h5")
+    finally:
+        for module, names in zip(private, before, strict=True):
+            vars(module).update(names)
+    paths = ["a.keras"] * 3 + ["a.h5"] * 3 + ["a"]
+    assert told == [("model", Told, path) for path in paths] + [("weights", Told, "a.weights.h5")] * 2
+
+
 def tree_of(file):
     return ast.parse(file.read_text(encoding="utf-8"))
 

@@ -1,5 +1,6 @@
 """`Distiller` under Keras' own ways: data of every kind, callbacks, saving, prediction."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -188,6 +189,24 @@ def test_early_stopping_gives_back_the_student_of_the_best_epoch(data, teacher):
 def test_a_teacher_without_a_term_is_refused(teacher):
     with pytest.raises(ValueError, match=r"a teacher and no term to hear it: give one, such as loss=KD"):
         Distiller(teacher=teacher, student=net())
+
+
+@pytest.mark.parametrize(
+    ("unnamed", "named", "call", "ending"),
+    [
+        (
+            2,
+            {},
+            "teacher=…, student=…, loss=KD(temperature=4.0)",
+            r"2 without a name \(Functional, Functional\)\. T",
+        ),
+        (2, {"loss": KD()}, "teacher=…, student=…, loss=KD(temperature=4.0)", r"\(Functional, Functional\)\.$"),
+        (1, {"student": net()}, "teacher=…, loss=KD(temperature=4.0)", "a teacher and no term to hear it: give one"),
+    ],
+)
+def test_networks_by_their_places_are_refused_in_one_message(unnamed, named, call, ending):
+    with pytest.raises(TypeError, match=rf"Give each argument its name.*Distiller\({re.escape(call)}\).*{ending}"):
+        Distiller(*[net() for _ in range(unnamed)], **named)
 
 
 # ---- accelerated as a run is
