@@ -29,6 +29,7 @@ from kdrecipes.training.learner import Learner, cross_entropy, names_of, terms_a
 from kdrecipes.training.loss_parts import LossParts
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.parts import Parts
+from kdrecipes.training.pixels import refuse_other_pixels
 from kdrecipes.training.teacher_cache import refuse_uncacheable, with_teacher_logits
 from kdrecipes.training.teachers import ONLY, Teachers
 from kdrecipes.training.term_progress import told
@@ -219,20 +220,30 @@ class Distiller(SavedAsStudent):
         """The student's logits. `inputs` is a tensor of images or a dict that holds them under `"image"`."""
         return self.student(images_of(inputs), training=training)
 
+    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        """As `keras.Model.__call__`; images that the student does not take are told in plain words."""
+        self._images(inputs)
+        return super().__call__(inputs, *args, **options)
+
+    def _images(self, x: Any) -> Any:
+        """The images of a batch, which fit the student."""
+        image = images_of(x)
+        refuse_other_pixels(self.student, image.shape, "student")
+        return image
+
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step: one forward pass of each network, one update of the student and of terms with weights."""
         parts = self._gathered()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         sample_weight = weights_of(sample_weight)
-        image, index = images_of(x), index_of(x)
-        logits, own, values = self.learner.call(
-            image, lambda wide_logits: labels_of(y, wide_logits), lambda: self.teachers(x, image, index), index
-        )
+        image, index = self._images(x), index_of(x)
+        heard = self.teachers(x, image, index) if self.terms else ()  # first: what it refuses changes no statistics
+        logits, own, values = self.learner.call(image, lambda wide_logits: labels_of(y, wide_logits), heard, index)
         total = self._loss_parts.total(own, values, y, logits, sample_weight)
         for extra in parts.losses():
             total = total + keras.ops.sum(extra)
         loss_tracker(self).update_state(total.detach(), sample_weight=logits.shape[0])
-        self._update(total, parts.variables)
+        parts.update(self.optimizer, total)
         with torch.no_grad():
             results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
         if own is not None:
@@ -240,20 +251,11 @@ class Distiller(SavedAsStudent):
         measured = {"loss", *(metric.name for metric in self._part_metrics[1:])}
         return {name: value for name, value in results.items() if name in measured}
 
-    def _update(self, total: torch.Tensor, variables: list[Any]) -> None:
-        """One step of the optimiser down the gradient of the whole loss."""
-        values = [variable.value for variable in variables]
-        for value in values:  # Keras' zero_grad misses variables that share a path with another
-            value.grad = None
-        self.optimizer.scale_loss(total).backward()
-        with torch.no_grad():
-            self.optimizer.apply([value.grad for value in values], variables)
-
     def test_step(self, data: Any) -> dict[str, Any]:
         """The student on labels: `loss` is the cross-entropy, without smoothing or terms."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         sample_weight = weights_of(sample_weight)
-        logits = self.student(images_of(x), training=False)
+        logits = self.student(self._images(x), training=False)
         labels = labels_of(y, logits)
         if labels is None:
             raise ValueError("evaluate needs labels.")

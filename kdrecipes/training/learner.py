@@ -46,14 +46,14 @@ class Learner(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, image: torch.Tensor, labels: Any, taught: Callable[[], Sequence[Outputs]], index: torch.Tensor | None
+        self, image: torch.Tensor, labels: Any, heard: Sequence[Outputs], index: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]:
         """One forward pass in training mode.
 
         Args:
             image: float (batch, height, width, channels).
             labels: from logits to labels in their dtype, int64 (batch,) or float (batch, classes); or to None.
-            taught: gives what each term hears of the teachers; asked where there are terms.
+            heard: of the teachers by each term, in the order of terms.
             index: int64 (batch,); None where the data have none.
 
         Returns:
@@ -65,7 +65,6 @@ class Learner(keras.layers.Layer):
         student = Outputs(wide(logits), features, index)
         known = labels(student.logits)
         own = None if known is None else cross_entropy(known, student.logits, self.label_smoothing)
-        heard = taught() if self.terms else ()
         for term, one in zip(self.terms, heard, strict=True):
             refuse_other_logits(term, student, one)
         values = [term(known, student, one) for term, one in zip(self.terms, heard, strict=True)]

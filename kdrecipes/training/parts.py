@@ -24,6 +24,15 @@ class Parts:
         """Those of a model as it is now."""
         return Parts(model.trainable_weights[:], flat_layers(model), model.metrics)
 
+    def update(self, optimizer: keras.optimizers.Optimizer, total: torch.Tensor) -> None:
+        """One step of the optimiser down the gradient of the whole loss."""
+        values = [variable.value for variable in self.variables]
+        for value in values:  # Keras' zero_grad misses variables that share a path with another
+            value.grad = None
+        optimizer.scale_loss(total).backward()
+        with torch.no_grad():
+            optimizer.apply([value.grad for value in values], self.variables)
+
     def losses(self) -> list[torch.Tensor]:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
         return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]

@@ -16,6 +16,7 @@ from kdrecipes.training.ensemble import TOGETHER, ensemble_logits
 from kdrecipes.training.features import find_layer, tapped
 from kdrecipes.training.inference import Inference, at_input_size, wide
 from kdrecipes.training.last_activation import refuse_probabilities
+from kdrecipes.training.pixels import channels_explained, refuse_other_pixels
 
 Taught = Mapping[str, Outputs]  # by the teacher's name
 
@@ -115,7 +116,8 @@ class Teachers:
             index: int64 (batch,); None where the data have none.
 
         Raises:
-            ValueError: when the batch brings logits of another teacher, or images for one.
+            ValueError: when the batch brings logits of another teacher, or images for one, or images that a teacher
+                does not take.
         """
         said = self._said(x, image, index)
         everybody = self._all(said)  # once for all terms that hear it
@@ -156,8 +158,10 @@ class Teachers:
         network, layers = self.networks[name], self.layers[name]
         if given is not None and not layers:
             return Outputs(wide(given), {}, index)
-        image = at_input_size(teacher_images_of(x, image, name), network.model)
-        with torch.no_grad():
+        image, role = teacher_images_of(x, image, name), "teacher" if name == ONLY else f"teacher {name!r}"
+        refuse_other_pixels(network.model, image.shape, role, resized=True)
+        image = at_input_size(image, network.model)
+        with torch.no_grad(), channels_explained(network.model, image.shape, role):
             if given is not None:
                 return Outputs(wide(given), network.features(image, layers), index)
             with tapped(layers) as features:
