@@ -18,6 +18,7 @@ RUN_KEYS: dict[str, tuple[str, ...]] = {
         "unlabelled",
         "labelled_share",
         "validation",
+        "stratified",
         "test",
         "image_size",
         "resize",

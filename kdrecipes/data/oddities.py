@@ -8,6 +8,7 @@ import numpy as np
 
 from kdrecipes.data.examples import Split
 from kdrecipes.data.store import Store
+from kdrecipes.recipe.tables import DatasetTable
 from kdrecipes.wording import named
 
 
@@ -31,11 +32,16 @@ def lost_on(background: str, stores: Mapping[str, Store]) -> Iterator[str]:
             )
 
 
-def unmeasured_classes(validation: Split, test: Split) -> Iterator[str]:
-    """Classes that nobody measures."""
+STRATIFIED = "dataset.stratified = true"  # the line that mends a draw that empties classes
+
+
+def unmeasured_classes(table: DatasetTable, validation: Split, test: Split) -> Iterator[str]:
+    """Classes that nobody measures; `table` is the recipe's."""
+    drawn_alike = isinstance(table.validation, float) and not table.stratified
     for key, split in (("validation", validation), ("test", test)):
         if missing := without_images(split):
+            mend = f" To hold the share out class by class: {STRATIFIED}" if key == "validation" and drawn_alike else ""
             yield (
                 f"{len(missing):,} of the {len(split.store.classes):,} classes have no {key} image: {named(missing)}. "
-                f"What the {key} figures say is not about them."
+                f"What the {key} figures say is not about them.{mend}"
             )

@@ -13,16 +13,16 @@ import numpy as np
 
 from kdrecipes.data.duplicates import Identical, duplicates
 from kdrecipes.data.examples import Split
+from kdrecipes.data.hold_out import hold_out, more_than_the_share
 from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
 from kdrecipes.data.mixture import Mixture, mixture
-from kdrecipes.data.oddities import lost_on, unmeasured_classes, without_images
+from kdrecipes.data.oddities import lost_on, unmeasured_classes
 from kdrecipes.data.reader import Decoding, name_in
-from kdrecipes.data.splits import cut, held_out, overlap, parse_split
+from kdrecipes.data.splits import cut, overlap, parse_split
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.data.unreadable import Unreadable, refuse_unreadable, unreadable_of
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.recipe.tables import DatasetTable, Recipe, StudentTable, TeacherTable
-from kdrecipes.wording import named
 
 Progress = Callable[[str, int, int, int, int], None]
 SPLITS = ("train", "validation", "test")
@@ -112,12 +112,12 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     refuse_without_labels(recipe, parts)
     refuse_missing_labels(table, parts)
     if "validation" not in parts:
-        whole = parts["train"]
-        parts["train"], parts["validation"] = _hold_out(whole, float(table.validation))
-        _refuse_emptied(table, whole, parts["train"])
+        parts["train"], parts["validation"] = hold_out(table, parts["train"])
     _refuse_overlap(table, parts)
     _refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
+    warnings = [*lost_on(table.background, stores), *unmeasured_classes(table, validation, test)]
+    warnings += more_than_the_share(table, train, validation)
     train, rest = keep_labels(recipe, train)
     others = _of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
     unlabelled = tuple(part for part in (rest, others) if part is not None)
@@ -144,7 +144,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         unlabelled,
         tuple(unreadable),
         {_label(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
-        (*lost_on(table.background, stores), *unmeasured_classes(validation, test)),
+        tuple(warnings),
         tuple(identical),
     )
 
@@ -254,25 +254,6 @@ def _cut(store: Store, key: str, text: str, labelled: bool) -> Split:
         name = parse_split(text)[0]
         raise RunError(f"dataset.{key} = {text!r} holds no image: {name!r} has {len(store)}.")
     return Split(store, positions, labelled)
-
-
-def _hold_out(train: Split, share: float) -> tuple[Split, Split]:
-    """What is left of train, and the share held out of it."""
-    apart = held_out(train.index, share)
-    if apart.all() or not apart.any():
-        raise RunError(f"dataset.validation = {share:g} of {len(train)} training images leaves a split empty.")
-    return Split(train.store, train.positions[~apart]), Split(train.store, train.positions[apart])
-
-
-def _refuse_emptied(table: DatasetTable, whole: Split, train: Split) -> None:
-    """Refuse a share held out that takes the last training image of a class."""
-    before = set(without_images(whole))
-    if emptied := [name for name in without_images(train) if name not in before]:
-        raise RunError(
-            f"dataset.validation = {table.validation:g} leaves {len(emptied)} of {len(train.store.classes)} classes "
-            f"without a training image: {named(emptied)}. Hold out a smaller share, or let dataset.validation name a "
-            "split of its own."
-        )
 
 
 def _refuse_overlap(table: DatasetTable, parts: dict[str, Split]) -> None:

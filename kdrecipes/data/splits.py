@@ -35,6 +35,39 @@ def held_out(index: np.ndarray, share: float) -> np.ndarray:
     return uniform(index, _HELD_OUT) < share
 
 
+def held_out_by_class(labels: np.ndarray, index: np.ndarray, share: float) -> np.ndarray:
+    """The same, drawn class by class: bool, same shape.
+
+    `share` of all examples, rounded to the nearest, goes to the classes in proportion to their sizes, by the divisor
+    method of Sainte-Laguë. But each class of two or more gives at least one example, also where that is more than the
+    share, and each class keeps at least one in train: a class of one is not held out. Within a class the hash of
+    `held_out` decides, and so do equal turns of several classes. A smaller share is part of a larger one of the same
+    examples; an example that is added or removed may change the draw of others.
+
+    Args:
+        labels: int64 (examples,).
+        index: int64 (examples,), each example's index in the base split.
+        share: from 0 to 1.
+    """
+    drawn = uniform(index, _HELD_OUT)
+    order = np.lexsort((drawn, labels))  # by class, then by hash
+    rank, size = _ranks(labels[order])
+    turn = np.where(rank == 0, -1.0, (rank + 0.5) / size)
+    last = rank == size - 1
+    turns = np.lexsort((drawn[order], turn, last))  # one of each class stays, whatever the share
+    firsts = int(((rank == 0) & ~last).sum())
+    count = min(max(round(share * len(labels)), firsts if share > 0 else 0), int((~last).sum()))
+    apart = np.zeros(len(labels), bool)
+    apart[order[turns[:count]]] = True
+    return apart
+
+
+def _ranks(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of sorted labels: each one's place in its class, from 0, and the class's size."""
+    _, firsts, sizes = np.unique(labels, return_index=True, return_counts=True)
+    return np.arange(len(labels)) - np.repeat(firsts, sizes), np.repeat(sizes, sizes)
+
+
 def draw_labelled(labels: np.ndarray, index: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Which of the examples keep their labels: bool, same shape, `count` of them.
 
@@ -49,9 +82,8 @@ def draw_labelled(labels: np.ndarray, index: np.ndarray, count: int, seed: int) 
         seed: the recipe's.
     """
     order = np.lexsort((hash64(index, _LABELLED, seed), labels))  # by class, then by hash
-    _, firsts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
-    rank = np.arange(len(labels)) - np.repeat(firsts, sizes)
-    turn = np.where(rank == 0, -1.0, (rank + 0.5) / np.repeat(sizes, sizes))
+    rank, size = _ranks(labels[order])
+    turn = np.where(rank == 0, -1.0, (rank + 0.5) / size)
     kept = np.zeros(len(labels), bool)
     kept[order[np.argsort(turn, kind="stable")[:count]]] = True
     return kept

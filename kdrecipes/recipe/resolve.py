@@ -30,6 +30,7 @@ NEWER_KEYS = (
     ("loss", "teachers"),
     ("dataset", "background"),
     ("dataset", "max_pixels"),
+    ("dataset", "stratified"),
 )
 
 

@@ -168,6 +168,7 @@ def _recipe_text(
         "plugins": "".join(f" --plugin {plugin}" for plugin in plugins),
         "requires": toml_value(installed) if installed else "",
         "teacher": None,
+        "by_class": components["dataset"].name == "folder",  # people's own photos: classes of few images
     }
     return _rendered("recipe.toml.jinja", {**words, **tables})
 

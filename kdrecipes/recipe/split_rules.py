@@ -42,6 +42,16 @@ def _same_splits(path: Path, dataset: Data) -> Iterator[Broken]:
             seen[split] = key
 
 
+_STRATIFIED: Data = {"required": ["stratified"], "properties": {"stratified": {"const": True}}}
+_A_SHARE: Data = {"required": ["validation"], "properties": {"validation": {"type": "number"}}}
+
+
+def _no_share(path: Path, dataset: Data) -> Iterator[Broken]:
+    """A way to draw a share, and none to draw."""
+    rule = "needs a share of train beside it, such as validation = 0.1: it says how that is drawn"
+    yield Broken((*path, "stratified"), rule, show(dataset["stratified"]))
+
+
 def _overlapping(path: Path, dataset: Data) -> Iterator[Broken]:
     splits = _splits(dataset)
     for first, second in combinations(splits, 2):
@@ -109,4 +119,5 @@ SPLIT_RULES = (
     Rule("out-of-range", "dataset", _empty),
     Rule("out-of-range", "dataset", _more_labels_than_images),
     Rule("out-of-range", "", _less_than_a_batch),
+    Rule("missing-key", "dataset", _no_share, {"if": _STRATIFIED, "then": _A_SHARE}, whole=True),
 )

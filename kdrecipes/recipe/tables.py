@@ -70,7 +70,8 @@ class ViewsTable:
 class DatasetTable(ComponentTable):
     """`[dataset]`.
 
-    `validation` is a split or the share held out of train, `labelled` a count (int) or a share of train (float).
+    `validation` is a split or the share held out of train, class by class where that is `stratified`; `labelled` is a
+    count (int) or a share of train (float).
     """
 
     train: str
@@ -80,6 +81,7 @@ class DatasetTable(ComponentTable):
     corrupt_limit: float
     background: str
     max_pixels: int
+    stratified: bool
     labelled: int | float | None = None
     unlabelled: str | None = None
     labelled_share: float | None = None

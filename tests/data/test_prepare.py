@@ -14,6 +14,7 @@ from kdrecipes.components.datasets import digits
 from kdrecipes.data import prepare as preparing
 from kdrecipes.data.examples import show
 from kdrecipes.data.prepare import Data, prepare
+from kdrecipes.data.splits import held_out
 from kdrecipes.disk.home import home
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.recipe.load import load_recipe
@@ -596,13 +597,52 @@ def test_a_share_that_takes_the_last_training_image_of_a_class_is_refused(prepar
     monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: Few(100, 2, name))
     with pytest.raises(RunError) as caught:
         prepared("validation = 0.3")
-    train = preparing.held_out(np.arange(200), 0.3).reshape(100, 2)
+    train = held_out(np.arange(200), 0.3).reshape(100, 2)
     emptied = np.flatnonzero(train.all(1))
     assert str(caught.value) == (
         f"dataset.validation = 0.3 leaves {len(emptied)} of 100 classes without a training image: c{emptied[0]}, "
-        f"c{emptied[1]}, c{emptied[2]} and {len(emptied) - 3} more. Hold out a smaller share, or let "
-        "dataset.validation name a split of its own."
+        f"c{emptied[1]}, c{emptied[2]} and {len(emptied) - 3} more. Hold out a smaller share, let "
+        "dataset.validation name a split of its own, or draw the share class by class: dataset.stratified = true"
     )
+
+
+def counts_by_class(data: Data) -> list[np.ndarray]:
+    return [np.bincount(split.labels, minlength=len(data.classes)) for split in (data.train, data.validation)]
+
+
+def test_a_share_drawn_class_by_class_empties_none(prepared, monkeypatch):
+    monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: Few(100, 2, name))
+    data = prepared("validation = 0.3\nstratified = true")
+    assert [set(counts) for counts in counts_by_class(data)] == [{1}, {1}]
+    assert data.warnings[1] == (
+        "dataset.validation = 0.3 of 200 training images is 60; drawn class by class it is 100, one image of each "
+        "class that has two."
+    )
+    assert data.fingerprint != prepared("validation = 0.05").fingerprint
+
+
+def test_an_only_image_of_a_class_is_trained_on_and_told(prepared, monkeypatch):
+    def source(recipe: Recipe, name: str, key: str) -> Few:
+        few = Few(4, 20, name)
+        few.labels = [label for i, label in enumerate(few.labels) if label != 2 or i % 20 == 0]
+        return few
+
+    monkeypatch.setattr(preparing, "build_source", source)
+    data = prepared("validation = 0.1\nstratified = true")
+    assert [counts.tolist() for counts in counts_by_class(data)] == [[18, 18, 1, 18], [2, 2, 0, 2]]
+    assert data.warnings[0] == (
+        "1 of the 4 classes have no validation image: c2. What the validation figures say is not about them."
+    )
+
+
+@pytest.mark.parametrize("labelled", ["", f"labelled = 40\n{TAUGHT}", f"labelled = 0.5\n{TAUGHT}"])
+def test_a_share_drawn_class_by_class_keeps_the_classes_shares(prepared, labelled):
+    data = prepared(f"validation = 0.15\nstratified = true\n{labelled}")
+    whole = np.bincount(digits.build("train").labels)
+    validation = np.bincount(data.validation.labels)
+    assert len(data.validation) == round(0.15 * 1437) and (np.abs(validation - 0.15 * whole) < 1).all()
+    assert data.images == 1437 - len(data.validation)
+    assert not set(data.validation.index) & {i for split in (data.train, *data.unlabelled) for i in split.index}
 
 
 def test_classes_that_nobody_measures_are_told(prepared, monkeypatch):
@@ -612,7 +652,8 @@ def test_classes_that_nobody_measures_are_told(prepared, monkeypatch):
     assert unseen and data.warnings[:2] == (
         f"{len(unseen)} of the 10 classes have no validation image: {', '.join(unseen[:3])}"
         + (f" and {len(unseen) - 3} more" if len(unseen) > 3 else "")
-        + ". What the validation figures say is not about them.",
+        + ". What the validation figures say is not about them. To hold the share out class by class: "
+        "dataset.stratified = true",
         "9 of the 10 classes have no test image: c0, c1, c2 and 6 more. What the test figures say is not about them.",
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdrecipes.data.splits import cut, draw_labelled, held_out, overlap, parse_split
+from kdrecipes.data.splits import cut, draw_labelled, held_out, held_out_by_class, overlap, parse_split
 
 INDICES = st.lists(st.integers(0, 2**40), min_size=1, max_size=50)
 COUNTS = st.integers(0, 5000)
@@ -103,6 +103,60 @@ def test_the_share_is_about_right_and_fixed_for_ever():
         assert abs(held_out(np.arange(60_000), share).mean() - share) < 0.01
     # a run that validated on an example must never be compared with one that trained on it
     assert np.flatnonzero(held_out(np.arange(80), 0.1)).tolist() == [8, 11, 18, 27, 37, 44, 71, 79]
+
+
+# --- the same, class by class ----------------------------------------------------------------------------------------
+
+HELD_OUT = [1, 8, 11, 18, 27, 28, 37, 38]
+CLASSES = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(np.array)
+
+
+@given(CLASSES, st.floats(0.001, 0.999))
+def test_each_class_gives_its_share_and_keeps_an_image(labels, share):
+    apart = held_out_by_class(labels, np.arange(len(labels)) * 3, share)
+    classes, sizes = np.unique(labels, return_counts=True)
+    out = np.array([apart[labels == label].sum() for label in classes])
+    assert apart.dtype == bool and (out < sizes).all(), "each class is trained on"
+    assert (out[sizes > 1] > 0).all(), "each class of two or more is validated on"
+    assert (out[sizes == 1] == 0).all(), "an only image is trained on"
+    asked, least, most = round(share * len(labels)), (sizes > 1).sum(), len(labels) - len(sizes)
+    assert apart.sum() == min(max(asked, least), most)
+    for a in range(len(sizes)):  # by shares: moving one image from class to class makes no class fitter
+        for b in range(len(sizes)):
+            if out[a] > 1 and 0 < out[b] < sizes[b] - 1:
+                assert (out[a] - 0.5) / sizes[a] <= (out[b] + 0.5) / sizes[b] + 1e-9
+
+
+@given(CLASSES, st.floats(0, 1), st.floats(0, 1))
+def test_a_smaller_share_is_part_of_a_larger_one_class_by_class(labels, first, second):
+    small, large = (held_out_by_class(labels, np.arange(len(labels)), share) for share in sorted((first, second)))
+    assert (large | ~small).all()
+
+
+@given(CLASSES, st.floats(0, 1), st.permutations(range(200)))
+def test_what_is_held_out_does_not_depend_on_the_order_of_examples(labels, share, order):
+    order = np.array([place for place in order if place < len(labels)])
+    index = np.arange(len(labels)) * 7
+    assert np.array_equal(
+        held_out_by_class(labels, index, share)[order], held_out_by_class(labels[order], index[order], share)
+    )
+
+
+def test_within_a_class_those_are_held_out_that_are_without_classes():
+    """One hash for both: who changes the key trains on few images that were validated on."""
+    plain, by_class = held_out(np.arange(6000), 0.1), held_out_by_class(np.arange(6000) % 3, np.arange(6000), 0.1)
+    assert by_class.sum() == 600 and (plain & by_class).sum() > 560
+
+
+def test_equal_classes_of_which_not_all_give_one_more_are_chosen_by_the_hash():
+    labels, index = np.repeat(np.arange(100), 5), np.arange(500)
+    second = np.bincount(labels[held_out_by_class(labels, index, 0.3)], minlength=100) == 2
+    assert second.sum() == 50 and 10 < second[:50].sum() < 40, "not the first ones of the alphabet"
+
+
+def test_a_draw_class_by_class_is_what_it_always_was():
+    assert np.flatnonzero(held_out_by_class(np.arange(40) % 4, np.arange(40), 0.2)).tolist() == HELD_OUT
+    assert not held_out_by_class(np.arange(40) % 4, np.arange(40), 0.0).any()
 
 
 def test_overlap_counts_common_positions():

@@ -58,6 +58,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "corrupt_limit": 0.0,
             "background": "white",
             "max_pixels": 89478485,
+            "stratified": False,
         },
         "student": {"name": "cnn", "width": 32, "depth": 2},
         "loss": {"label_weight": 1.0, "label_smoothing": 0.0, "teachers": "probabilities"},

@@ -50,6 +50,7 @@ EXAMPLES = [
     (START + 'dataset.test = "test[9:9]"', "dataset.test"),
     (TAUGHT + 'loss.name = "kd"\ndataset.train = "train[:200]"\ndataset.labelled = 201', "dataset.labelled"),
     (START + 'dataset.train = "train[:9]"\ntrain.batch_size = 10', "train.batch_size"),
+    (START + "dataset.stratified = true", "dataset.stratified"),
     (START + "dataset.labelled_share = 0.5", "dataset.labelled_share"),
     (TAUGHT + 'loss.name = "kd"\ndataset.labelled = 1.0', "dataset.labelled"),
     (START + "dataset.labelled = 100", "dataset.labelled"),

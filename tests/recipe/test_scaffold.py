@@ -76,6 +76,12 @@ def test_comments_are_what_they_say():
             assert data == plain, line
 
 
+def test_a_new_recipe_of_a_folder_holds_validation_out_class_by_class():
+    recipe = load_recipe(new_recipe("photos", student="cnn", dataset="folder"))
+    assert recipe.dataset.stratified and recipe.dataset.validation == 0.1
+    assert not load_recipe(new_recipe("digits", student="cnn", dataset="digits")).dataset.stratified
+
+
 def test_a_new_recipe_may_do_without_a_teacher():
     recipe = load_recipe(new_recipe("alone", student="cnn", dataset="digits"))
     assert "teacher" not in recipe.data and "# cnn on digits, labels only." in recipe.text

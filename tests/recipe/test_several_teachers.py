@@ -122,6 +122,7 @@ def test_one_teacher_in_a_list_is_the_same_recipe(load):
         'loss.teachers = "probabilities"',
         'dataset.background = "white"',
         "dataset.max_pixels = 89478485",
+        "dataset.stratified = false",
     ],
 )
 def test_a_newer_key_at_its_default_does_not_count(load, text):
