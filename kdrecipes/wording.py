@@ -10,6 +10,7 @@ from typing import Any
 MOST_LISTED = 20  # lines of a list that a message gives
 EXAMPLES = 3  # names of files that a sentence gives
 _REASONS = 8  # reasons that it gives
+_NAMED = 5  # texts of its own kind that it gives
 
 
 def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str:
@@ -71,6 +72,12 @@ def listed(lines: Sequence[str]) -> list[str]:
     """The first lines of a list, and one that counts the others where there are more."""
     rest = len(lines) - MOST_LISTED
     return [*lines[:MOST_LISTED], f"  and {rest:,} more"] if rest > 0 else list(lines)
+
+
+def some_of(texts: Sequence[str], what: str) -> str:
+    """The first texts, and how many more there are: `a, b, c, d, e and 2 more classes`, where `what` is "classes"."""
+    rest = len(texts) - _NAMED
+    return ", ".join(texts[:_NAMED]) + (f" and {rest:,} more {what}" if rest > 0 else "")
 
 
 def _examples(names: Sequence[str]) -> str:

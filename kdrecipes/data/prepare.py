@@ -15,6 +15,7 @@ from kdrecipes.data.duplicates import Identical, duplicates
 from kdrecipes.data.examples import Split
 from kdrecipes.data.hold_out import hold_out, more_than_the_share
 from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
+from kdrecipes.data.listing import Listing, listing_of
 from kdrecipes.data.mixture import Mixture, mixture
 from kdrecipes.data.oddities import lost_on, unmeasured_classes
 from kdrecipes.data.reader import Decoding, name_in
@@ -45,6 +46,7 @@ class Data:
         unreadable: what of each base split could not be read.
         left_out: what each base split's source left out, by the split's label and by reason: names of files.
         warnings, identical: what is odd and stops nothing, a sentence each; images in two splits or under two labels.
+        listing: what lies where the images come from, by base split, as `listing_of` gives it.
     """
 
     train: Split
@@ -60,6 +62,7 @@ class Data:
     left_out: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     identical: tuple[Identical, ...] = ()
+    listing: Listing = field(default_factory=dict)
 
     @property
     def skipped(self) -> list[str]:
@@ -96,11 +99,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     """
     table = recipe.dataset
     written = splits_of(table)
-    bases: dict[str, str] = {}  # base split: the first key that names it
-    for key, text in written.items():
-        bases.setdefault(parse_split(text)[0], key)
-    # every source before any pixel: a misspelt split is told in seconds
-    sources = {name: build_source(recipe, name, key) for name, key in bases.items()}
+    bases, sources = sources_of(recipe)  # every source before any pixel: a misspelt split is told in seconds
     stores = {name: _open_store(recipe, name, key, sources[name], progress) for name, key in bases.items()}
     labelled = {name: getattr(source, "labelled", True) for name, source in sources.items()}
     unreadable = [_unreadable(table, name, key, sources[name], stores[name]) for name, key in bases.items()]
@@ -146,6 +145,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         {_label(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
         tuple(warnings),
         tuple(identical),
+        listing_of(sources),
     )
 
 
@@ -168,6 +168,14 @@ def splits_of(table: DatasetTable) -> dict[str, str]:
     """The splits that are written as such, by key; a share of train is none."""
     written = {key: getattr(table, key) for key in WRITTEN}
     return {key: text for key, text in written.items() if isinstance(text, str)}
+
+
+def sources_of(recipe: Recipe) -> tuple[dict[str, str], dict[str, Any]]:
+    """By base split of the recipe: the first key of `[dataset]` that names it, and its source."""
+    bases: dict[str, str] = {}
+    for key, text in splits_of(recipe.dataset).items():
+        bases.setdefault(parse_split(text)[0], key)
+    return bases, {name: build_source(recipe, name, key) for name, key in bases.items()}
 
 
 def build_source(recipe: Recipe, name: str, key: str) -> Any:

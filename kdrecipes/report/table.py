@@ -9,6 +9,7 @@ import numpy as np
 from kdrecipes.report.facts import Report
 from kdrecipes.report.time_words import time_line
 from kdrecipes.report.verdict import against_teacher, loss_and_calibration, verdict
+from kdrecipes.wording import some_of
 
 
 def teachers_of(report: Report) -> list[dict[str, Any]]:
@@ -61,6 +62,15 @@ def _who(teacher: dict[str, Any], of: int) -> str:
     return " ".join(filter(None, ["teacher", name, component]))
 
 
+def data_changed(report: Report) -> str | None:
+    """What is told first of a finished run that was asked for again, where its data are others now; else None."""
+    changes = report.get("data_changed")
+    return changes and (
+        f"The data have changed since this run: {some_of(changes, 'classes')}. This is the report of the former data; "
+        "--overwrite trains anew, and another --out keeps both."
+    )
+
+
 def summary_text(report: Report) -> str:
     """The table, the verdict and the other measures as plain text, for the terminal."""
     from kdrecipes.wording import readable_seconds
@@ -77,6 +87,8 @@ def summary_text(report: Report) -> str:
         )
         for row in rows
     ]
+    if told := data_changed(report):
+        lines = [told, "", *lines]
     lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]
     lines += [text for text in (against_teacher(report), loss_and_calibration(report), time_line(report)) if text]
     lines += [f"Warning: {warning}" for warning in report["warnings"]]

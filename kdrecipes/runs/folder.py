@@ -93,8 +93,14 @@ class RunFolder:
 
 
 @contextmanager
-def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]:
+def open_run(
+    recipe: Recipe, path: Path, overwrite: bool, check_added: Callable[[Recipe, Path], None] | None = None
+) -> Iterator[RunFolder]:
     """The run folder, locked against other processes, with lock.json, recipe and status written.
+
+    Args:
+        recipe, path, overwrite: see `run`.
+        check_added: is called before a run that is there is changed to one of more seeds, and may refuse it.
 
     Raises:
         UsageError: when the folder holds another recipe's run, or files that are no run.
@@ -108,7 +114,7 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
     with locked(
         path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
     ):
-        added, replaced = _make_ready(recipe, path, overwrite)
+        added, replaced = _make_ready(recipe, path, overwrite, check_added)
         folder = _read_folder(path)
         folder.added, folder.replaced = added, replaced
         if folder.status.get("status") != "done":
@@ -125,7 +131,9 @@ def open_run(recipe: Recipe, path: Path, overwrite: bool) -> Iterator[RunFolder]
             raise
 
 
-def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> tuple[list[int], str]:
+def _make_ready(
+    recipe: Recipe, path: Path, overwrite: bool, check_added: Callable[[Recipe, Path], None] | None
+) -> tuple[list[int], str]:
     """Make the folder this recipe's run.
 
     Returns:
@@ -133,7 +141,7 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> tuple[list[int],
         whose place it takes.
     """
     lock_file = path / "lock.json"
-    earlier = _read_json(lock_file) if lock_file.is_file() else None
+    earlier = read_object(lock_file) if lock_file.is_file() else None
     others = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
     if earlier is None and others:
         raise UsageError(
@@ -151,8 +159,10 @@ def _make_ready(recipe: Recipe, path: Path, overwrite: bool) -> tuple[list[int],
     if earlier is not None and (overwrite or replaced):
         _clear(path)
         earlier = None
+    if added and check_added:
+        check_added(recipe, path)
     if added and (path / "status.json").is_file():  # before the lock: a run that is killed here is not a finished one
-        write_json(path / "status.json", {**_read_json(path / "status.json"), "status": "running"})
+        write_json(path / "status.json", {**read_object(path / "status.json"), "status": "running"})
     if earlier is None or added:
         facts = {
             "recipe_sha256": recipe.fingerprint,
@@ -189,7 +199,7 @@ def _recipe_facts(recipe: Recipe) -> RecipeFacts:
     )
 
 
-def _read_json(file: Path) -> Any:
+def read_object(file: Path) -> Any:
     """A JSON object of a run, or a refusal of the folder."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
@@ -203,7 +213,7 @@ def _read_json(file: Path) -> Any:
 def _read_folder(path: Path) -> RunFolder:
     status, rows = {}, []
     if (path / "status.json").is_file():
-        status = _read_json(path / "status.json")
+        status = read_object(path / "status.json")
         status.pop("error", None)
     history = path / "history.jsonl"
     if history.is_file():
@@ -255,43 +265,11 @@ def keep_decision(folder: RunFolder, name: str, make: Callable[[], Any]) -> Any:
         name: of the decision.
         make: makes it, a JSON-able value; not called when the run is continued.
     """
-    decisions = _read_json(folder.path / "lock.json").get("decisions", {})
+    decisions = read_object(folder.path / "lock.json").get("decisions", {})
     if name not in decisions:
         value = make()
-        lock = _read_json(folder.path / "lock.json")
+        lock = read_object(folder.path / "lock.json")
         lock["decisions"] = {**lock.get("decisions", {}), name: value}
         write_json(folder.path / "lock.json", lock)
         return value
     return decisions[name]
-
-
-def check_origin(folder: RunFolder, origin: Mapping[str, Any]) -> list[str]:
-    """Note in lock.json what the run stands on, or compare it with what it began with.
-
-    Args:
-        folder: the run's.
-        origin: from `provenance.origin`.
-
-    Returns:
-        What else than the data and files changed since: the report repeats it.
-
-    Raises:
-        UsageError: when the data, or a file that the recipe or `--plugin` names, changed, and something was trained.
-    """
-    lock = _read_json(folder.path / "lock.json")
-    began = lock.get("origin", origin)
-    other = [key for key in ("dataset_sha256", "files") if began.get(key) != origin[key]]
-    if other and not nothing_trained(folder.path):
-        what = "data" if other[0] == "dataset_sha256" else "files that the recipe names"
-        raise UsageError(
-            f"The {what} changed since the run in {folder.path} began. Start it afresh in another folder with "
-            "--out, or in this one with --overwrite."
-        )
-    if other:  # it begins now, and decides now
-        lock.pop("decisions", None)
-        folder.status.clear()  # such as the seconds that outputs for other data took
-        folder.set_status("running")
-        began = origin
-    write_json(folder.path / "lock.json", {**lock, "origin": dict(began)})
-    changed = [key for key in origin if key not in ("dataset_sha256", "files") and began.get(key) != origin[key]]
-    return [f"the run began with {key} {began.get(key)} and went on with {origin[key]}" for key in changed]

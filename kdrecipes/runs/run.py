@@ -19,13 +19,15 @@ from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
 from kdrecipes.report.facts import EnvironmentFacts, TeacherFacts, write_facts
+from kdrecipes.report.table import data_changed
 from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
 from kdrecipes.runs.clock import Clock
 from kdrecipes.runs.compile_choice import choose_compile
 from kdrecipes.runs.dataset_facts import dataset_facts, dataset_notes
 from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.energy import Meter, machine
-from kdrecipes.runs.folder import RunFolder, check_origin, open_run
+from kdrecipes.runs.folder import RunFolder, open_run
+from kdrecipes.runs.origin import changed_data, check_origin, refuse_changed_data
 from kdrecipes.runs.predictions import write_predictions
 from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
@@ -53,7 +55,8 @@ def run(
         overwrite: start afresh where the folder holds a run, of this recipe or another.
 
     Returns:
-        The report, as in `report.json`.
+        The report, as in `report.json`; and under `"data_changed"` what of the data changed since a run that had been
+        finished before, whose figures are of the former data.
 
     Raises:
         RunError: when data, teacher or training fail (exit code 1).
@@ -72,11 +75,10 @@ def run_since(
     device = backend.device_name(device)
     backend.keep_freed_memory()
     check_home()
-    with open_run(recipe, path, overwrite) as folder:
+    with open_run(recipe, path, overwrite, refuse_changed_data) as folder:
         progress = Progress(path / "log.txt", clock)
         if folder.status.get("status") == "done" and (path / "report.json").is_file():
-            progress.note(f"{path} holds the finished run; this is its report again")
-            return json.loads((path / "report.json").read_text(encoding="utf-8"))
+            return _shown_again(recipe, folder, progress)
         if folder.added:
             progress.note(f"{path}: the students there are kept; added: seed {', '.join(map(str, folder.added))}")
         if folder.replaced:
@@ -94,11 +96,21 @@ def run_since(
                 raise RunError(f"The run stopped: {one_line(error)}. The traceback is in {progress.log}.") from error
 
 
+def _shown_again(recipe: Recipe, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    """The report of a finished run, and in it what of the data has changed since."""
+    report: dict[str, Any] = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
+    progress.note(f"{folder.path} holds the finished run; this is its report again")
+    if changes := changed_data(recipe, folder.path, progress.preparing):
+        report["data_changed"] = changes
+        progress.record(data_changed(report) or "")
+    return report
+
+
 def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str, meter: Meter) -> dict[str, Any]:
     clock = progress.clock
     refuse_precision(recipe, device)
     data = ready_data(recipe, progress)
-    warnings = check_origin(folder, origin(recipe, data.fingerprint, device))
+    warnings = check_origin(folder, origin(recipe, data.fingerprint, device), data.listing)
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     if recipe.teachers and (untold := too_few(data)):
         warnings.append(f"teacher preflight: {untold}.")

@@ -58,6 +58,14 @@ class FolderSource:
         """The file's name below the dataset's folder; bytes of it that are not UTF-8 are escaped."""
         return escaped(self.files[index].relative_to(self.root).as_posix())
 
+    def listing(self) -> dict[str, list[tuple[str, int]]]:
+        """Name and bytes of each image, by its class; all under the class "" where they have none."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for index, file in enumerate(self.files):
+            name = self.classes[self.labels[index]] if self.labelled else ""
+            found.setdefault(name, []).append((self.name_of(index), file.stat().st_size))
+        return found
+
     def label_of(self, index: int) -> int:
         """The label of example `index`, also of one that can't be read."""
         return self.labels[index]
