@@ -157,8 +157,9 @@ def test_more_seeds_of_other_data_are_refused_and_the_run_stays_finished(place, 
     assert (
         code == 2
         and (
-            "The data have changed since the run in run: train/cat other images, as many as before (12). Added students "
-            "would learn from others. Train all anew in another folder with --out, or in this one with --overwrite."
+            "The data have changed since the run in run: train/cat other images, as many as before (12). Added "
+            "students would learn from others. Train all anew in another folder with --out, or in this one with "
+            "--overwrite."
         )
         in err
     )
