@@ -149,7 +149,10 @@ def _make_ready(
         )
     added = added_seeds(earlier.get("recipe"), recipe.data) if earlier is not None and not overwrite else []
     replaced = ""
-    if earlier is not None and not overwrite and not added and earlier.get("recipe_sha256") != recipe.fingerprint:
+    same = earlier is not None and (
+        earlier.get("recipe_sha256") == recipe.fingerprint or _is_shown(path, earlier.get("recipe"), recipe)
+    )
+    if earlier is not None and not overwrite and not added and not same:
         replaced = difference(earlier.get("recipe", {}), recipe.data)
         if not nothing_trained(path):
             raise UsageError(
@@ -175,6 +178,13 @@ def _make_ready(
         with new_file(path / f"recipe{Path(recipe.source).suffix.lower() or '.toml'}", "w") as file:
             file.write(recipe.text)
     return added, replaced
+
+
+def _is_shown(path: Path, old: Any, recipe: Recipe) -> bool:
+    """Whether the folder holds a finished run of this recipe with more seeds: its report is shown, nothing is lost."""
+    if not isinstance(old, dict) or not added_seeds(recipe.data, old):
+        return False
+    return read_object(path / "status.json").get("status") == "done" and (path / "report.json").is_file()
 
 
 def _clear(path: Path) -> None:

@@ -99,7 +99,9 @@ def run_since(
 def _shown_again(recipe: Recipe, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     """The report of a finished run, and in it what of the data has changed since."""
     report: dict[str, Any] = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
-    progress.note(f"{folder.path} holds the finished run; this is its report again")
+    seeds = list(dict.fromkeys(arm["seed"] for arm in report["arms"]))
+    more = f" of seeds {', '.join(map(str, seeds))}" if set(seeds) > set(recipe.compare.seeds) else ""
+    progress.note(f"{folder.path} holds the finished run{more}; this is its report again")
     if changes := changed_data(recipe, folder.path, progress.preparing):
         report["data_changed"] = changes
         progress.record(data_changed(report) or "")

@@ -53,6 +53,11 @@ def test_more_seeds_are_added_to_a_run_and_change_nothing_of_what_is_there(finis
     assert report["recipe_sha256"] == more.fingerprint and report["comparison"] == whole["comparison"]
     assert "added: seed 7" in (tmp_path / "run" / "log.txt").read_text()
     assert kdrecipes.run(more, tmp_path / "run") == report, "and it is finished"
+    assert kdrecipes.run(small(), tmp_path / "run") == report, "fewer seeds are among them"
+    assert "holds the finished run of seeds 0, 7" in (tmp_path / "run" / "log.txt").read_text()
+    with pytest.raises(UsageError, match=r"of another recipe: compare\.seeds was \[0, 7\] and is \[0, 3\]"):
+        kdrecipes.run(small("compare.seeds=[0, 3]"), tmp_path / "run")
+    (tmp_path / "run" / "report.json").unlink()
     with pytest.raises(UsageError, match=r"of another recipe: compare\.seeds was \[0, 7\] and is \[0\]"):
         kdrecipes.run(small(), tmp_path / "run")
 
