@@ -41,7 +41,8 @@ def escaped(text: str) -> str:
 
 def left_out_words(left_out: Mapping[str, Sequence[str]]) -> str:
     """Names of files by the reason why they are left out, as text: `{"hidden": ["d/.a"]}` → `"1 hidden (d/.a)"`."""
-    most_first = sorted(left_out.items(), key=lambda item: (-len(item[1]), item[0]))
+    some = {reason: names for reason, names in left_out.items() if names}
+    most_first = sorted(some.items(), key=lambda item: (-len(item[1]), item[0]))
     words = [f"{len(names):,} {reason} ({_examples(names)})" for reason, names in most_first]
     if rest := sum(len(names) for _, names in most_first[_REASONS:]):
         words[_REASONS:] = [f"{rest:,} for other reasons"]
@@ -57,13 +58,14 @@ def named(names: Sequence[str], count: int | None = None) -> str:
 def identical_words(found: Mapping[str, Any]) -> str:
     """Images that stand in a second place too, in a sentence or two; `found` is a fact of `dataset.identical`."""
     names, count = named(found["names"], found["images"]), f"{found['images']:,} of the {found['of']:,}"
+    are = "is" if found["images"] == 1 else "are"
     if found["among"] == "labels":
         return (
-            f"{count} train, validation and test images stand there under another label too: {names}. No network can "
+            f"{count} train, validation and test images {are} there under another label too: {names}. No network can "
             "be right about both labels."
         )
     return (
-        f"{count} {found['among']} images are pixel for pixel the same as {found['also']} images: {names}. What is "
+        f"{count} {found['among']} images {are} pixel for pixel the same as {found['also']} images: {names}. What is "
         "measured on them is memory, not skill."
     )
 
@@ -103,7 +105,7 @@ def readable_seconds(seconds: float) -> str:
 
 def points(share: float) -> str:
     """`-0.0083` → `"−0.83"`, a difference in percentage points with its sign."""
-    return f"{100 * share:+.2f}".replace("-", "−")
+    return f"{round(100 * share, 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: no negative zero
 
 
 def about_points(share: float) -> str:

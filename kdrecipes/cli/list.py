@@ -81,7 +81,10 @@ def _list_runs(folder: Path | None, as_json: bool) -> None:
             run.state,
             run.recipe,
             readable_bytes(run.bytes),
-            printable(", ".join(f"{who} {100 * share:.2f} %" for who, share in run.figures.items()) or run.error[:200]),
+            printable(
+                ", ".join(f"{who} {100 * share:.2f} %" for who, share in run.figures.items())
+                or " ".join(run.error.split())[:200]
+            ),
         )
         for run in runs
     ]

@@ -29,7 +29,7 @@ class Identical:
         also: where they stand too: "training", "validation" or "another label".
         images: how many.
         of: among how many.
-        names: of the first three.
+        names: of the first three, each with the one that it is the same as, where that is in another split.
     """
 
     among: str
@@ -55,14 +55,16 @@ def duplicates(parts: Mapping[str, Split], taught: Sequence[Split], name_of: Nam
     stores = {id(split.store.images): split.store for split in (*parts.values(), *taught)}
     rows = {key: row_hashes(store) for key, store in stores.items()}
     train, validation, test = (_hashes(parts[key], rows) for key in ("train", "validation", "test"))
-    learnt = np.concatenate([train, *(_hashes(split, rows) for split in taught)])
+    learnt = [(parts["train"], train), *((split, _hashes(split, rows)) for split in taught)]
     for key, mine, others, what in (
         ("validation", validation, learnt, "training"),
         ("test", test, learnt, "training"),
-        ("test", test, validation, "validation"),
+        ("test", test, [(parts["validation"], validation)], "validation"),
     ):
-        if (same := np.isin(mine, others)).any():
-            yield Identical(key, what, int(same.sum()), len(same), _first(parts[key], same, name_of))
+        if (same := np.isin(mine, np.concatenate([hashes for _, hashes in others]))).any():
+            twins = [_twin(value, others, name_of) for value in mine[same][:EXAMPLES]]
+            names = [f"{name} (as {twin})" for name, twin in zip(_first(parts[key], same, name_of), twins, strict=True)]
+            yield Identical(key, what, int(same.sum()), len(same), names)
     both = _contradicted(np.concatenate([train, validation, test]), np.concatenate([p.labels for p in parts.values()]))
     if both.any():
         masks = zip(parts.values(), np.split(both, np.cumsum([len(train), len(validation)])), strict=True)
@@ -100,6 +102,14 @@ def _contradicted(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     pairs = np.unique(np.stack([hashes[there], labels[there].astype(np.uint64)]), axis=1)
     values, counts = np.unique(pairs[0], return_counts=True)
     return np.asarray(there & np.isin(hashes, values[counts > 1]))
+
+
+def _twin(value: np.uint64, others: Sequence[tuple[Split, np.ndarray]], name_of: NameOf) -> str:
+    """The name of the first image of some splits, given with their hashes, that has a hash."""
+    split, row = next(
+        (split, int(rows[0])) for split, hashes in others if (rows := np.flatnonzero(hashes == value)).size
+    )
+    return name_of(split.store, int(split.index[row]))
 
 
 def _first(split: Split, chosen: np.ndarray, name_of: NameOf) -> list[str]:

@@ -51,6 +51,7 @@ _ASKED: dict[str, tuple[Code, str]] = {
     "minProperties": ("wrong-length", "must have at least {limit} {many}"),
     "maxProperties": ("wrong-length", "must have at most {limit} {many}"),
 }
+_MOST_SEEDS = 20  # a number that is meant as a count of seeds
 _CHOICES, _KINDS = ("enum", "const"), ("type", "anyOf", "oneOf")
 _BETWEEN_KEYS = ("anyOf", "oneOf", "dependencies", "not", "if")
 
@@ -143,7 +144,8 @@ def retyped(path: Path, schema: Data, value: Any, *, is_json: bool) -> str:
     elif "array" in kinds and isinstance(value, dict) and not is_json:
         return f"[[{show_path(path)}]]"
     elif "array" in kinds and value is not None and not isinstance(value, list):
-        return f"[{show(value)}]"
+        count = path[-1] == "seeds" and type(value) is int and 1 < value <= _MOST_SEEDS  # so many, not that one
+        return show(list(range(value)) if count else [value])
     return ""
 
 

@@ -21,10 +21,12 @@ from kdrecipes.wording import about_points, identical_words, points
 
 FELL = 0.8  # a training loss that ends below this share of where it began has learnt something
 SURE = 0.999  # a probability above it says as much as the label does
-LATE = 2.0  # standard errors of a validation accuracy: what an epoch must be better by than the last one
+NONE = 1e-6  # a difference below it is none: what sums of floats leave
+FEW_IMAGES = 500  # of test, one of which is a fifth of a point
+LATE = 2.0  # standard errors of a difference between two epochs: what one must be better by than the last one
 MOST_IMAGES = 1_000_000  # nobody has more test images
 LEFT_OF_THE_START = 0.1  # share of a moving statistic
-LONGER = "Train for more epochs, or with a lower learning rate."
+LONGER = "Train for more epochs."
 ANEW = f"train.recalibrate_batch_norm = {BATCHES} estimates them anew at the end."
 
 Check = Callable[[Facts, Report], Iterator[str]]
@@ -79,11 +81,12 @@ def best_was_earlier(facts: Facts, report: Report) -> Iterator[str]:
     for label, row in zip(facts.arms, report["arms"], strict=True):
         reached = row["validation_accuracy"]
         best, last = max(reached), reached[-1]
-        if images and best - last > LATE * _standard_error(best, images):
+        if images and best - last > LATE * np.sqrt(2) * _standard_error(best, images):
             yield (
                 f"{label} was best after epoch {row['best_epoch']} of {len(reached)}: {100 * best:.1f} % of the "
-                f"validation images, and {100 * last:.1f} % at the end. The students are those of the last "
-                "epoch. A schedule that ends at zero, a lower learning rate or fewer epochs let the last be the best."
+                f"validation images, and {100 * last:.1f} % at the end. The students are those of the last epoch. A "
+                "schedule that ends at zero lets the last be the best, as the default does; beside that, try a lower "
+                "learning rate."
             )
 
 
@@ -139,21 +142,27 @@ def sure_teacher(facts: Facts, report: Report) -> Iterator[str]:
 
 def cannot_tell(facts: Facts, report: Report) -> Iterator[str]:
     found = (report["comparison"] or {}).get("kd_minus_baseline")
-    if not found or found["verdict"] != "unclear" or not found["mean"] or unequal_pairs(report["arms"]):
+    if not found or found["verdict"] != "unclear" or abs(found["mean"]) < NONE or unequal_pairs(report["arms"]):
         return
     if found["seeds"] == 1:
         yield _of_one_seed(found["detectable"], found["mean"], report["dataset"]["test"])
     if found["seeds"] < 3:
         return
     reached = {(row["arm"], row["seed"]): row["test_accuracy"] for row in report["arms"]}
+    images = report["dataset"]["test"]
     differences = [reached["kd", seed] - other for (arm, seed), other in reached.items() if arm == "baseline"]
     seeds = seeds_to_see(differences)
     yield (
-        f"{found['seeds']} seeds are too few for a difference as small as {points(found['mean'])} points. If it is "
+        f"{found['seeds']} seeds are too few to tell a difference of {points(found['mean'])} points from none. If it "
         + (
-            f"real, about {seeds} would show it: compare.seeds."
+            f"is real, about {seeds} would show it: compare.seeds."
             if seeds
-            else "real, more than 100 would be needed to show it."
+            else "is real, more than 100 would be needed to show it."
+        )
+        + (
+            f" The test images are few too: one of {images:,} is {100 / images:.1f} points."
+            if images < FEW_IMAGES
+            else ""
         )
     )
 

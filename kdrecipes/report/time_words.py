@@ -63,7 +63,7 @@ def time_line(report: Report) -> str:
     shares = ", ".join(f"{what} {_share(s, wall)}" for what, s in sums.items() if wall and s >= 0.005 * wall)
     text = f"Took {readable_seconds(wall)}" + (f": {shares}." if shares else ".")
     if earlier := [_PARTS[part["part"]][0].format(of=part.get("of", "")) for part in _earlier(report["time"])]:
-        text += f" By an earlier process or run, all or a part: {', '.join(earlier)}."
+        text += f" Done before, in whole or in part: {', '.join(earlier)}."
     energy = energy_words(report)
     return f"{text} The whole machine took meanwhile: {energy}." if energy else text
 

@@ -99,7 +99,7 @@ def _train_arm(
         callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
         watch=progress.watch(arm.label, recipe.train.epochs),
-        tell=lambda text: progress.note(f"Warning: {text}"),
+        tell=progress.note,
     )
     path = save_network(recipe, recipe.student, data, student, folder.path / "students", arm.label)
     facts = ArmFacts(

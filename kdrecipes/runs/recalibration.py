@@ -32,7 +32,7 @@ def choose_recalibration(recipe: Recipe, data: Data, trained: Mapping[str, ArmFa
         return Decision(0, f"{steps:,} steps are enough")
     if slowest_momentum(build_model(recipe, recipe.student, data)) is None:
         return Decision(0, "the student has no batch normalisation that learns")
-    return Decision(BATCHES, f"{steps:,} steps are few: fewer than {FEW_STEPS}")
+    return Decision(BATCHES, f"{steps:,} steps are fewer than {FEW_STEPS}")
 
 
 def recalibration_note(recipe: Recipe, decision: Decision) -> str:
@@ -41,7 +41,8 @@ def recalibration_note(recipe: Recipe, decision: Decision) -> str:
         return ""
     return (
         f"students: batch-norm statistics are estimated anew at the end, from up to {decision.use} batches, since "
-        f"{decision.why}. train.recalibrate_batch_norm = 0 leaves the moving ones."
+        f"{decision.why}: what is validated before the last epoch may look far worse. "
+        "train.recalibrate_batch_norm = 0 leaves the moving ones."
     )
 
 

@@ -117,7 +117,8 @@ def fit(
         callbacks: more Keras callbacks.
         on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
         watch: called with (epochs done, steps per epoch); returns the callback that shows progress.
-        tell: gets a line for each term that does not move the student, or drowns the labels, at the first step.
+        tell: gets a line where the fit goes on after an interruption, and at the first step one for each term that does
+            not move the student, or drowns the labels.
 
     Returns:
         One row per epoch: the epoch from 1, Keras' figures (training ones are running means), seconds and steps, and of
@@ -145,10 +146,12 @@ def fit(
     examples = data.images if mixed else len(data.train)  # both arms of a run have one schedule
     optimizer = prepare_steps(distiller, train, train.epochs * len(loader), jit_compile, examples)
     finisher = Finisher(distiller.student, loader, train)
-    gradients = [GradientWatch(distiller, label, tell)] if distiller.terms else []
+    gradients = [GradientWatch(distiller, label, lambda text: tell(f"Warning: {text}"))] if distiller.terms else []
     kept = [*variables_of(distiller), *optimizer.variables, *finisher.variables]
     keeper = Keeper(kept, state, label, on_epoch, lambda: {k: v for one in gradients for k, v in one.figures.items()})
     done = keeper.resume()
+    if done:
+        tell(f"{label}  goes on after epoch {done}/{train.epochs}")
     if done < train.epochs:
         watcher = [watch(done, len(loader))] if watch else []
         # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.

@@ -260,13 +260,16 @@ def test_classes_without_an_image_are_all_named_with_what_lies_there(tmp_path):
         _made(tmp_path / "train" / name).write_bytes(b"x")
     assert refused(tmp_path).endswith(
         "train: no image in the folder dog, eel. Left out: 2 with the suffix .heic, which is not read "
-        "(train/dog/1.heic, train/eel/1.heic)."
+        "(train/dog/1.heic, train/eel/1.heic). Put images there, or remove it"
     )
 
 
 def test_a_split_of_another_name_is_suggested(tmp_path):
     for name in ("train/cat/1.jpg", "val/cat/1.jpg", "test_set/cat/1.jpg"):
         picture(tmp_path / name)
+    (tmp_path / "train" / "empty").mkdir()
+    assert "no image in the folder empty. Put images there" in refused(tmp_path)
+    (tmp_path / "train" / "empty").rmdir()
     assert refused(tmp_path, "validation").endswith('Did you mean `validation = "val"`?')
     assert refused(tmp_path, "test").endswith('Did you mean `test = "test_set"`?')
     assert "Did you mean" not in refused(tmp_path, "more")

@@ -688,13 +688,15 @@ def test_images_of_two_splits_or_under_two_labels_are_told(prepared, monkeypatch
         data = prepared("")
         assert data.warnings == ()
         assert tuple(one.text for one in data.identical) == (
-            "1 of the 3 validation images are pixel for pixel the same as training images: 6-2.png. What is measured "
-            "on them is memory, not skill.",
-            "2 of the 5 test images are pixel for pixel the same as training images: 5-2.png, 6-3.png. What is "
+            "1 of the 3 validation images is pixel for pixel the same as training images: 6-2.png (as 6-6.png). What "
+            "is measured on them is memory, not skill.",
+            "2 of the 5 test images are pixel for pixel the same as training images: 5-2.png (as 5-5.png), 6-3.png "
+            "(as 6-6.png). What is "
             "measured on them is memory, not skill.",
-            "2 of the 5 test images are pixel for pixel the same as validation images: 6-3.png, 31-4.png. What is "
+            "2 of the 5 test images are pixel for pixel the same as validation images: 6-3.png (as 6-2.png), 31-4.png "
+            "(as 31-1.png). What is "
             "measured on them is memory, not skill.",
-            "5 of the 29 train, validation and test images stand there under another label too: 6-6.png, 9-9.png, "
+            "5 of the 29 train, validation and test images are there under another label too: 6-6.png, 9-9.png, "
             "9-20.png and 2 more. No network can be right about both labels.",
         )
     kept = list((home() / "stores").glob("*/rows.npy"))
@@ -709,4 +711,6 @@ def test_images_taught_without_labels_count_as_training_images(prepared, monkeyp
     monkeypatch.setattr(preparing, "build_source", lambda recipe, name, key: sources[name])
     taught = ['teacher.name="cnn"', 'loss.name="kd"', 'dataset.unlabelled="others"']
     (found,) = prepared("", *taught).identical
-    assert found.text.startswith("1 of the 2 test images are pixel for pixel the same as training images: 41-1.png.")
+    assert found.text.startswith(
+        "1 of the 2 test images is pixel for pixel the same as training images: 41-1.png (as 41-1.png)."
+    )

@@ -111,7 +111,7 @@ def test_the_table_shows_a_line_for_each_run(tmp_path, call, monkeypatch):
     assert out.splitlines() == [
         "runs",
         f"  runs/long_name  done    digits  {size[0]}  teacher 90.00 %, baseline 60.00 %, kd 70.00 %",
-        f"  runs/x          failed  digits  {size[1]:>{len(size[0])}}  No\\u000aroom.",
+        f"  runs/x          failed  digits  {size[1]:>{len(size[0])}}  No room.",
         f"  runs/y          killed  pets    {size[2]:>{len(size[0])}}",
     ]
     code, text, _ = call("list", "runs", tmp_path / "runs", "--json")

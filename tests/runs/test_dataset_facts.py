@@ -78,10 +78,16 @@ def test_images_in_two_splits_are_told_before_training_and_given_to_the_report(p
     data = prepare(recipe)
     facts = dataset_facts(recipe, data)
     [one] = facts.identical
-    assert one == {"among": "test", "also": one["also"], "images": 1, "of": 5, "names": ["test/dog/copy.png"]}
+    assert one == {
+        "among": "test",
+        "also": one["also"],
+        "images": 1,
+        "of": 5,
+        "names": ["test/dog/copy.png (as train/dog/3.png)"],
+    }
     assert not any("pixel for pixel" in text for text in facts.warnings), "the report tells it as advice"
     [told] = [text for text in dataset_notes(recipe, data) if "pixel for pixel" in text]
-    assert told.startswith("warning: 1 of the 5 test images are pixel for pixel the same as ")
+    assert told.startswith("warning: 1 of the 5 test images is pixel for pixel the same as ")
 
 
 def test_a_run_that_stops_says_why_in_its_log_too(pets, tmp_path, capsys):

@@ -147,7 +147,8 @@ def _refuse_classes(
         if empty:
             names = ", ".join(escaped(name.name) for name in empty)
             below = {r: [n for n in names_ if _is_in(n, empty, root)] for r, names_ in left_out.items()}
-            error = RunError(f"{escaped(str(folder))}: no image in the folder {names}.{_not_read(below)}")
+            mend = "Put images there, or remove it"
+            error = RunError(f"{escaped(str(folder))}: no image in the folder {names}.{_not_read(below)} {mend}")
     if error:
         error.hint = advice(root, folder)
         raise error
@@ -203,7 +204,7 @@ COMPONENT = Component(
             "format": "path",
             "examples": ["data/flowers"],
             "description": "Folder of <split>/<class>/images, or of <class>/images (then train is the only split); "
-            "<split>/images beside the former have no labels. Images of a class may lie in folders of its own",
+            "a split whose images lie in no class's folder has no labels. Below a class images may lie at any depth",
         },
     ),
     summary="images in folders named by class (jpg, png, webp, tif and whatever else Pillow reads)",

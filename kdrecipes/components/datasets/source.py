@@ -55,6 +55,8 @@ def missing_split(split: str, have: Iterable[str]) -> RunError:
     text = f"the dataset has no split {split!r}; it has {', '.join(map(repr, names)) or 'none'}"
     if split == "validation" and "train" in names:
         text += ". `validation = 0.1` holds a tenth of train out for validation"
+    if split == "test" and names == ["train"]:
+        text += '. `train = "train[:80%]"` and `test = "train[80%:]"` cut a fifth of train off for the test'
     return RunError(text)
 
 
