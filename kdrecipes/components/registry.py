@@ -104,6 +104,11 @@ def _load(manager: pluggy.PluginManager, registry: Registry, plugin: Plugin, ent
         registry.plugins.append(plugin)
         return
     _register(manager, registry, plugin, module)
+    _note_heavy(plugin, before)
+
+
+def _note_heavy(plugin: Plugin, before: set[str]) -> None:
+    """Note what a plugin imported at once though only `build` needs it; `before`: the modules that were there."""
     heavy = [name for name in HEAVY if name in sys.modules and name not in before]
     if heavy:
         plugin.notes.append(
@@ -137,8 +142,10 @@ def load_registry(files: tuple[Path, ...] = ()) -> Registry:
         else:
             _load(manager, registry, plugin, entry_point)
     for file in dict.fromkeys(files):
+        before = set(sys.modules)
         plugin, module = load_file(file)
         _register(manager, registry, plugin, module)
+        _note_heavy(plugin, before)
         if plugin.error:
             raise EnvironmentProblem(f"--plugin {file}: {plugin.error}")
     return registry

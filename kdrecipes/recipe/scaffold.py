@@ -52,6 +52,7 @@ def new_plugin(name: str, out: Path | None = None) -> Path:
     below = f"0.{minor + 1}" if major == 0 else f"{major + 1}"  # before 1.0 the interface may change with the minor
     words = {"name": name, "module": module, "prefix": prefix, "kdrecipes": f">={major}.{minor},<{below}"}
     texts = {file: _rendered(f"plugin/{file}.jinja", words) for file in _FILES}
+    texts[".gitignore"] = _rendered("plugin/gitignore.jinja", words)
     texts |= {f"{module}/{file}": _rendered(f"plugin/package/{file}.jinja", words) for file in _MODULES}
     try:
         folder.mkdir(parents=True)  # never over another
@@ -93,7 +94,8 @@ def _module_name(name: str) -> str:
 
 def _suggest(name: str) -> str:
     plain = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-").removeprefix("kdrecipes-")
-    return f" Did you mean 'kdrecipes-{plain}'?" if plain and plain != "kdrecipes" else ""
+    better = f"kdrecipes-{plain}"
+    return f" Did you mean {better!r}?" if plain not in ("", "kdrecipes") and better != name else ""
 
 
 @dataclass(frozen=True)

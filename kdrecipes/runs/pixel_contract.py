@@ -68,6 +68,8 @@ def _output_problem(model: keras.Model, classes: int) -> str:
     shape = getattr(model, "output_shape", None)
     if isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int):
         return ""
+    if shape is None and not getattr(model, "built", True):
+        return "is not built: begin it with keras.Input((image_size, image_size, 3))."
     return (
         f"has no one output of shape (batch, {classes}), but {shape}; a network of a run gives logits and nothing "
         "else. Build or save it with that output alone: keras.Model(model.input, logits)."

@@ -15,6 +15,7 @@ from kdrecipes.backend import check_policy, keras, seed_everything, synchronize
 from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, RunError, one_line
+from kdrecipes.keras_private import flat_layers
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
 from kdrecipes.runs.arms import Arm
 from kdrecipes.runs.build import build_distiller, build_model, build_tuner, mixes
@@ -221,6 +222,11 @@ def _refuse_unsaveable(student: keras.Model, build: Callable[[], keras.Model]) -
             students.save(student, path)
             students.load(path, build)
         except Exception as error:
+            if any(isinstance(layer, keras.layers.Lambda) for layer in flat_layers(student)):
+                raise RunError(
+                    f"student: {student.name!r} has a Lambda layer, which no file can hold safely. Write a class of "
+                    "keras.layers.Layer in its place, registered with keras.saving.register_keras_serializable."
+                ) from error
             raise RunError(
                 f"student: {student.name!r} can't be saved and loaded again as a {path.suffix} file "
                 f"({one_line(error)[:300]})."

@@ -89,7 +89,8 @@ def run_since(
             try:
                 return _straight_line(recipe, folder, progress, device, meter)
             except KDRecipesError as error:
-                progress.record(str(error))
+                theirs = error.__cause__ is not None and not isinstance(error.__cause__, OSError)
+                progress.record(traceback.format_exc() if theirs else str(error))  # a plugin's, for its author
                 raise
             except Exception as error:
                 progress.record(traceback.format_exc())

@@ -89,6 +89,8 @@ def labelled_alone(y: Any, y_pred: Any, sample_weight: Any) -> tuple[Any, Any, A
 
 def mean_over_examples(values: torch.Tensor, sample_weight: torch.Tensor | None) -> torch.Tensor:
     """Mean over examples; a scalar term is its own mean and has no examples to weigh."""
+    if not isinstance(values, torch.Tensor):
+        raise ValueError(f"A term gives a torch tensor, (batch,) values or a scalar. Received: {type(values).__name__}")
     if values.ndim == 0:
         return values
     if values.ndim != 1:

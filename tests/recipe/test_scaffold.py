@@ -163,6 +163,7 @@ def test_a_new_plugin_holds_all_that_a_package_needs():
     folder = new_plugin("My.Lab-nets", Path("there/below"))
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == [
+        ".gitignore",
         "README.md",
         "my_lab_nets/__init__.py",
         "my_lab_nets/dataset.py",

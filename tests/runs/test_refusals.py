@@ -113,3 +113,49 @@ def test_whatever_a_plugin_raises_is_one_line_and_its_traceback_is_in_the_log(tm
         kdrecipes.run(loud('loss={name="late"}'), tmp_path / "run")
     assert 'raise KeyError("late")' in (tmp_path / "run" / "log.txt").read_text()
     assert (tmp_path / "run" / "students" / "baseline-0.keras").is_file()
+
+
+LAMBDA = """
+import kdrecipes
+
+def build(classes, image_size):
+    import keras
+    pixels = keras.Input((image_size, image_size, 3))
+    halved = keras.layers.Lambda(lambda x: x / 2)(pixels)
+    return keras.Model(pixels, keras.layers.Dense(classes)(keras.layers.Flatten()(halved)))
+
+def unbuilt(classes, image_size):
+    import keras
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(classes)])
+
+def fails(classes, image_size):
+    return {}["no such key"]
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    properties = {"classes": {"type": "integer"}, "image_size": {"type": "integer"}}
+    options = {"type": "object", "additionalProperties": False, "properties": properties}
+    for name, builder in (("halves", build), ("unbuilt", unbuilt), ("fails", fails)):
+        yield kdrecipes.Component(kind="model", name=name, build=builder, options=options)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("halves", r"student: '\w+' has a Lambda layer, which no file can hold safely"),
+        ("unbuilt", r"student: 'unbuilt' is not built: begin it with keras\.Input"),
+    ],
+)
+def test_networks_of_plugins_that_cannot_serve_are_refused_in_words_for_their_author(name, text, tmp_path):
+    (tmp_path / "nets.py").write_text(LAMBDA)
+    with pytest.raises(RunError, match=text):
+        kdrecipes.run(small(f'student={{name="{name}"}}', plugins=[tmp_path / "nets.py"]), tmp_path / "run")
+
+
+def test_the_log_has_the_traceback_of_a_plugin_that_fails(tmp_path):
+    (tmp_path / "nets.py").write_text(LAMBDA)
+    with pytest.raises(RunError, match=r"'fails' .* could not be built: KeyError: 'no such key'"):
+        kdrecipes.run(small('student={name="fails"}', plugins=[tmp_path / "nets.py"]), tmp_path / "run")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "Traceback" in log and 'return {}["no such key"]' in log
