@@ -15,7 +15,7 @@ from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.cache import note_served
 from kdrecipes.disk.home import check_home
-from kdrecipes.errors import KDRecipesError, RunError, one_line
+from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
 from kdrecipes.report.facts import EnvironmentFacts, TeacherFacts, write_facts
@@ -70,6 +70,8 @@ def run_since(
     began: float | None, recipe: Recipe, out: str | Path | None = None, *, device: str = "auto", overwrite: bool = False
 ) -> dict[str, Any]:
     """`run` by a command that began earlier, by `time.monotonic()`: what it has loaded since is part of its time."""
+    if not isinstance(recipe, Recipe):
+        raise UsageError(f"A run takes a recipe: kdrecipes.run(kdrecipes.load_recipe({recipe!r})).")
     clock, meter = Clock(began), machine()
     path = Path(out) if out is not None else Path("runs") / recipe.name
     device = backend.device_name(device)

@@ -108,8 +108,8 @@ def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ())
     facts = read_saved_facts(file)
     if facts is None:
         raise UsageError(
-            f"{file} does not say what its classes are, and no {file.stem}.json is beside it: an earlier version of "
-            "kdrecipes saved it, or another program. keras.saving.load_model opens a .keras file."
+            f"{file} does not say what its classes are, and no {file.stem}.json is beside it: a run writes both, a "
+            "script's model.save neither. keras.saving.load_model opens a .keras file."
         )
     model = _opened(file, facts, tuple(Path(plugin).resolve() for plugin in plugins))
     width = model.output_shape[-1]

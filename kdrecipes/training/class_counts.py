@@ -60,6 +60,13 @@ def reads_logits(term: Any) -> bool:
     return not getattr(term, "teacher_layers", ())
 
 
+def refuse_labels_of_fit(labels: Any, held_out: Any, classes: int | None) -> None:
+    """The labels that a fit learns, and those of its `validation_data`, as `refuse_other_labels` compares them."""
+    refuse_other_labels(labels, classes)
+    if isinstance(held_out, tuple) and len(held_out) > 1:
+        refuse_other_labels(held_out[1], classes)
+
+
 def refuse_other_labels(labels: Any, classes: int | None) -> None:
     """Compare labels that lie in memory with the width of the student's logits.
 
@@ -75,6 +82,11 @@ def refuse_other_labels(labels: Any, classes: int | None) -> None:
         return
     values = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
     if values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 1):
+        if values.dtype.kind not in "iufb" or not (values == np.floor(values)).all() or values.min() < -1:
+            raise ValueError(
+                f"Labels are whole numbers from 0 to {classes - 1}, or -1 for an image without one. Received: "
+                f"{_odd_label(values)!r}"
+            )
         if (greatest := int(values.max())) >= classes:
             raise ValueError(
                 f"The labels go up to {greatest}, and the student has {classes} outputs: labels are 0 to {classes - 1}."
@@ -91,6 +103,14 @@ def refuse_other_labels(labels: Any, classes: int | None) -> None:
             "Labels that are rows give each class a share, and a row sums to 1, or to 0 where an image has no label; "
             f"no image is of several classes at once. Received: a row that sums to {sums[wrong][0]:g}"
         )
+
+
+def _odd_label(values: Any) -> Any:
+    """The first of some labels that is none."""
+    flat = values.reshape(-1)
+    if values.dtype.kind not in "iufb":
+        return flat[0]
+    return flat[~(flat == np.floor(flat)) | (flat < -1)][0].item()
 
 
 def _hears(term: Any, name: str) -> bool:

@@ -12,6 +12,7 @@ from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.accelerate import accelerate_unless_changed
 from kdrecipes.fast.compiled import compiled
 from kdrecipes.keras_private import compiled_metrics, loss_tracker, set_loss_tracker
+from kdrecipes.training.arguments import networks_of, terms_and_weights, unnamed_networks
 from kdrecipes.training.batches import (
     images_of,
     index_of,
@@ -22,16 +23,16 @@ from kdrecipes.training.batches import (
     weights_of,
 )
 from kdrecipes.training.checkpoint import SavedAsStudent
-from kdrecipes.training.class_counts import classes_of, refuse_other_labels, refuse_other_widths
+from kdrecipes.training.class_counts import classes_of, refuse_labels_of_fit, refuse_other_widths
 from kdrecipes.training.inference import Inference, wide
 from kdrecipes.training.last_activation import refuse_probabilities
-from kdrecipes.training.learner import Learner, cross_entropy, names_of, terms_and_weights, unnamed_networks
+from kdrecipes.training.learner import Learner, cross_entropy, names_of
 from kdrecipes.training.loss_parts import LossParts
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.parts import Parts
 from kdrecipes.training.pixels import refuse_other_pixels
 from kdrecipes.training.teacher_cache import refuse_uncacheable, with_teacher_logits
-from kdrecipes.training.teachers import ONLY, Teachers
+from kdrecipes.training.teachers import Teachers
 from kdrecipes.training.term_progress import told
 
 Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
@@ -117,9 +118,9 @@ class Distiller(SavedAsStudent):
         cache_teacher: bool = False,
         name: str = "distiller",
     ):
+        named = networks_of(student, teacher)
         # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
-        named = teacher if isinstance(teacher, Mapping) else {} if teacher is None else {ONLY: teacher}
         terms, weights = terms_and_weights(loss, weight, label_weight, taught=bool(named))
         refuse_probabilities(student, "student")
         self.teachers = Teachers(named, terms, teacher_weights, teachers)
@@ -209,7 +210,7 @@ class Distiller(SavedAsStudent):
         Raises:
             ValueError: when labels are no classes of the student, or logits are to be kept of images that are no array.
         """
-        refuse_other_labels(y, classes_of(self.student))
+        refuse_labels_of_fit(y, options.get("validation_data"), classes_of(self.student))
         self.teachers.refreeze()
         if self.cache_teacher:
             x = with_teacher_logits(self.teachers, x, batch_size or 32)

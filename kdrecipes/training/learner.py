@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.keras_private import take_any_arguments
+from kdrecipes.training.arguments import check_ways
 from kdrecipes.training.class_counts import refuse_other_logits
 from kdrecipes.training.features import tapped
 from kdrecipes.training.inference import autocast, wide
@@ -36,6 +37,7 @@ class Learner(keras.layers.Layer):
     """
 
     def __init__(self, student: keras.Model, terms: Sequence[Any], label_smoothing: float, precision: str):
+        check_ways(label_smoothing, precision)
         super().__init__(name="learner", dtype=student.dtype_policy, autocast=False)
         self.student, self.terms = student, list(terms)
         self.label_smoothing, self.precision = float(label_smoothing), precision
@@ -115,43 +117,7 @@ def names_of(terms: Sequence[Any]) -> list[str]:
         own = getattr(term, "name", None) or getattr(term, "__name__", None) or type(term).__name__
         base = name = str(own).lower()
         count = 2
-        while name in names or name in ("loss", "label_loss"):
+        while name in names or name in ("loss", "label_loss", "accuracy"):
             name, count = f"{base}_{count}", count + 1
         names.append(name)
     return names
-
-
-def terms_and_weights(
-    loss: Any, weight: float | Sequence[float], label_weight: float, *, taught: bool
-) -> tuple[list[Any], list[float]]:
-    """The distillation terms as a list, and a weight for each; `taught`: there is a teacher, for one of them to hear.
-
-    Raises:
-        ValueError: when there are more weights or fewer, a term can't be called, there is a teacher and no term, or
-            nothing to train on.
-    """
-    terms: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
-    weights = [weight] * len(terms) if isinstance(weight, int | float) else list(weight)
-    if len(weights) != len(terms):
-        raise ValueError(f"`weight`: a number, or one for each term. Received: {len(weights)} for {len(terms)}")
-    for term in terms:
-        if not callable(term):
-            raise ValueError(f"`loss`: a term is a callable, for example KD(temperature=4.0). Received: {term!r}")
-    if taught and not terms:
-        raise ValueError(_NO_TERM)
-    if not terms and label_weight == 0:
-        raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
-    return terms, [float(one) for one in weights]
-
-
-def unnamed_networks(unnamed: Sequence[Any], named: Mapping[str, Any]) -> str:
-    """What is wrong with a distiller whose networks are given by their places."""
-    right = ", ".join([*(f"{r}=…" for r in ("teacher", "student") if r not in named), "loss=KD(temperature=4.0)"])
-    kinds = ", ".join(type(one).__name__ for one in unnamed)
-    return (
-        f"Give each argument its name, the networks too: Distiller({right}). "
-        f"Received: {len(unnamed)} without a name ({kinds})." + ("" if "loss" in named else f" {_NO_TERM}")
-    )
-
-
-_NO_TERM = "There is a teacher and no term to hear it: give one, such as loss=KD(temperature=4.0)."

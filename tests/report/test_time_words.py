@@ -23,8 +23,8 @@ REPORT = {
 
 def test_one_line_tells_the_shares_what_was_found_and_the_machines_energy():
     assert time_line(REPORT) == (
-        "Took 50 s: preparing 10 %, teacher 20 %, students 50 %, tests 10 %, the rest 10 %. Done before, in whole or in "
-        "part: preparing the data, teacher cnn, student baseline-0. The whole machine took meanwhile: "
+        "Took 50 s: preparing 10 %, teacher 20 %, students 50 %, tests 10 %, the rest 10 %. Done before, in whole or "
+        "in part: preparing the data, teacher cnn, student baseline-0. The whole machine took meanwhile: "
         "processors 12.35 kJ, GPUs 999 J."
     )
 

@@ -223,7 +223,10 @@ def test_softmax_heads_are_refused(role):
         ({"loss": [KD(), KD()], "weight": [1.0]}, r"`weight`: a number, or one for each term. Received: 1 for 2"),
         ({"loss": KD(), "weight": [1.0, 2.0]}, "Received: 2 for 1"),
         ({"label_weight": 0}, "nothing to train on"),
-        ({"loss": "kd"}, r"a term is a callable, for example KD\(temperature=4.0\). Received: 'kd'"),
+        (
+            {"loss": "kd"},
+            r"a term is a callable term\(labels, student, teacher\), for example KD\(temperature=4.0\). Received: 'kd'",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(arguments, message):
