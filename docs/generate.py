@@ -36,7 +36,7 @@ PYTHON = {
     "Speed": ["accelerate", "fast.restore"],
     "Errors": ["KDRecipesError", "RecipeError", "RunError", "UsageError", "EnvironmentProblem"],
 }
-PLURAL = {"model": "Models", "dataset": "Datasets", "loss": "Losses", "callback": "Callbacks"}
+PLURAL = {"model": "Models", "dataset": "Datasets", "loss": "Losses", "callback": "Callbacks", "exporter": "Exporters"}
 
 
 def pages() -> dict[str, str]:

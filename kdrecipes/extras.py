@@ -6,7 +6,7 @@ A plain `pip install kdrecipes` checks and lists recipes. Training and reports n
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from kdrecipes.errors import MissingPart
@@ -26,7 +26,12 @@ SOME_RUNS = {
     "safetensors": "safetensors",
     "tensorflow_datasets": "tensorflow-datasets",
 }
-EXTRAS = {"run": EVERY_RUN | SOME_RUNS, "hub": {"keras_hub": "keras-hub"}}
+EXTRAS = {
+    "run": EVERY_RUN | SOME_RUNS,
+    "hub": {"keras_hub": "keras-hub"},
+    "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
+    "openvino": {"openvino": "openvino"},
+}
 
 
 def need_run(what: str) -> None:
@@ -38,9 +43,23 @@ def need_run(what: str) -> None:
     Raises:
         MissingPart: naming every missing package that all runs use, and how to install them.
     """
-    missing = [module for module in EVERY_RUN if importlib.util.find_spec(module) is None]
+    need(what, EVERY_RUN, "run")
+
+
+def need(what: str, modules: Iterable[str], extra: str) -> None:
+    """Refuse to begin what needs modules that are not installed.
+
+    Args:
+        what: as for `need_run`.
+        modules: what it imports.
+        extra: what brings them: the extra "onnx" of kdrecipes, or of a plugin "kdrecipes-mine[onnx]".
+
+    Raises:
+        MissingPart: naming every one that is missing, and how to install them.
+    """
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
-        raise _missing(what, [EVERY_RUN[module] for module in missing], "run")
+        raise _missing(what, [EXTRAS.get(extra, {}).get(module, module) for module in missing], extra)
 
 
 @contextmanager
@@ -68,4 +87,5 @@ def _missing(what: str, distributions: list[str], extra: str) -> MissingPart:
     *first, last = distributions
     named = f"{', '.join(first)} and {last}, which are" if first else f"{last}, which is"
     them = "them" if first else "it"
-    return MissingPart(f"{what} needs {named} not installed. Install {them}: `pip install 'kdrecipes[{extra}]'`")
+    line = f"kdrecipes[{extra}]" if extra in EXTRAS else extra
+    return MissingPart(f"{what} needs {named} not installed. Install {them}: `pip install '{line}'`")

@@ -25,13 +25,20 @@ class Topic(StrEnum):
     datasets = "datasets"
     losses = "losses"
     callbacks = "callbacks"
+    exporters = "exporters"
     recipes = "recipes"
     plugins = "plugins"
     advice = "advice"
     runs = "runs"
 
 
-_KIND_OF = {Topic.models: "model", Topic.datasets: "dataset", Topic.losses: "loss", Topic.callbacks: "callback"}
+_KIND_OF = {
+    Topic.models: "model",
+    Topic.datasets: "dataset",
+    Topic.losses: "loss",
+    Topic.callbacks: "callback",
+    Topic.exporters: "exporter",
+}
 
 
 def list_(
@@ -42,7 +49,7 @@ def list_(
     plugin: PluginOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
-    """Show the installed models, datasets, losses, callbacks, recipes and plugins, who provides them, advice; or runs.
+    """Show what is installed and who provides it: models, datasets, losses, callbacks, exporters, plugins; and recipes.
 
     Example:  kdrecipes list runs
 

@@ -59,7 +59,13 @@ RUN_KEYS: dict[str, tuple[str, ...]] = {
     ),
     "callback": ("name",),
 }
-_TABLES = {"model": ("teacher", "student"), "dataset": ("dataset",), "loss": ("loss",), "callback": ("callback",)}
+_TABLES = {
+    "model": ("teacher", "student"),
+    "dataset": ("dataset",),
+    "loss": ("loss",),
+    "callback": ("callback",),
+    "exporter": (),
+}
 
 
 # … and the arguments that the run passes to `build` where the options declare them.
@@ -68,6 +74,7 @@ PASSED_BY_RUN: dict[str, tuple[str, ...]] = {
     "dataset": ("split",),
     "loss": ("classes", "examples"),
     "callback": ("folder", "arm", "seed"),
+    "exporter": (),
 }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pluggy
 
 PROJECT = "kdrecipes"
-KINDS = ("model", "dataset", "loss", "callback")
+NAMED_BY_RECIPES = ("model", "dataset", "loss", "callback")
+KINDS = (*NAMED_BY_RECIPES, "exporter")
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -22,10 +23,10 @@ def no_options() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Component:
-    """One thing that a recipe can name.
+    """One thing that a recipe can name, or of an exporter `kdrecipes export`.
 
     Args:
-        kind: `"model"`, `"dataset"`, `"loss"` or `"callback"`.
+        kind: `"model"`, `"dataset"`, `"loss"`, `"callback"` or `"exporter"`.
         name: what the recipe writes in `name = "…"`; unique within its kind.
         build: called with the recipe's options as keyword arguments when a run needs the thing.
             Import heavy packages (torch, keras) inside it: listing and validating never call it.

@@ -20,7 +20,7 @@ from kdrecipes.wording import nearest, normal_name
 
 HEAVY = ("torch", "keras", "tensorflow", "jax")  # seconds to import, and needed by `build` alone
 _OF_AN_EXTRA = re.compile(r""";\s*extra\s*==\s*['"][^'"]+['"]\s*$""")
-BUILT_IN = tuple(f"kdrecipes.components.{room}" for room in ("datasets", "models", "losses", "callbacks"))
+BUILT_IN = tuple(f"kdrecipes.components.{room}" for room in ("datasets", "models", "losses", "callbacks", "exporters"))
 
 
 @dataclass(frozen=True)

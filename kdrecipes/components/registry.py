@@ -155,7 +155,7 @@ def component(kind: str, name: str) -> Component:
     """Look up an installed component.
 
     Args:
-        kind: "model", "dataset", "loss" or "callback".
+        kind: "model", "dataset", "loss", "callback" or "exporter".
         name: its name, as in a recipe.
 
     Raises:

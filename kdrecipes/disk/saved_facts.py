@@ -83,12 +83,26 @@ def read_saved_facts(file: Path) -> SavedFacts | None:
         UsageError: when the file is missing, damaged or of another kind, or what it says is no such facts.
     """
     try:
-        text = _read_keras(file) if file.suffix == ".keras" else _read_safetensors(file)
+        read = {".keras": _read_keras, ".safetensors": _read_safetensors}.get(file.suffix, lambda other: None)
+        text = read(file)
         if text is None and beside(file).is_file():
             text = beside(file).read_text(encoding="utf-8")
         return None if text is None else _facts(json.loads(text))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
         raise UsageError(f"{file} can't be read ({one_line(error)}).") from error
+
+
+def facts_beside(file: Path) -> SavedFacts:
+    """What the JSON file beside a network's says of it.
+
+    Raises:
+        UsageError: when there is none, or it holds no such facts.
+    """
+    other = beside(file)
+    try:
+        return _facts(json.loads(other.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{other}, which says what {file.name} is, can't be read ({one_line(error)}).") from error
 
 
 def _text(facts: SavedFacts) -> str:

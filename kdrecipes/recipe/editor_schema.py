@@ -11,7 +11,7 @@ import copy
 from typing import Any
 
 from kdrecipes.components.contract import recipe_options
-from kdrecipes.components.hookspecs import KINDS
+from kdrecipes.components.hookspecs import NAMED_BY_RECIPES
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.rules import RULES
 from kdrecipes.recipe.structure import CLOSED_LISTS, structure_schema
@@ -30,13 +30,15 @@ def composed_schema(registry: Registry) -> Schema:
     schema = copy.deepcopy(structure_schema())
     schema["title"] = "kdrecipes recipe"
     definitions = schema["definitions"]
-    options_of: dict[str, dict[str, Schema]] = {kind: {} for kind in KINDS}
+    options_of: dict[str, dict[str, Schema]] = {kind: {} for kind in NAMED_BY_RECIPES}
     for (kind, name), (component, _) in sorted(registry.components.items(), key=lambda item: item[0]):
+        if kind not in options_of:
+            continue
         options_of[kind][name] = _hoist(f"{kind}.{name}", recipe_options(component), definitions)
 
     _offer_components(definitions, options_of, registry)
     definitions["teachers"] = _teachers(definitions["teachers"])
-    for kind in KINDS:
+    for kind in NAMED_BY_RECIPES:
         definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
     definitions["demands.teacher"] = _whole_teacher()
     for table in {rule.table: None for rule in RULES if rule.table}:

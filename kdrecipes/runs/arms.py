@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes import backend
+from kdrecipes import saved_models as students
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
@@ -24,7 +25,6 @@ from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.recalibration import batch_norm_facts
 from kdrecipes.runs.saved import save_network
 from kdrecipes.runs.teacher import Teacher, view_settings
-from kdrecipes.training import saved_models as students
 from kdrecipes.training.fit import fit
 from kdrecipes.training.state import StateFolder
 

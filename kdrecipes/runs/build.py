@@ -14,11 +14,11 @@ from kdrecipes.fast import accelerate
 from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, TeacherTable, TermTable
 from kdrecipes.runs.class_order import given_order, reordered
 from kdrecipes.runs.pixel_contract import check_network
+from kdrecipes.torch_modules import as_keras
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.inference import Inference
 from kdrecipes.training.projector import Projected
 from kdrecipes.training.teachers import named_by
-from kdrecipes.training.torch_modules import as_keras
 
 
 def _build(recipe: Recipe, table: ComponentTable, **passed: Any) -> Any:

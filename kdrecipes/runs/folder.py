@@ -171,6 +171,7 @@ def _make_ready(
             "recipe_sha256": recipe.fingerprint,
             "recipe": recipe.data,
             "overrides": list(recipe.overrides),
+            "folder": str(recipe.folder.resolve()),
             "command": command(),
             "versions": versions(recipe),
         }

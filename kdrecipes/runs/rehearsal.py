@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kdrecipes import saved_models as students
 from kdrecipes.backend import check_policy, keras, seed_everything, synchronize
 from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.data.prepare import Data
@@ -23,7 +24,6 @@ from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.preflight import RANGE_IMAGES
 from kdrecipes.runs.progress import PlannedFit
 from kdrecipes.runs.teach import logits_of, outputs_label, views_taught
-from kdrecipes.training import saved_models as students
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.fit import prepare_steps, validated
 from kdrecipes.training.inference import at_input_size

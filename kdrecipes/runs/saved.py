@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from kdrecipes import saved_models
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, decoding_of
 from kdrecipes.disk.files import disk_errors, new_file
@@ -13,7 +14,6 @@ from kdrecipes.disk.saved_facts import SavedFacts, write_beside, write_saved_fac
 from kdrecipes.errors import KDRecipesError, one_line
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
 from kdrecipes.runs.teacher import Teacher
-from kdrecipes.training import saved_models
 
 
 def save_network(

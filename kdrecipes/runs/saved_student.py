@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from kdrecipes.backend import keras
 from kdrecipes.components.datasets.decoding import decode
-from kdrecipes.components.registry import load_registry, unknown_component
+from kdrecipes.components.exporters.found import exporter_of, suffixes
+from kdrecipes.components.rebuilt import opened
 from kdrecipes.data.examples import Stored, shown
 from kdrecipes.data.reader import Decoding, Reader
-from kdrecipes.disk.saved_facts import ENDINGS, SavedFacts, read_saved_facts
-from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
+from kdrecipes.disk.saved_facts import ENDINGS, read_saved_facts
+from kdrecipes.errors import RunError, UsageError, one_line
 from kdrecipes.report.facts import read_arms
-from kdrecipes.training import saved_models
 from kdrecipes.training.inference import Inference, at_input_size
-from kdrecipes.training.torch_modules import as_keras
 from kdrecipes.wording import MOST_LISTED
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | NDArray[np.uint8]] | NDArray[np.uint8]
@@ -34,22 +34,24 @@ class SavedStudent:
 
     Attributes:
         model: from RGB pixels, float (batch, `image_size`, `image_size`, 3) in 0–255, to logits (batch, classes). A
-            torch module's is a Keras model around it.
+            torch module's is a Keras model around it. None for a file that another runtime reads.
         classes: the class names, in the order of the outputs.
         image_size: pixels per side that the network sees.
         resize: "squash" or "crop": how an image that is not square becomes square.
         store_size: pixels per side that an image has first; from there it comes to `image_size`.
         background: RGB, each from 0 to 255, of what images with transparent pixels are laid on.
         max_pixels: of an image that is unpacked; one of more can't be read.
+        logits: from pixels of that size, (batch, `image_size`, `image_size`, 3), to logits, float32 (batch, classes).
     """
 
-    model: keras.Model = field(repr=False)
+    model: keras.Model | None = field(repr=False)
     classes: list[str]
     image_size: int
     resize: str
     store_size: int
     background: tuple[int, int, int]
     max_pixels: int
+    logits: Callable[[NDArray[Any]], NDArray[np.float32]] = field(repr=False)
 
     def predict(self, images: Images, batch_size: int = 256) -> NDArray[np.float32]:
         """Probabilities of the classes, for images that are decoded and resized as the run's were.
@@ -66,23 +68,26 @@ class SavedStudent:
             UsageError: when something is neither a path nor such an array.
             RunError: when files can't be read; up to 20 are named. Nothing is predicted then.
         """
+        probabilities, skipped = self.predict_readable(images, batch_size)
+        if skipped:
+            raise RunError(_unreadable(skipped, len(probabilities) + len(skipped)))
+        return probabilities
+
+    def predict_readable(
+        self, images: Images, batch_size: int = 256
+    ) -> tuple[NDArray[np.float32], list[tuple[str, str]]]:
+        """As `predict`, of those that can be read; and name and reason of each that can't, in order."""
         source, skipped, parts = _Asked(images), [], [np.empty((0, len(self.classes)), np.float32)]
         reader = Reader(
             source, None, "images", self.store_size, self.resize, "none", Decoding(self.background, self.max_pixels)
         )
-        ask = Inference(self.model)
         for start in range(0, len(source), batch_size):
             chunk = reader.read(start, min(start + batch_size, len(source)))
             skipped += chunk.skipped
-            if not skipped:
+            if len(chunk.images):
                 stored = Stored(chunk.images, chunk.labels, len(self.classes), None, None)
-                with torch.no_grad():
-                    image = keras.ops.convert_to_tensor(shown(stored, self.image_size)[0])
-                    logits = ask(at_input_size(image, self.model))
-                    parts.append(torch.softmax(logits.float(), 1).cpu().numpy())
-        if skipped:
-            raise RunError(_unreadable(skipped, len(source)))
-        return np.concatenate(parts)
+                parts.append(softmax(self.logits(np.asarray(shown(stored, self.image_size)[0])), axis=1))
+        return np.concatenate(parts), skipped
 
 
 def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ()) -> SavedStudent:
@@ -90,7 +95,8 @@ def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ())
 
     Args:
         run_or_file: a run folder, of which the distilled student of the first seed is taken, or where there is none
-            the one on labels only; or the file of any student or teacher, `.keras` or `.safetensors`.
+            the one on labels only; or the file of any student or teacher, `.keras` or `.safetensors`; or what
+            `kdrecipes export` wrote, with the .json file beside it.
         plugins: single-file plugins (`.py`) to load first, where the network is one's.
 
     Returns:
@@ -98,12 +104,17 @@ def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ())
 
     Raises:
         UsageError: when there is no such file, or no student yet, or nothing says what its classes are.
-        EnvironmentProblem: when no plugin provides the component that a `.safetensors` file is of.
+        EnvironmentProblem: when no plugin provides the component that a `.safetensors` file is of, or a package that
+            reads the file is missing.
         RunError: when the network can't be opened.
     """
     file = _student_of(Path(run_or_file)) if Path(run_or_file).is_dir() else Path(run_or_file)
-    if not file.is_file() or file.suffix not in ENDINGS:
-        what = "a saved network is a .keras or a .safetensors file" if file.is_file() else "no such file or run folder"
+    files = tuple(Path(plugin).resolve() for plugin in plugins)
+    exporter = exporter_of(file.suffix, files) if file.is_file() and file.suffix not in ENDINGS else None
+    if not file.is_file() or (exporter is None and file.suffix not in ENDINGS):
+        what = (
+            f"a network's file ends in {', '.join(suffixes(files))}" if file.is_file() else "no such file or run folder"
+        )
         raise UsageError(f"{file}: {what}.")
     facts = read_saved_facts(file)
     if facts is None:
@@ -111,10 +122,9 @@ def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ())
             f"{file} does not say what its classes are, and no {file.stem}.json is beside it: a run writes both, a "
             "script's model.save neither. keras.saving.load_model opens a .keras file."
         )
-    model = _opened(file, facts, tuple(Path(plugin).resolve() for plugin in plugins))
-    width = model.output_shape[-1]
-    if width != len(facts.classes):
-        raise RunError(f"{file} has {width} outputs and names {len(facts.classes)} classes.")
+    model = opened(file, facts, files) if exporter is None else None
+    if model is not None and model.output_shape[-1] != len(facts.classes):
+        raise RunError(f"{file} has {model.output_shape[-1]} outputs and names {len(facts.classes)} classes.")
     red, green, blue = facts.background
     return SavedStudent(
         model,
@@ -124,7 +134,28 @@ def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ())
         facts.store_size,
         (red, green, blue),
         facts.max_pixels,
+        _logits_of(model) if exporter is None else _loaded(exporter, file),
     )
+
+
+def _logits_of(model: keras.Model) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """A Keras model's logits of pixels, at its own input size, in inference mode."""
+    ask = Inference(model)
+
+    def logits(pixels: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            image = keras.ops.convert_to_tensor(pixels)
+            return ask(at_input_size(image, model)).float().cpu().numpy()
+
+    return logits
+
+
+def _loaded(exporter: Any, file: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """What a file's own runtime makes of it."""
+    try:
+        return exporter.load(file)
+    except Exception as error:
+        raise RunError(f"{file} can't be opened: {one_line(error)[:400]}") from error
 
 
 def _student_of(run: Path) -> Path:
@@ -136,43 +167,6 @@ def _student_of(run: Path) -> Path:
         raise UsageError(f"{run} holds no trained student yet.")
     chosen = next((arm for arm in arms if arm.arm == "kd"), arms[0])
     return run / chosen.student
-
-
-def _opened(file: Path, facts: SavedFacts, plugins: tuple[Path, ...]) -> keras.Model:
-    """The network of a file, in Keras' safe mode; a layer of a plugin's own is registered by building its component."""
-    import kdrecipes.layers  # noqa: F401  registers our own layers
-
-    registry = load_registry(plugins)
-    try:
-        return saved_models.load(file, lambda: _built(facts, plugins))
-    except KDRecipesError:
-        raise
-    except Exception as error:
-        first = error
-    if file.suffix == ".keras" and registry.get("model", facts.component) is not None:
-        try:
-            _built(facts, plugins)
-            return saved_models.load(file, lambda: _built(facts, plugins))
-        except Exception as error:
-            first = error
-    raise RunError(f"{file} can't be opened: {one_line(first)[:400]}") from first
-
-
-def _built(facts: SavedFacts, plugins: tuple[Path, ...]) -> keras.Model:
-    """A network of a file's component, with weights of its own."""
-    registry, classes = load_registry(plugins), len(facts.classes)
-    component = registry.get("model", facts.component)
-    if component is None:
-        raise UsageError(
-            f"{unknown_component(registry, 'model', facts.component)} The file holds the weights of one; name a plugin "
-            "that is a single file with `plugins=`."
-        )
-    declared = component.options.get("properties", {})
-    passed = {"classes": classes, "image_size": facts.image_size}
-    model = component.build(**facts.options | {key: value for key, value in passed.items() if key in declared})
-    if isinstance(model, torch.nn.Module) and not isinstance(model, keras.layers.Layer):
-        return as_keras(model, classes, facts.image_size)
-    return model
 
 
 class _Asked:

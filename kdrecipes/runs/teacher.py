@@ -24,10 +24,10 @@ from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.inherited import changed_by_inheritance, keep_training
 from kdrecipes.runs.joined_outputs import JoinedOutputs
 from kdrecipes.runs.teacher_outputs import split_content
+from kdrecipes.torch_modules import variables_of
 from kdrecipes.training import state as state_files
 from kdrecipes.training.fit import fit
 from kdrecipes.training.keeper import Row, assign
-from kdrecipes.training.torch_modules import variables_of
 
 TEACHER_VERSION = 1
 

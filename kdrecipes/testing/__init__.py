@@ -1,11 +1,12 @@
-"""Contract checks for authors of plugins: `check_model`, `check_dataset`, `check_loss`, `check_callback`.
+"""Contract checks for authors of plugins: `check_model`, `check_dataset`, `check_loss`, `check_callback`,
+`check_exporter`.
 
 Each takes a component and the options of a recipe, and raises an AssertionError that names the component, the rule and
 what was received. Of every component they check that it can be registered; that its options are described, have
 defaults that fit and are what `build` takes; that the options given fit; and that loading its plugin imports neither
 torch nor keras nor tensorflow nor jax. What else they check is said with each.
 
-Import the four checks from here; `contract` and a module for each kind hold their rules. It may import `runs` and the
+Import the five checks from here; `contract` and a module for each kind hold their rules. It may import `runs` and the
 rooms below. Its neighbours: `components` says what a component is, `runs` builds it; no room imports `testing`.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.extras import need_run
 
-__all__ = ["check_callback", "check_dataset", "check_loss", "check_model"]
+__all__ = ["check_callback", "check_dataset", "check_exporter", "check_loss", "check_model"]
 
 need_run("kdrecipes.testing")
 
@@ -132,6 +133,31 @@ def check_callback(component: Component, /, **options: Any) -> None:
         ```
     """
     from kdrecipes.testing.callbacks import check
+
+    check(component, options)
+
+
+def check_exporter(component: Component, /, **options: Any) -> None:
+    """Check an exporter component: a small network written, read again, and asked as the network is.
+
+    What `build` gives has `suffix`, which begins with a dot, `extra`, `to_write` and `to_read`, `export` and `load`.
+    `export` writes one file of that suffix for a Keras model with batch normalisation, and leaves the model as it is.
+    `load` gives back the model's logits, float32 (batch, classes), for batches of 1, 3 and 8 images, pixels from 0 to
+    255, and where the plugin is installed in another process too. They may differ where its attribute `exact` is False.
+
+    Args:
+        component: as `kdrecipes.component("exporter", name)` gives it, or the plugin's own object.
+        **options: of the exporter.
+
+    Raises:
+        AssertionError: naming the component, the rule and what was received.
+
+    Example:
+        ```python
+        check_exporter(kdrecipes.component("exporter", "torch"), input="uint8")
+        ```
+    """
+    from kdrecipes.testing.exporters import check
 
     check(component, options)
 

@@ -70,7 +70,7 @@ def trying(component: Component, what: str) -> Iterator[None]:
 
 
 def check_contract(component: Component, kind: str, options: Mapping[str, Any]) -> Recipe:
-    """Check what is promised of every component.
+    """Check what is promised of every component that a recipe names.
 
     Returns:
         A whole recipe, resolved, that names the component with these options; a model is its teacher.
@@ -78,6 +78,26 @@ def check_contract(component: Component, kind: str, options: Mapping[str, Any]) 
     Raises:
         AssertionError: naming the component, the rule and what was received.
     """
+    _check_record(component, kind)
+    recipe = _recipe(component, options)
+    _check_loading(component)
+    return recipe
+
+
+def check_unnamed(component: Component, kind: str, options: Mapping[str, Any]) -> None:
+    """Check the same of a component that no recipe names.
+
+    Raises:
+        AssertionError: naming the component, the rule and what was received.
+    """
+    _check_record(component, kind)
+    for error in Draft7Validator(dict(component.options)).iter_errors(dict(options)):
+        raise broken(component, "the options given must fit its schema", error.message)
+    _check_loading(component)
+
+
+def _check_record(component: Component, kind: str) -> None:
+    """What the record itself promises."""
     if not isinstance(component, Component):
         raise broken(component, "must be a Component, as kdrecipes.component(kind, name) gives it", repr(component))
     for problem in check_component(component):
@@ -90,14 +110,16 @@ def check_contract(component: Component, kind: str, options: Mapping[str, Any]) 
         raise broken(component, f"option {name!r} needs a description")
     _check_defaults(component)
     _check_signature(component)
-    recipe = _recipe(component, options)
+
+
+def _check_loading(component: Component) -> None:
+    """Loading the component's plugin in a fresh Python works, and imports nothing heavy."""
     module = _plugin_module(component)
     heavy, error = _imported_by(module, getattr(sys.modules.get(module), "__file__", None) or "")
     if error:
         raise broken(component, f"loading {module} in a fresh Python failed", error)
     if heavy:
         raise broken(component, f"loading {module} must import neither {' nor '.join(HEAVY)}", heavy)
-    return recipe
 
 
 def data_of(classes: int, image_size: int = 8, examples: int = 1) -> Data:

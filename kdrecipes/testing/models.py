@@ -11,16 +11,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from kdrecipes import saved_models as students
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.runs.build import build_model
 from kdrecipes.testing.contract import broken, check_contract, data_of, trying
-from kdrecipes.training import saved_models as students
+from kdrecipes.torch_modules import module_of, variables_of
 from kdrecipes.training.inference import Inference, wide
 from kdrecipes.training.last_activation import EndsInProbabilities
-from kdrecipes.training.torch_modules import module_of, variables_of
 
 
 def check(

@@ -15,6 +15,7 @@ from kdrecipes.data.mixture import Mixture
 from kdrecipes.data.prepare import Data
 from kdrecipes.fast import accelerate_optimizer
 from kdrecipes.recipe.tables import TrainTable
+from kdrecipes.torch_modules import variables_of
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.ema import Finisher
 from kdrecipes.training.gradient_watch import GradientWatch
@@ -22,7 +23,6 @@ from kdrecipes.training.keeper import Keeper, Row
 from kdrecipes.training.metrics import Accuracy
 from kdrecipes.training.optimizer import build_optimizer, head_of, scale_updates
 from kdrecipes.training.state import StateFolder
-from kdrecipes.training.torch_modules import variables_of
 
 EVALUATION_BATCH = 256
 

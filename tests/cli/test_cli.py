@@ -44,6 +44,8 @@ def test_the_verbs_and_flags_are_frozen():
     assert surface == {
         "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
         "report": ["--json", "run"],
+        "export": ["--arm", "--format", "--images", "--input", "--json", "--plugin", "--quantize", "--seed", "run"],
+        "predict": ["--json", "--plugin", "--top", "images", "network"],
         "validate": [
             "--classes",
             "--dry-run",
@@ -63,7 +65,7 @@ def test_the_verbs_and_flags_are_frozen():
         "new plugin": ["--out", "name"],
     }
     assert [p.opts for p in command.params] == [["--version"]]
-    known = ["models", "datasets", "losses", "callbacks", "recipes", "plugins", "advice", "runs"]
+    known = ["models", "datasets", "losses", "callbacks", "exporters", "recipes", "plugins", "advice", "runs"]
     assert [topic.value for topic in Topic] == known
 
 

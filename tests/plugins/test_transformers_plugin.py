@@ -9,8 +9,8 @@ import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.runs.teacher import weights_fingerprint
+from kdrecipes.torch_modules import as_keras, variables_of
 from kdrecipes.training.fit import observed
-from kdrecipes.training.torch_modules import as_keras, variables_of
 
 
 def built(folder, classes=10, image_size=16):

@@ -10,7 +10,13 @@ PACKAGE = Path(__file__).resolve().parents[2] / "kdrecipes"
 ROOMS = ["ground", "disk", "components", "recipe", "data", "fast", "training", "report", "runs", "cli", "testing"]
 DOORS = ("kdrecipes", "kdrecipes.__main__")  # they name what is public; from inside, nobody goes through them
 HEAVY = ("torch", "keras")
-OWN_KERAS = ("kdrecipes.backend", "kdrecipes.keras_private", "kdrecipes.layers")  # the ground's heavy part
+OWN_KERAS = (  # the ground's heavy part
+    "kdrecipes.backend",
+    "kdrecipes.keras_private",
+    "kdrecipes.layers",
+    "kdrecipes.saved_models",
+    "kdrecipes.torch_modules",
+)
 HEAVY_ROOMS = ("data", "fast", "training", "runs", "testing")
 FILES = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in PACKAGE.rglob("*.py")}
 MODULES = {name.removesuffix(".__init__"): file for name, file in FILES.items()}

@@ -34,8 +34,8 @@ DOCS = ROOT / "docs"
 COMMAND = get_command(app)
 SURFACE = Path(__file__).with_name("cli_surface.txt")
 WRITTEN = ["README.md", *sorted(str(file.relative_to(ROOT)) for file in DOCS.rglob("*.md"))]
-# Their blocks are run by tests of their own: README's by test_readme.py, the guide for authors step by step.
-RUN_ELSEWHERE = ("README.md", "docs/plugins.md")
+# Their blocks are run by tests of their own: test_readme.py, test_plugin_guide.py, test_deploy.py.
+RUN_ELSEWHERE = ("README.md", "docs/plugins.md", "docs/guide/deploy.md")
 
 sys.path.insert(0, str(DOCS))  # as mkdocs does for a hook
 generate, schema_tables = map(importlib.import_module, ("generate", "schema_tables"))

@@ -13,9 +13,9 @@ from kdrecipes.fast import accelerate
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.runs.build import inference
 from kdrecipes.runs.pixel_contract import check_network
+from kdrecipes.torch_modules import as_keras
 from kdrecipes.training.features import tapped
 from kdrecipes.training.last_activation import EndsInProbabilities, refuse_probabilities
-from kdrecipes.training.torch_modules import as_keras
 
 RECIPE = """
 schema_version = 1

@@ -6,7 +6,7 @@ import numpy as np
 from samples import short, small
 
 import kdrecipes
-from kdrecipes.training import saved_models
+from kdrecipes import saved_models
 
 # One epoch makes no good teacher.
 QUICK = ['teacher.preflight="warn"']

@@ -545,3 +545,71 @@ CALLBACKS = {
     "a fit of 6 epochs with it failed. Received: KeyError: 'nonsense'": keras_callback(on_epoch_end=stumble),
     "build(arm='kd') failed": component("callback", baseline_alone, {"arm": {}}),
 }
+
+
+# ---- exporters
+
+
+def exporter(**attributes):
+    """An exporter component that keeps the weights of the network as NumPy does; `attributes` replace its own."""
+
+    def build():
+        def export(model, path, example, names):
+            import pickle
+
+            path.write_bytes(pickle.dumps([variable.numpy() for variable in model.variables]))
+
+        def load(path):
+            import pickle
+
+            from kdrecipes.components.models import cnn
+            from kdrecipes.components.rebuilt import logits_of
+
+            model = cnn.build(classes=3, image_size=8, width=4, depth=1)
+            for variable, array in zip(model.variables, pickle.loads(path.read_bytes()), strict=True):
+                variable.assign(array)
+            return logits_of(model)
+
+        whole = {"suffix": ".faulty", "extra": "faulty", "to_write": (), "to_read": (), "export": export, "load": load}
+        return type(
+            "Faulty", (), {name: staticmethod(v) if callable(v) else v for name, v in (whole | attributes).items()}
+        )
+
+    return component("exporter", build)
+
+
+def write_nothing(model, path, example, names):
+    pass
+
+
+def spoil(model, path, example, names):
+    path.write_bytes(b"")
+    for variable in model.trainable_variables:
+        variable.assign(0 * variable)
+
+
+def stop(model, path, example, names):
+    raise KeyError("stopped")
+
+
+def answer(dtype="float32", classes=3):
+    def load(path):
+        import numpy as np
+
+        return lambda images: np.zeros((len(images), classes), dtype)
+
+    return load
+
+
+EXPORTERS = {
+    "what build gives needs suffix, a str. Received: None": exporter(suffix=None),
+    "its suffix must begin with a dot. Received: 'onnx'": exporter(suffix="onnx"),
+    "what build gives needs to_read, a tuple. Received: 'onnx'": exporter(to_read="onnx"),
+    "what build gives needs the method load": exporter(load=None),
+    "export must write the file that it is given, network.faulty": exporter(export=write_nothing),
+    "export must leave the network as it is": exporter(export=spoil),
+    "export failed. Received: KeyError: 'stopped'": exporter(export=stop),
+    "the logits of 1 images must be float32 (1, 3). Received: float32 (1, 4)": exporter(load=answer(classes=4)),
+    "the logits of 1 images must be float32 (1, 3). Received: float64 (1, 3)": exporter(load=answer("float64")),
+    "the logits must be the network's. Received: differ by": exporter(load=answer()),
+}

@@ -10,9 +10,15 @@ import pytest
 
 import kdrecipes
 from kdrecipes.components.registry import load_registry
-from kdrecipes.testing import check_callback, check_dataset, check_loss, check_model
+from kdrecipes.testing import check_callback, check_dataset, check_exporter, check_loss, check_model
 
-CHECKS = {"model": check_model, "dataset": check_dataset, "loss": check_loss, "callback": check_callback}
+CHECKS = {
+    "model": check_model,
+    "dataset": check_dataset,
+    "loss": check_loss,
+    "callback": check_callback,
+    "exporter": check_exporter,
+}
 LAYERS = {"student_layers": ["a"], "teacher_layers": ["b"]}
 # Everything built in, with the options that its check needs; what is slow there is big networks.
 MODELS = [
@@ -27,6 +33,7 @@ MODELS = [
 ]
 LOSSES = [("kd", {}), ("dist", {}), ("hint", LAYERS), ("hint", {**LAYERS, "projector": "linear"})]
 FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits", "csv_log"}  # below
+EXPORTERS = ["torch", "keras", "safetensors", "onnx", "openvino"]
 ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_tfds.py, where their files are
 
 
@@ -42,6 +49,19 @@ def test_built_in_losses_keep_the_contract(name, options):
 
 def test_the_built_in_callback_keeps_the_contract():
     check_callback(kdrecipes.component("callback", "csv_log"))
+
+
+@pytest.mark.parametrize(
+    "name", [EXPORTERS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in EXPORTERS[1:])]
+)
+def test_built_in_exporters_keep_the_contract(name):
+    check_exporter(kdrecipes.component("exporter", name))
+
+
+def test_an_exporter_that_keeps_its_promises_passes():
+    """And one of fewer bits may answer otherwise."""
+    check_exporter(faulty.exporter())
+    check_exporter(faulty.exporter(load=faulty.answer(), exact=False))
 
 
 def test_digits_keeps_the_contract():
@@ -79,7 +99,7 @@ def test_fashion_mnist_keeps_the_contract(tmp_path):
 @pytest.mark.usefixtures("built_ins")
 def test_every_built_in_is_checked():
     """A component that is added is checked here too."""
-    named = {getattr(entry, "values", entry)[0] for entry in (*MODELS, *LOSSES)} | FROM_FILES | ELSEWHERE
+    named = {getattr(entry, "values", entry)[0] for entry in (*MODELS, *LOSSES)} | {*EXPORTERS} | FROM_FILES | ELSEWHERE
     assert {name for _, name in load_registry().components} <= named
 
 
@@ -98,6 +118,7 @@ FAULTY = [
         ("dataset", faulty.DATASETS),
         ("loss", faulty.LOSSES),
         ("callback", faulty.CALLBACKS),
+        ("exporter", faulty.EXPORTERS),
     )
     for words in table
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdrecipes.backend import keras
-from kdrecipes.training.torch_modules import module_of
+from kdrecipes.torch_modules import module_of
 
 
 def ending_of(model: keras.Model) -> str:

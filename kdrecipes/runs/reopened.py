@@ -1,0 +1,81 @@
+"""A run that is there, opened for more: its recipe as its lock holds it, its data, its students by arm and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdrecipes.components.registry import load_registry, unknown_component
+from kdrecipes.data.prepare import Data, Progress, prepare
+from kdrecipes.errors import EnvironmentProblem, UsageError, one_line
+from kdrecipes.recipe.make import make_recipe
+from kdrecipes.recipe.structure import component_tables
+from kdrecipes.recipe.tables import Recipe
+from kdrecipes.report.facts import ArmFacts, read_arms
+from kdrecipes.report.typed_json import parsed
+
+
+def recipe_of(run: Path, plugins: Sequence[Path] = ()) -> Recipe:
+    """The recipe of a run, as its lock.json holds it.
+
+    Args:
+        run: the run folder.
+        plugins: single-file plugins to load.
+
+    Raises:
+        UsageError: when the folder is no run, or its lock is damaged.
+        EnvironmentProblem: when a component of the recipe is not installed.
+    """
+    lock_file = run / "lock.json"
+    if not lock_file.is_file():
+        raise UsageError(f"{run} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
+    registry = load_registry(tuple(plugins))
+    try:
+        lock = parsed(lock_file.read_text(encoding="utf-8"))
+        data = lock["recipe"]
+        tables = list(component_tables(data))
+        missing = [(kind, t["name"]) for _, _, kind, t in tables if registry.get(kind, t["name"]) is None]
+        if missing:
+            raise EnvironmentProblem(unknown_component(registry, *missing[0]))
+        return make_recipe(
+            data,
+            registry,
+            source=str(lock_file),
+            folder=Path(lock.get("folder", run)),
+            fingerprint=str(lock["recipe_sha256"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{lock_file} can't be read ({one_line(error)}).") from error
+
+
+def data_of(run: Path, recipe: Recipe, progress: Progress | None = None) -> Data:
+    """The data that a run stands on, prepared.
+
+    Raises:
+        UsageError: when they have changed since.
+    """
+    data = prepare(recipe, progress)
+    began = parsed((run / "lock.json").read_text(encoding="utf-8")).get("origin", {}).get("dataset_sha256")
+    if began not in (None, data.fingerprint):
+        raise UsageError(f"The data changed since the run in {run} began: its students can't be measured on them.")
+    return data
+
+
+def arm_of(run: Path, arm: str, seed: int | None) -> ArmFacts:
+    """A trained student of a run.
+
+    Args:
+        run: the run folder.
+        arm: "baseline" or "kd".
+        seed: absent: the first one.
+
+    Raises:
+        UsageError: when there is none; what there is is named.
+    """
+    arms = read_arms(run)
+    for facts in arms.values():
+        if facts.arm == arm and seed in (None, facts.seed):
+            return facts
+    wanted = arm if seed is None else f"{arm}-{seed}"
+    there = ", ".join(arms) or "none yet"
+    raise UsageError(f"{run} has no trained student {wanted}. It has: {there}.")

@@ -1,0 +1,224 @@
+"""A student in other formats: each file gives the student's logits, and nothing else is kept."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import Draft7Validator
+
+import kdrecipes
+from kdrecipes.components.exporters import onnx_file, torch_program, traced
+from kdrecipes.components.exporters.found import exporter_named
+from kdrecipes.components.rebuilt import logits_of
+from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
+from kdrecipes.runs.export import export
+
+SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "export.schema.json"
+SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "openvino": ".xml", "keras": ".keras", "safetensors": ".safetensors"}
+SLOW = pytest.mark.slow  # each export is two processes that import torch
+
+
+def needs(format):
+    """Skip where the packages of a format are not installed; `make test` installs them."""
+    try:
+        exporter_named(format, {})
+    except EnvironmentProblem as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    """A finished run, and a function that exports its student once a format."""
+    folder, _ = finished
+    done = {}
+
+    def exported(format, **options):
+        needs(format)
+        key = (format, *options.items())
+        if key not in done:
+            found = export(folder, format, options=options)
+            kept = tmp_path_factory.mktemp(format)  # another of these options has the same name
+            for file in (folder / "export").glob(f"{Path(found.file).stem}.*"):
+                shutil.copy(file, kept)
+            done[key] = kept / found.file, found
+        return done[key]
+
+    return exported
+
+
+@pytest.mark.parametrize(
+    "format", [*list(SUFFIXES)[:2], *(pytest.param(name, marks=SLOW) for name in list(SUFFIXES)[2:])]
+)
+def test_a_file_of_each_format_gives_the_students_logits(exported, format):
+    file, found = exported(format)
+    assert file.name == f"kd-0{SUFFIXES[format]}" and file.is_file()
+    assert found.images == 360 and found.top1_agreement == 1.0
+    assert found.largest_difference < 1e-4 * found.largest_logit
+    assert found.test_accuracy == found.student_accuracy
+
+
+@SLOW
+def test_the_students_figures_are_the_runs(exported, finished):
+    _, found = exported("keras")
+    row = next(row for row in finished[1]["arms"] if row["arm"] == "kd")
+    assert found.student == "students/kd-0.keras" and found.student_accuracy == pytest.approx(row["test_accuracy"])
+
+
+@SLOW
+@pytest.mark.parametrize("format", ["torch", "onnx", "openvino"])
+def test_a_file_can_take_bytes(exported, finished, format):
+    file, found = exported(format, input="uint8")
+    assert found.options == {"input": "uint8"} and found.top1_agreement == 1.0
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    theirs = exporter_named(format, {}).load(file)(pixels)
+    np.testing.assert_allclose(theirs, kdrecipes.load_student(finished[0]).logits(pixels), atol=1e-4)
+
+
+def test_what_is_measured_is_kept_beside_the_files(exported, finished):
+    _, found = exported("torch")
+    export(finished[0], "torch")  # again: one entry for a file
+    kept = json.loads((finished[0] / "export" / "export.json").read_text())
+    Draft7Validator(json.loads(SCHEMA.read_text())).validate(kept)
+    (entry,) = [entry for entry in kept["exports"] if entry["file"] == found.file]
+    assert entry["bytes"] == (finished[0] / "export" / found.file).stat().st_size
+    assert not list((finished[0] / "export").glob(".*"))
+
+
+def test_an_onnx_file_says_what_it_takes_and_what_its_classes_are(exported, finished):
+    file, _ = exported("onnx")
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(file)
+    assert {p.key: p.value for p in model.metadata_props}["classes"] == json.dumps([str(i) for i in range(10)])
+    assert [i.version for i in model.opset_import if i.domain == ""] == [onnx_file.OPSET]
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file))
+    (given,), (answer,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.type, given.shape) == ("image", "tensor(float)", ["batch", 8, 8, 3])
+    assert (answer.name, answer.shape) == ("logits", ["batch", 10])
+
+
+@SLOW
+def test_a_file_of_8_bits_has_an_accuracy_of_its_own(exported):
+    file, found = exported("onnx", quantize="int8")
+    whole, _ = exported("onnx")
+    assert file.name == "kd-0-int8.onnx" and found.largest_difference > 1e-3
+    import onnx
+
+    weights = {t.data_type for t in onnx.load(file).graph.initializer}
+    assert onnx.TensorProto.INT8 in weights and file.stat().st_size < whole.stat().st_size
+
+
+def test_a_file_whose_logits_are_others_is_not_kept(finished, monkeypatch):
+    folder, _ = finished
+    before = sorted((folder / "export").iterdir()) if (folder / "export").is_dir() else []
+    monkeypatch.setattr("kdrecipes.runs.export.logits_of_file", lambda *a: np.zeros((360, 10), np.float32))
+    with pytest.raises(RunError, match=r"torch: the file's logits are up to .* No file was kept"):
+        export(folder, "torch", arm="baseline")
+    assert sorted((folder / "export").iterdir()) == before
+
+
+@SLOW
+def test_each_student_has_a_file_of_its_own(finished):
+    assert export(finished[0], "torch", arm="baseline", seed=0, images=256).file == "baseline-0.pt2"
+
+
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        ({"format": "onx"}, "No exporter is called 'onx'. Did you mean 'onnx'?"),
+        ({"format": "torch", "seed": 7}, r"has no trained student kd-7. It has: baseline-0, kd-0"),
+        ({"format": "torch", "options": {"quantize": "int8"}}, "Its options: input"),
+        ({"format": "torch", "options": {"input": "int4"}}, "is not one of"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(finished, ask, text):
+    with pytest.raises(UsageError, match=text):
+        export(finished[0], **ask)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"is no run folder: it has no lock\.json"):
+        export(tmp_path, "torch")
+
+
+def test_a_missing_package_is_told_with_the_line_that_installs_it(finished, monkeypatch):
+    monkeypatch.setattr(onnx_file.OnnxFile, "to_write", ("no_such_package",))
+    with pytest.raises(
+        EnvironmentProblem,
+        match=r"The format 'onnx' needs no_such_package, which is .* `pip install 'kdrecipes\[onnx\]'`",
+    ):
+        export(finished[0], "onnx")
+
+
+def test_a_network_that_cannot_be_traced_is_told_as_such():
+    import keras
+
+    class Chooses(keras.layers.Layer):
+        def call(self, x):
+            return x if x.sum() > 0 else -x
+
+    pixels = keras.Input((4, 4, 3))
+    model = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.Flatten()(Chooses()(pixels))))
+    with pytest.raises(RunError, match=r"torch\.export can't trace this network"):
+        traced.traced(model, np.zeros((2, 4, 4, 3), np.float32))
+
+
+def test_a_torch_program_needs_neither_keras_nor_kdrecipes(exported, tmp_path):
+    file, _ = exported("torch")
+    code = (
+        "import sys, torch; program = torch.export.load(sys.argv[1], extra_files=(names := {'classes.json': ''}));"
+        "print(program.module()(torch.zeros(5, 8, 8, 3)).shape, names['classes.json'], 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.startswith("torch.Size([5, 10]) [") and done.stdout.endswith("False\n"), done.stderr
+
+
+def test_a_torch_module_is_exported_too(tmp_path):
+    import torch
+
+    from kdrecipes.torch_modules import as_keras
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten())
+            self.head = torch.nn.Linear(4 * 36, 3)
+
+        def forward(self, image):
+            return self.head(self.body(image.permute(0, 3, 1, 2) / 255))
+
+    model = as_keras(Module(), 3, 8)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype(np.float32)
+    torch_program.TorchProgram().export(model, tmp_path / "m.pt2", images, ["a", "b", "c"])
+    model.layers[-1].module.eval()
+    np.testing.assert_allclose(
+        torch_program.TorchProgram().load(tmp_path / "m.pt2")(images), logits_of(model)(images), atol=1e-5
+    )
+    with pytest.raises(RunError, match="use safetensors"):
+        exporter_named("keras", {}).export(model, tmp_path / "m.keras", images, ["a", "b", "c"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("mobilenet_v3_small", {}), ("efficientnet_lite", {"weights": "none"}), ("bit_m_r50x1", {"weights": "none"})],
+)
+def test_large_networks_keep_their_logits(name, options, tmp_path):
+    needs("onnx")
+    model = kdrecipes.component("model", name).build(classes=5, image_size=32, **options)
+    numbers = np.random.default_rng(0)
+    for variable in model.variables:  # neither a head of zeros nor statistics of nothing
+        if "kernel" in variable.path:
+            variable.assign(variable.numpy() + 0.02 * numbers.standard_normal(variable.shape))
+    images = numbers.integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+    here = logits_of(model)(images)
+    exporter = exporter_named("onnx", {})
+    exporter.export(model, tmp_path / "m.onnx", images, list("abcde"))
+    there = exporter.load(tmp_path / "m.onnx")(images)
+    assert here.std() > 0  # tiny where nobody has trained it
+    assert np.abs(there - here).max() <= 1e-4 * np.abs(here).max()
