@@ -32,6 +32,9 @@ def export(
 
     Example:  kdrecipes export runs/digits --format onnx --input uint8
     """
+    from kdrecipes.extras import need_run
+
+    need_run("`kdrecipes export`")
     collect_as_usual()
     from kdrecipes.runs.export import export as export_student
 

@@ -28,6 +28,9 @@ def predict(
 
     Example:  kdrecipes predict runs/my_photos photo.jpg holiday/
     """
+    from kdrecipes.extras import need_run
+
+    need_run("`kdrecipes predict`")
     files = [file for name in images for file in _files(name)]
     if not files:
         raise UsageError(f"No image in {', '.join(images)}.")

@@ -182,6 +182,9 @@ def hidden() -> set[str]:
         "list datasets",
         "list losses",
         "list callbacks",
+        "list exporters",
+        "export --help",
+        "predict --help",
         "list recipes",
         "list plugins",
         "list advice",
@@ -273,6 +276,16 @@ def test_a_heavy_name_says_the_pip_line(code, hidden, tmp_path):
     assert last.endswith(RUN_LINE)
     caught = f"import kdrecipes\ntry:\n    {code}\nexcept ImportError:\n    pass"
     assert python(caught, cwd=tmp_path, hidden=hidden).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["export runs/digits", "predict runs/digits photo.png"])
+def test_what_opens_a_student_says_the_pip_line(command, hidden, tmp_path):
+    done = kdrecipes(*command.split(), cwd=tmp_path, hidden=hidden)
+    assert done.returncode == 3 and done.stderr.startswith(f"`kdrecipes {command.split()[0]}` needs keras, "), (
+        done.stderr
+    )
+    assert RUN_LINE in done.stderr
 
 
 @pytest.mark.slow
