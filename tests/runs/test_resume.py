@@ -122,6 +122,8 @@ def test_signals_leave_a_run_that_continues(tmp_path, number):
         [sys.executable, "-m", "kdrecipes", "run", "digits", "--out", str(tmp_path / "run"), *sets],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell lets what it starts in the background ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     killer = threading.Timer(120, process.kill)
     killer.start()

@@ -104,7 +104,7 @@ def test_the_last_epochs_validation_sees_the_final_weights():
 
 
 def test_the_slowest_momentum_is_told_of_keras_and_torch_layers_that_learn():
-    from kdrecipes.training.torch_modules import as_keras
+    from kdrecipes.torch_modules import as_keras
 
     model = model_of()
     assert slowest_momentum(model) == 0.99, "the frozen one does not count"
