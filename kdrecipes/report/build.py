@@ -19,6 +19,7 @@ from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
 from kdrecipes.report.intervals import finest
 from kdrecipes.report.predictions import ENSEMBLE
+from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.report.verdict import decide, unequal_pairs
 from kdrecipes.wording import printable
 
@@ -173,8 +174,7 @@ def rebuild_report(folder: Path) -> Report:
     from jsonschema import ValidationError
     from jsonschema.exceptions import best_match
 
-    if not (folder / "lock.json").is_file():
-        raise UsageError(f"{folder} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
+    check_run_folder(folder)
     with locked(folder / ".lock", f"Another process is running in {folder}. Wait for it."):
         _refuse_unfinished(folder)
         try:

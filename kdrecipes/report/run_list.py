@@ -39,6 +39,16 @@ class FoundRun:
     error: str
 
 
+def check_run_folder(run: Path) -> None:
+    """Refuse a folder that is no run's.
+
+    Raises:
+        UsageError: when it has no lock.json.
+    """
+    if not (run / "lock.json").is_file():
+        raise UsageError(f"{run} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
+
+
 def find_runs(folder: Path) -> list[FoundRun]:
     """The runs in a folder and below it, or the folder itself where it is one, by path.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,14 +21,15 @@ from kdrecipes.components.exporters.found import exporter_named
 from kdrecipes.data.examples import Split
 from kdrecipes.data.loader import Loader
 from kdrecipes.disk.files import disk_errors, write_json
-from kdrecipes.disk.saved_facts import ENDINGS, read_saved_facts, write_beside, write_saved_facts
+from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
 from kdrecipes.errors import KDRecipesError, RunError, one_line
-from kdrecipes.hashing import path_sha256
 from kdrecipes.report.typed_json import parsed
+from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.reopened import arm_of, data_of, recipe_of
 from kdrecipes.runs.saved_student import load_student
 
 LEAST_IMAGES = 256  # test images that a file is compared on
+MOST_PIXELS = 2**28  # values of them: 1 GiB as float32, in memory and in a file on the way to the fresh process
 CALIBRATION_IMAGES = 256  # training images by which a file of 8 bits learns its bounds
 TOLERANCE = 1e-3  # of the largest logit: how far those of a file in float32 may be from the student's
 _BATCH = 64
@@ -43,7 +44,7 @@ class Export:
         format: the exporter's name.
         options: what the exporter was given.
         student: the student's file in the run folder.
-        sha256: hex, of the file, or of all its files together.
+        sha256: hex, of the file; of several, such as `.bin` and `.xml`, of their bytes in the order of names.
         bytes: of all its files.
         images: test images that it was compared on.
         largest_difference: of a logit from the student's.
@@ -87,7 +88,8 @@ def export(
         arm: "kd" or "baseline".
         seed: of the student. Default: the first one.
         options: the exporter's.
-        images: test images to compare on, 256 or more where the test split has as many. Default: all.
+        images: test images to compare on, 256 or more where the test split has as many. Default: all, or as
+            many as make up 1 GiB (1,783 of 224 pixels per side).
         plugins: single-file plugins (`.py`) to load.
         note: takes lines for the user.
 
@@ -106,10 +108,10 @@ def export(
     facts = arm_of(run, arm, seed)
     with keras.device("cpu"):
         student = load_student(run / facts.student, plugins=plugins)
-        data = data_of(run, recipe)
-        shown, test = _spread(data.train, CALIBRATION_IMAGES), data.test
-        if images is not None:
-            test = _spread(data.test, max(images, LEAST_IMAGES))
+        data = data_of(run, recipe, Progress().preparing)
+        shown = _spread(data.train, CALIBRATION_IMAGES)
+        most = MOST_PIXELS // (3 * student.image_size**2) if images is None else images
+        test = _spread(data.test, max(most, LEAST_IMAGES))
         note(f"exporting {facts.student} as {format}")
         exact = getattr(exporter, "exact", True)
         other = "" if exact else "".join(f"-{value}" for key, value in given.items() if key != "input")
@@ -135,19 +137,20 @@ def export(
                     f"which the largest is {found['largest_logit']:.2g}. No file was kept."
                 )
             files = sorted(Path(folder).iterdir())
+            parts = [one for one in files if one != beside(file)]
             result = Export(
                 file=name,
                 format=format,
                 options=given,
                 student=facts.student,
-                sha256=path_sha256(file),
-                bytes=sum(one.stat().st_size for one in files if one.suffix != ".json"),
+                sha256=hashlib.sha256(b"".join(one.read_bytes() for one in parts)).hexdigest(),
+                bytes=sum(one.stat().st_size for one in parts),
                 images=len(test),
                 runtime={package: metadata.version(package) for package in exporter.to_read},
                 **found,
             )
             for one in files:
-                shutil.move(one, run / "export" / one.name)
+                one.replace(run / "export" / one.name)
         _keep(run / "export" / "export.json", result)
     return result
 

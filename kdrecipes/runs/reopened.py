@@ -12,6 +12,7 @@ from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.structure import component_tables
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, read_arms
+from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.report.typed_json import parsed
 
 
@@ -26,9 +27,8 @@ def recipe_of(run: Path, plugins: Sequence[Path] = ()) -> Recipe:
         UsageError: when the folder is no run, or its lock is damaged.
         EnvironmentProblem: when a component of the recipe is not installed.
     """
+    check_run_folder(run)
     lock_file = run / "lock.json"
-    if not lock_file.is_file():
-        raise UsageError(f"{run} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
     registry = load_registry(tuple(plugins))
     try:
         lock = parsed(lock_file.read_text(encoding="utf-8"))
@@ -48,7 +48,7 @@ def recipe_of(run: Path, plugins: Sequence[Path] = ()) -> Recipe:
         raise UsageError(f"{lock_file} can't be read ({one_line(error)}).") from error
 
 
-def data_of(run: Path, recipe: Recipe, progress: Progress | None = None) -> Data:
+def data_of(run: Path, recipe: Recipe, progress: Progress) -> Data:
     """The data that a run stands on, prepared.
 
     Raises:

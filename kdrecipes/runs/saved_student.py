@@ -22,6 +22,7 @@ from kdrecipes.data.reader import Decoding, Reader
 from kdrecipes.disk.saved_facts import ENDINGS, read_saved_facts
 from kdrecipes.errors import RunError, UsageError, one_line
 from kdrecipes.report.facts import read_arms
+from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.training.inference import Inference, at_input_size
 from kdrecipes.wording import MOST_LISTED
 
@@ -160,8 +161,7 @@ def _loaded(exporter: Any, file: Path) -> Callable[[NDArray[Any]], NDArray[np.fl
 
 def _student_of(run: Path) -> Path:
     """The file of the student that is meant where a run is named."""
-    if not (run / "lock.json").is_file():
-        raise UsageError(f"{run} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
+    check_run_folder(run)
     arms = list(read_arms(run).values())
     if not arms:
         raise UsageError(f"{run} holds no trained student yet.")

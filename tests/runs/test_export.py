@@ -1,5 +1,6 @@
 """A student in other formats: each file gives the student's logits, and nothing else is kept."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from jsonschema import Draft7Validator
 
 import kdrecipes
 from kdrecipes.components.exporters import onnx_file, torch_program, traced
-from kdrecipes.components.exporters.found import exporter_named
+from kdrecipes.components.exporters.found import exporter_named, exporter_of
 from kdrecipes.components.rebuilt import logits_of
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.runs.export import export
@@ -90,7 +91,8 @@ def test_what_is_measured_is_kept_beside_the_files(exported, finished):
 
 def test_an_onnx_file_says_what_it_takes_and_what_its_classes_are(exported, finished):
     file, _ = exported("onnx")
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     model = onnx.load(file)
     assert {p.key: p.value for p in model.metadata_props}["classes"] == json.dumps([str(i) for i in range(10)])
     assert [i.version for i in model.opset_import if i.domain == ""] == [onnx_file.OPSET]
@@ -139,6 +141,26 @@ def test_each_student_has_a_file_of_its_own(finished):
 def test_what_cannot_be_asked_for_is_refused(finished, ask, text):
     with pytest.raises(UsageError, match=text):
         export(finished[0], **ask)
+
+
+def test_without_a_number_no_more_images_than_a_gibibyte_are_compared(finished, monkeypatch):
+    monkeypatch.setattr("kdrecipes.runs.export.MOST_PIXELS", 300 * 3 * 8 * 8)
+    assert export(finished[0], "torch").images == 300
+
+
+@SLOW
+def test_the_sum_is_of_all_files(exported):
+    file, found = exported("openvino")
+    parts = [part.read_bytes() for part in (file.with_suffix(".bin"), file)]
+    assert found.sha256 == hashlib.sha256(b"".join(parts)).hexdigest() and found.bytes == sum(map(len, parts))
+
+
+def test_an_exporter_that_fails_stops_nobody_who_reads_another_format(tmp_path):
+    (tmp_path / "fails.py").write_text(
+        "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n"
+        "    yield kdrecipes.Component(kind='exporter', name='fails', build=lambda: {}['no'])\n"
+    )
+    assert exporter_of(".pt2", (tmp_path / "fails.py",)).suffix == ".pt2"
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

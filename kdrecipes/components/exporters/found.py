@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,12 @@ def suffixes(plugins: tuple[Path, ...] = ()) -> list[str]:
 
 
 def _all(registry: Registry) -> list[tuple[str, Any]]:
-    return [(name, registry.components["exporter", name][0].build()) for name in registry.names("exporter")]
+    """The exporters by name, built; a plugin's that fails stops nobody who reads another format."""
+    found = []
+    for name in registry.names("exporter"):
+        with suppress(Exception):
+            found.append((name, registry.components["exporter", name][0].build()))
+    return found
 
 
 def _able(name: str, exporter: Any, modules: Sequence[str]) -> Any:
