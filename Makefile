@@ -3,6 +3,7 @@
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # make studies  what distillation buys, asked of many runs: hours, can be stopped and goes on; writes results/
 # make docs   the documentation into site/, to be opened from disk or served by anything
+# make browser  what the browser tests need beside: a Chromium and two npm packages; without them they are skipped
 # make schema the editor's schema, schemas/recipe.schema.json           make clean  removes what these have made
 # Each but clean creates or refreshes .venv first, when pyproject.toml, constraints.txt or a plugin's pyproject.toml
 # changed. PYTHON=python3.12 names the interpreter. CONSTRAINTS= installs the newest versions that pyproject.toml allows
@@ -16,7 +17,7 @@ RUN_ARGS ?=
 # geffnet names torchvision and keras-hub TensorFlow without needing them here; what else it imports, transformers brings.
 WITHOUT_DEPENDENCIES := geffnet keras-hub
 
-.PHONY: run test test-fast bench studies lint schema docs clean
+.PHONY: run test test-fast browser bench studies lint schema docs clean
 
 run: .venv/ready
 	@if $(BIN)/python -m kdrecipes.components.datasets.fashion_mnist; then \
@@ -31,6 +32,11 @@ test: .venv/ready
 
 test-fast: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+
+browser:
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || \
+	  { apt-get update -qq && apt-get install -qq --yes chromium; } >/dev/null
+	cd tests/browser && npm ci --silent --ignore-scripts
 
 bench: .venv/ready
 ifndef QUICK

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKS = ["lint", "docs", "test"]
+CHECKS = ["lint", "docs", "browser", "test"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -41,7 +41,8 @@ def test_the_workflow_runs_on_linux_and_macos():
 def test_the_workflow_and_ci_run_make_the_same_checks_in_one_order():
     assert commands("test") == [f"make {check} PYTHON=python" for check in CHECKS]
     lines = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line.startswith("make")] == [f"make {check}" for check in CHECKS]
+    made = [line.partition(" ||")[0] for line in lines if line.startswith("make")]
+    assert made == [f"make {check}" for check in CHECKS]
     assert "set -euo pipefail" in lines
 
 
