@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from kdrecipes.report.charts import ROLES, curves
 from kdrecipes.report.confusions import confusion, confusions, matrix
@@ -46,6 +47,7 @@ def render(report: Report, facts: Facts) -> str:
     headings, table = measured(report)
     teachers, taught_by = teachers_of(report), taught_by_words(report)
     page = _template().render(
+        style=Markup(_part("style.css")),
         report=report,
         recipe=facts.recipe,
         student=facts.student,
@@ -75,7 +77,13 @@ def render(report: Report, facts: Facts) -> str:
 def _template() -> jinja2.Template:
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters |= {
         "percent": lambda share: f"{100 * share:.2f}",
         "points": points,
@@ -83,8 +91,12 @@ def _template() -> jinja2.Template:
         "nats": nats,
         "duration": readable_seconds,
     }
-    text = (resources.files("kdrecipes.report") / "report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(text)
+    return environment.get_template("page.html.jinja")
+
+
+def _part(name: str) -> str:
+    """A file of the folder page: a section of the page, its style, or the page around them."""
+    return (resources.files("kdrecipes.report") / "page" / name).read_text(encoding="utf-8")
 
 
 def measured(report: Report) -> tuple[list[str], list[dict[str, Any]]]:

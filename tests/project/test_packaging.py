@@ -101,11 +101,11 @@ def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
         "kdrecipes/schemas/structure.schema.json",
         "kdrecipes/schemas/recipe.schema.json",
         "kdrecipes/schemas/report.schema.json",
-        "kdrecipes/report/report.html.jinja",
         "kdrecipes/py.typed",
         "kdrecipes/testing/__init__.py",
         *(path.relative_to(ROOT).as_posix() for path in (ROOT / "kdrecipes").rglob("*.py")),
         *(path.relative_to(ROOT).as_posix() for path in (ROOT / "kdrecipes" / "recipe" / "templates").rglob("*.jinja")),
+        *(path.relative_to(ROOT).as_posix() for path in (ROOT / "kdrecipes" / "report" / "page").iterdir()),
     ):
         assert name in names
     tops = {name.split("/")[0] for name in names}
