@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
@@ -119,9 +120,12 @@ class Preempted(BaseException):
     exit_code = 143
 
 
+_BOLD = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def one_line(error: BaseException) -> str:
-    """An exception as one line of text."""
-    text = " ".join(str(error).split())
+    """An exception as one line of text, without the escapes that make a terminal write bold."""
+    text = " ".join(_BOLD.sub("", str(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -26,6 +26,7 @@ SMALL = [
     "train.epochs=2",
     'dataset.train="train[:320]"',
     "dataset.validation=0.2",
+    "report.measure=false",
 ]
 # What a run of it does: the lines of its history, (arm, epoch).
 EPOCHS = [("teacher", 1), ("teacher", 2), ("teacher", 3), ("baseline", 1), ("baseline", 2), ("kd", 1), ("kd", 2)]

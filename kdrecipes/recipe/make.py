@@ -11,7 +11,8 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import show_path
-from kdrecipes.recipe.structure import teacher_tables
+from kdrecipes.recipe.resolve import fill
+from kdrecipes.recipe.structure import definition, teacher_tables
 from kdrecipes.recipe.tables import (
     BoxTable,
     CompareTable,
@@ -22,6 +23,7 @@ from kdrecipes.recipe.tables import (
     LossTable,
     OptimizerTable,
     Recipe,
+    ReportTable,
     ScheduleTable,
     StudentTable,
     TeacherTable,
@@ -90,6 +92,7 @@ def make_recipe(
         ),
         train=train_table(data["train"]),
         compare=_filled(CompareTable, data["compare"]),
+        report=_filled(ReportTable, fill({**data.get("report", {})}, definition("report"), {})),  # an old lock has none
         callbacks=tuple(
             component(ComponentTable, f"callbacks[{i}]", "callback", table)
             for i, table in enumerate(data.get("callbacks", ()))

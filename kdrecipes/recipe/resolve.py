@@ -52,7 +52,7 @@ def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     for training in (train, *(teacher["train"] for teacher in teachers if "train" in teacher)):
         for key, group in CLOSED_LISTS.items():
             fill(training[key], definition(group)[training[key]["name"]], root)
-    for table in ("loss", "compare"):
+    for table in ("loss", "compare", "report"):
         fill(data.setdefault(table, {}), definition(table), root)
     data["compare"].setdefault("seeds", [data["seed"]])
     return data
@@ -64,11 +64,11 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 
 
 def counted(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The resolved recipe without its name, words and callbacks, and without newer keys at their defaults.
+    """The resolved recipe without its name, words, callbacks and report, and without newer keys at their defaults.
 
     A list of one teacher counts as that teacher.
     """
-    found = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks")}
+    found = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks", "report")}
     for table, key in NEWER_KEYS:
         if table in found:
             found[table] = _without(found[table], key, definition(table)["properties"][key]["default"])

@@ -141,7 +141,8 @@ def home_of(path: Path) -> str:
     parent, key = tuple(part for part in path[:-1] if isinstance(part, str)), path[-1]
     train = "teacher.train" if parent[:2] == ("teacher", "train") else "train"
     tables = [("", structure_schema()), ("loss", definitions["term"])]
-    tables += [(name, definitions[name]) for name in ("dataset", "teacher", "student", "loss", "train", "compare")]
+    own = ("dataset", "teacher", "student", "loss", "train", "compare", "report")
+    tables += [(name, definitions[name]) for name in own]
     tables += [("dataset.views", definitions["views"])]
     for group in CLOSED_LISTS:
         tables += [(f"{train}.{group}", options) for options in definitions[CLOSED_LISTS[group]].values()]

@@ -198,6 +198,13 @@ class CompareTable:
 
 
 @dataclass(frozen=True, eq=False)
+class ReportTable:
+    """`[report]`: what the report holds beside the results; no result depends on it."""
+
+    measure: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """A valid recipe.
 
@@ -208,13 +215,13 @@ class Recipe:
         source: where it was read from, as given.
         folder: paths in the recipe are relative to it.
         overrides: the `--set` texts, in order.
-        fingerprint: sha256 (hex) of the resolved form without `name`, `description` and callbacks.
+        fingerprint: sha256 (hex) of the resolved form without `name`, `description`, callbacks and report.
         registry: the components it was validated against.
         name: which is also its run folder's.
         description: empty where there is none.
         seed: of the views, and of the first teacher's fine-tuning; the next ones count up from it.
         requires: plugin distributions.
-        dataset, student, loss, train, compare, callbacks: its tables.
+        dataset, student, loss, train, compare, report, callbacks: its tables.
         teachers: by id, in order; empty where only the labels-only student is trained.
         origins: where each key that is written came from, `base.toml:7` or `--set train.epochs=1`; what is not in it
             is a default.
@@ -237,6 +244,7 @@ class Recipe:
     loss: LossTable
     train: TrainTable
     compare: CompareTable
+    report: ReportTable
     callbacks: tuple[ComponentTable, ...]
     origins: Mapping[KeyPath, str] = field(default_factory=dict, repr=False)
 

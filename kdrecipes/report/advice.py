@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from kdrecipes.gradients import Pair, drowning, measured_gradients, pairs_of, unheard
 from kdrecipes.recipe.recalibration import BATCHES, FEW_STEPS
-from kdrecipes.report.facts import ArmFacts, Facts, Report, Row
+from kdrecipes.report.facts import ArmFacts, Facts, Report
 from kdrecipes.report.figures import log_softmax
+from kdrecipes.report.history import Row
 from kdrecipes.report.intervals import seeds_to_see
 from kdrecipes.report.table import table_rows
 from kdrecipes.report.verdict import unequal_pairs

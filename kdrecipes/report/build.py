@@ -18,6 +18,7 @@ from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_f
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
 from kdrecipes.report.intervals import finest
+from kdrecipes.report.measures import how_measured, measures_of
 from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.report.verdict import decide, unequal_pairs
@@ -53,6 +54,7 @@ def report_of(facts: Facts) -> Report:
         "comparison": _comparison(facts),
         "warnings": warnings,
         "environment": facts.environment.environment,
+        **how_measured(facts.measures),
     }
     report |= {"time": facts.environment.time} if facts.environment.time else {}
     report |= {"energy": facts.environment.energy} if facts.environment.energy else {}
@@ -73,6 +75,7 @@ def _teacher(facts: Facts, name: str, teacher: TeacherFacts) -> dict[str, Any]:
         "component": teacher.component,
         "params": teacher.params,
         **figures(facts.logits[teacher.logits], facts.labels, together),
+        **measures_of(facts.measures, teacher.logits),
         "sha256": teacher.sha256,
         "reused": teacher.reused,
         "seconds": teacher.seconds,  # a live teacher's outputs are part of the distilled arms'
@@ -93,6 +96,7 @@ def _arm(facts: Facts, label: str, arm: ArmFacts) -> dict[str, Any]:
         **{key: value for key, value in vars(arm).items() if value != {}},
         **({"gradients": gradients} if gradients else {}),
         **figures(facts.logits[label], facts.labels, facts.taught),
+        **measures_of(facts.measures, label),
         "validation_accuracy": validation,
         "best_epoch": int(np.argmax(validation)) + 1,
     }

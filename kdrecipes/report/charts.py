@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from kdrecipes.report.facts import Row
+from kdrecipes.report.history import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

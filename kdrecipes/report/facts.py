@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from kdrecipes.disk.files import new_file
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.recipe.structure import definition
+from kdrecipes.report.history import Row, read_history
+from kdrecipes.report.measures import MeasureFacts
 from kdrecipes.report.predictions import ENSEMBLE, read_predictions, unlike
 from kdrecipes.report.typed_json import parsed, typed
 
 Report = dict[str, Any]
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class EnvironmentFacts:
     energy: dict[str, Any] = field(default_factory=dict)
 
 
-Fact = RecipeFacts | DatasetFacts | TeacherFacts | ArmFacts | EnvironmentFacts
+Fact = RecipeFacts | DatasetFacts | TeacherFacts | ArmFacts | EnvironmentFacts | MeasureFacts
 T = TypeVar("T", bound=Fact)
 
 
@@ -142,6 +143,7 @@ class Facts:
         logits: float32 (test images, classes), by a teacher's key, by `ENSEMBLE` where there are several teachers, and
             by an arm's label.
         labels: int64 (test images,).
+        measures: what its networks cost to run; None where that was not measured.
     """
 
     recipe_sha256: str
@@ -157,6 +159,7 @@ class Facts:
     rows: Sequence[Row]
     logits: Mapping[str, NDArray[Any]]
     labels: NDArray[Any]
+    measures: MeasureFacts | None = None
 
     @property
     def taught(self) -> NDArray[Any] | None:
@@ -170,7 +173,7 @@ def write_facts(run: Path, name: str, facts: Fact | Mapping[str, Fact]) -> None:
 
     Args:
         run: the run folder.
-        name: "recipe", "dataset", "teachers", "arms" or "environment".
+        name: "recipe", "dataset", "teachers", "arms", "environment" or "measures".
         facts: of one thing, or of several by name.
     """
     value = {key: asdict(one) for key, one in facts.items()} if isinstance(facts, Mapping) else asdict(facts)
@@ -228,6 +231,7 @@ def read_facts(run: Path) -> Facts:
         teachers=_read_several(run, "teachers", TeacherFacts),
         arms=_read_several(run, "arms", ArmFacts),
         environment=_read_one(run, "environment", EnvironmentFacts),
+        measures=_read_one(run, "measures", MeasureFacts) if (run / _at("measures")).is_file() else None,
         rows=_history(run),
         logits=logits,
         labels=labels,
@@ -273,16 +277,9 @@ def _typed(run: Path, name: str, kind: type[T], value: Any) -> T:
 
 def _history(run: Path) -> list[Row]:
     try:
-        rows = [parsed(line) for line in (run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+        return read_history(run / "history.jsonl")
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(run, "history.jsonl", one_line(error)) from error
-    for number, row in enumerate(rows, 1):
-        whole = isinstance(row, dict) and {"arm", "seed", "epoch"} <= row.keys()
-        whole = whole and ("val_accuracy" in row or row["arm"] == "teacher")  # not validated after each of its epochs
-        texts = ("arm", "teacher")
-        if not whole or not all(type(v) is str if key in texts else type(v) in (int, float) for key, v in row.items()):
-            raise _damaged(run, "history.jsonl", f"line {number} is no epoch of a run")
-    return rows
 
 
 def _refuse_unlike(run: Path, facts: Facts) -> None:

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from kdrecipes.report.charts import ROLES, curves
 from kdrecipes.report.confusions import confusion, confusions, matrix
 from kdrecipes.report.facts import Facts, Report
-from kdrecipes.report.table import table_rows, teachers_of
+from kdrecipes.report.measures import LONG, cost_headings, how_words
+from kdrecipes.report.table import cost_rows, table_rows, teachers_of
 from kdrecipes.report.time_words import energy_words, time_rows
 from kdrecipes.report.verdict import loss_and_calibration, verdict
 from kdrecipes.wording import about_points, escaped, nats, points, readable_seconds
@@ -58,6 +59,9 @@ def render(report: Report, facts: Facts) -> str:
         verdict=verdict(report),
         calibration=loss_and_calibration(report),
         headings=headings,
+        costs=cost_rows(report),
+        cost_headings=cost_headings(report, LONG),
+        how_measured=how_words(report),
         time=time_rows(report),
         energy=energy_words(report),
         table=table,

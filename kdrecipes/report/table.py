@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kdrecipes.report.facts import Report
+from kdrecipes.report.measures import SHORT, cost_cells, cost_headings, cost_keys, how_timed
 from kdrecipes.report.time_words import time_line
 from kdrecipes.report.verdict import against_teacher, loss_and_calibration, verdict
 from kdrecipes.wording import some_of
@@ -71,6 +73,29 @@ def data_changed(report: Report) -> str | None:
     )
 
 
+def cost_rows(report: Report, p95: bool = True) -> list[dict[str, Any]]:
+    """What each network of the table costs to run: its `role`, `who` it is, and `cells`, one for each of its headings.
+
+    Of several seeds one student was measured. All teachers together were not.
+    """
+    rows = []
+    for row in table_rows(report):
+        measured = [entry for entry in row["of"] if cost_keys(entry)]
+        if measured:
+            cells = cost_cells(report, measured[0], p95)
+            rows.append({"role": row["role"], "who": row["who"].partition(", mean of")[0], "cells": cells})
+    return rows
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+
+
 def summary_text(report: Report) -> str:
     """The table, the verdict and the other measures as plain text, for the terminal."""
     from kdrecipes.wording import readable_seconds
@@ -80,13 +105,10 @@ def summary_text(report: Report) -> str:
         spread = f" ± {100 * row['spread']:.2f}" if row["spread"] is not None else ""
         seconds = readable_seconds(row["seconds"]) if row["seconds"] else "–"
         rows.append((row["who"], f"{100 * row['accuracy']:.2f} %{spread}", f"{row['params']:,}", seconds))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    lines = aligned(rows)
+    if "measures" in report:
+        costs = [(row["who"], *row["cells"]) for row in cost_rows(report, p95=False)]
+        lines += ["", *aligned([("", *cost_headings(report, SHORT)), *costs]), how_timed(report)]
     if told := data_changed(report):
         lines = [told, "", *lines]
     lines += ["", f"{report['dataset']['test']:,} test images. {verdict(report)}"]

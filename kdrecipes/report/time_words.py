@@ -16,6 +16,7 @@ _PARTS = {  # what a part is called in rows, and what it counts for in the line
     "arm": ("student {of}", "students"),
     "evaluation": ("tests", "tests"),
     "writing": ("writing", "tests"),
+    "measuring": ("measuring size, latency and memory", "measuring"),
 }
 _BY = {"this": "", "both": "a part of it by an earlier process or run", "earlier": "by an earlier process or run"}
 _OF = {"processors": "processors", "gpus": "GPUs"}

@@ -27,6 +27,7 @@ from kdrecipes.runs.dataset_facts import dataset_facts, dataset_notes
 from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.energy import Meter, machine
 from kdrecipes.runs.folder import RunFolder, open_run
+from kdrecipes.runs.measure import measure_once
 from kdrecipes.runs.origin import changed_data, check_origin, refuse_changed_data
 from kdrecipes.runs.predictions import write_predictions
 from kdrecipes.runs.preflight import check_teacher, too_few
@@ -147,6 +148,10 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         logits = evaluate_once(recipe, data, teachers, folder)
     with clock.part("writing"):
         write_predictions(folder.path, recipe, data, logits)
+    if recipe.report.measure:
+        with clock.part("measuring"):
+            progress.note("measuring what each network costs: size, multiply-adds, latency, memory")
+            measure_once(recipe, data, teachers, folder, device)
     facts = EnvironmentFacts(command(), warnings, environment(recipe, device), clock.told(), meter.told())
     write_facts(folder.path, "environment", facts)
     report = write_report(folder.path)

@@ -78,6 +78,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "compile": "auto",
         },
         "compare": {"baseline": True, "seeds": [0], "margin": 0.002},
+        "report": {"measure": True},
     }
 
 
@@ -218,7 +219,7 @@ def test_every_resolved_leaf_is_in_the_fingerprint():
     seen = {recipe.fingerprint}
     counted = 0
     for path, value in leaves(recipe.data):
-        if path[0] in ("name", "description", "callbacks"):
+        if path[0] in ("name", "description", "callbacks", "report"):
             continue
         changed = copy.deepcopy(dict(recipe.data))
         target = changed
@@ -229,6 +230,12 @@ def test_every_resolved_leaf_is_in_the_fingerprint():
         counted += 1
     assert counted > 40
     assert len(seen) == counted + 1, "each change gives a fingerprint of its own"
+
+
+def test_what_the_report_holds_is_no_part_of_the_fingerprint(load):
+    plain, silent = load(MINIMAL), load(MINIMAL + "report.measure = false\n", name="silent.toml")
+    assert plain.report.measure and not silent.report.measure
+    assert plain.fingerprint == silent.fingerprint
 
 
 def test_resolving_twice_changes_nothing():
