@@ -45,7 +45,7 @@ class Unlabelled:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Some of a batch's examples: positions in one split, in one pass over it.
 
     `first` is added to a position where all examples of the loader are counted.
@@ -171,7 +171,7 @@ class Loader(keras.utils.PyDataset):
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
         move = partial(view_functions.to_device, device=current_device())
-        parts = self._parts(batch)
+        parts = self.parts(batch)
         stored = self._stored(batch, parts)
         image, y = _together([shown(one, self.size) for one in stored])
         index = [part.chosen + part.first for part in parts]
@@ -191,10 +191,10 @@ class Loader(keras.utils.PyDataset):
         """Called by Keras after an epoch, and after the look at the data that `fit` takes before the first."""
         self._coming.clear()
 
-    def _parts(self, batch: int) -> list[_Part]:
-        """What a batch of this epoch holds: those with labels first."""
+    def parts(self, batch: int) -> list[Part]:
+        """What a batch of the epoch holds: those with labels first, and each one's pass, which its view is drawn by."""
         number = self.epoch * self._steps + batch
-        parts = [_Part(self.split, chosen, passed, 0) for passed, chosen in self._own.chosen(number)]
+        parts = [Part(self.split, chosen, passed, 0) for passed, chosen in self._own.chosen(number)]
         if self._others is None or self.unlabelled is None:
             return parts
         for passed, chosen in self._others.chosen(number):
@@ -202,11 +202,11 @@ class Loader(keras.utils.PyDataset):
             for split in self.unlabelled.splits:
                 inside = chosen[(chosen >= first) & (chosen < first + len(split))] - first
                 if len(inside):
-                    parts.append(_Part(split, inside, passed, len(self.split) + first))
+                    parts.append(Part(split, inside, passed, len(self.split) + first))
                 first += len(split)
         return parts
 
-    def _stored(self, batch: int, parts: list[_Part]) -> list[Stored]:
+    def _stored(self, batch: int, parts: list[Part]) -> list[Stored]:
         """A batch's examples; those of the next batches are being read meanwhile, where that is of use."""
         epoch, coming = self.epoch, self._coming
         if not self.read_ahead:
@@ -215,7 +215,7 @@ class Loader(keras.utils.PyDataset):
             coming.popleft()
         for i in range(batch + len(coming), min(batch + 1 + _AHEAD, len(self))):
             # The parts before the thread begins: the epoch may be another by then.
-            coming.append(_Reading((epoch, i), partial(_read, self._parts(i), self.settings)))
+            coming.append(_Reading((epoch, i), partial(_read, self.parts(i), self.settings)))
         return coming.popleft().result()
 
 
@@ -226,7 +226,7 @@ def _together(shown_parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[tor
     return torch.cat([image for image, _ in shown_parts]), torch.cat([labels for _, labels in shown_parts])
 
 
-def _said(outputs: TeacherOutputs, parts: list[_Part]) -> torch.Tensor:
+def _said(outputs: TeacherOutputs, parts: list[Part]) -> torch.Tensor:
     """A teacher's logits (batch, classes) on a batch's parts."""
     return torch.from_numpy(np.concatenate([outputs(part.number, part.chosen + part.first) for part in parts]))
 
@@ -238,7 +238,7 @@ def _weights(weight: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.where(y.sum(1) > 0, y.to(weight.dtype) @ weight, 1.0).float()
 
 
-def _read(parts: list[_Part], settings: ViewSettings | None) -> list[Stored]:
+def _read(parts: list[Part], settings: ViewSettings | None) -> list[Stored]:
     return [read(part.split, part.chosen, settings, part.number) for part in parts]
 
 

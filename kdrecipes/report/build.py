@@ -19,6 +19,7 @@ from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
 from kdrecipes.report.intervals import finest
 from kdrecipes.report.measures import how_measured, measures_of
+from kdrecipes.report.pictures import read_pictures
 from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.report.verdict import decide, unequal_pairs
@@ -161,7 +162,7 @@ def write_report(folder: Path) -> Report:
     facts = read_facts(folder)
     report = report_of(facts)
     check_report(report)
-    page = render(report, facts)  # before either file is written: the two always agree
+    page = render(report, facts, read_pictures(folder, facts))  # before either file is written: the two always agree
     write_json(folder / "report.json", report)
     with new_file(folder / "report.html", "w") as file:
         file.write(page)

@@ -215,11 +215,11 @@ def read_facts(run: Path) -> Facts:
         temperatures = [float(t["temperature"]) for t in [loss, *loss.get("terms", [])] if "temperature" in t]
         label_weight = float(loss.get("label_weight", 1.0))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _damaged(run, "lock.json", one_line(error)) from error
+        raise damaged(run, "lock.json", one_line(error)) from error
     try:
         labels, logits = read_predictions(run / "predictions.npz")
     except ValueError as error:
-        raise _damaged(run, "predictions.npz", str(error)) from error
+        raise damaged(run, "predictions.npz", str(error)) from error
     facts = Facts(
         recipe_sha256=sha256,
         student=student,
@@ -244,7 +244,8 @@ def _at(name: str) -> str:
     return f"facts/{name}.json"
 
 
-def _damaged(run: Path, file: str, why: str) -> UsageError:
+def damaged(run: Path, file: str, why: str) -> UsageError:
+    """The refusal of a run one of whose files can't be read."""
     return UsageError(
         f"{run / file} can't be read ({why}). `kdrecipes run RECIPE --out {run} --overwrite` makes the run anew."
     )
@@ -254,7 +255,7 @@ def _read(run: Path, file: str) -> Any:
     try:
         return parsed((run / file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(run, file, one_line(error)) from error
+        raise damaged(run, file, one_line(error)) from error
 
 
 def _read_one(run: Path, name: str, kind: type[T]) -> T:
@@ -264,7 +265,7 @@ def _read_one(run: Path, name: str, kind: type[T]) -> T:
 def _read_several(run: Path, name: str, kind: type[T]) -> dict[str, T]:
     value = _read(run, _at(name))
     if not isinstance(value, dict):
-        raise _damaged(run, _at(name), "it is no table of facts")
+        raise damaged(run, _at(name), "it is no table of facts")
     return {key: _typed(run, name, kind, one) for key, one in value.items()}
 
 
@@ -272,14 +273,14 @@ def _typed(run: Path, name: str, kind: type[T], value: Any) -> T:
     try:
         return typed(kind, value)
     except ValueError as error:
-        raise _damaged(run, _at(name), str(error)) from error
+        raise damaged(run, _at(name), str(error)) from error
 
 
 def _history(run: Path) -> list[Row]:
     try:
         return read_history(run / "history.jsonl")
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(run, "history.jsonl", one_line(error)) from error
+        raise damaged(run, "history.jsonl", one_line(error)) from error
 
 
 def _refuse_unlike(run: Path, facts: Facts) -> None:
@@ -288,8 +289,8 @@ def _refuse_unlike(run: Path, facts: Facts) -> None:
     keys = [*(teacher.logits for teacher in facts.teachers.values()), *together, *facts.arms]
     shape = (facts.dataset.test, len(facts.dataset.classes))
     if why := unlike(facts.labels, facts.logits, keys, shape):
-        raise _damaged(run, "predictions.npz", why)
+        raise damaged(run, "predictions.npz", why)
     for label, arm in facts.arms.items():
         epochs = sum((row["arm"], row["seed"]) == (arm.arm, arm.seed) for row in facts.rows)
         if epochs != arm.epochs or not epochs:
-            raise _damaged(run, "history.jsonl", f"it holds {epochs} epochs of {label}, which trained {arm.epochs}")
+            raise damaged(run, "history.jsonl", f"it holds {epochs} epochs of {label}, which trained {arm.epochs}")

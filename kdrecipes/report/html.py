@@ -14,7 +14,9 @@ from markupsafe import Markup
 from kdrecipes.report.charts import ROLES, curves
 from kdrecipes.report.confusions import confusion, confusions, matrix
 from kdrecipes.report.facts import Facts, Report
+from kdrecipes.report.galleries import galleries
 from kdrecipes.report.measures import LONG, cost_headings, how_words
+from kdrecipes.report.pictures import Pictures
 from kdrecipes.report.table import cost_rows, table_rows, teachers_of
 from kdrecipes.report.time_words import energy_words, time_rows
 from kdrecipes.report.verdict import loss_and_calibration, verdict
@@ -33,12 +35,13 @@ MEASURES = {  # of the first table, beside accuracy, parameters and time: key â†
 }
 
 
-def render(report: Report, facts: Facts) -> str:
+def render(report: Report, facts: Facts, pictures: Pictures | None = None) -> str:
     """The page, the same for the same arguments.
 
     Args:
         report: fits `schemas/report.schema.json`.
         facts: what it was made from.
+        pictures: images of the run; None leaves them out.
     """
     classes, rows = facts.dataset.classes, facts.rows
     found = {role: [facts.logits[label] for label, arm in facts.arms.items() if arm.arm == role] for role in ROLES}
@@ -48,7 +51,7 @@ def render(report: Report, facts: Facts) -> str:
     headings, table = measured(report)
     teachers, taught_by = teachers_of(report), taught_by_words(report)
     page = _template().render(
-        style=Markup(_part("style.css")),
+        style=Markup(_part("style.css") + _part("pictures.css")),
         report=report,
         recipe=facts.recipe,
         student=facts.student,
@@ -74,6 +77,7 @@ def render(report: Report, facts: Facts) -> str:
         upright=all(len(name) <= 3 for name in classes),
         compared=list(counts),
         confusions=confusions(counts, best, classes, 8 if len(classes) <= MATRIX_UP_TO else 15),
+        pictures=galleries(pictures, facts) if pictures else None,
     )
     return escaped(page)  # names of files may hold what no text can
 

@@ -29,6 +29,23 @@ def read_predictions(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]
         raise ValueError(one_line(error)) from error
 
 
+def called(file: Path, positions: NDArray[Any]) -> list[str]:
+    """What some test images are called: by the names that the dataset gives them, or by their index in their split.
+
+    Args:
+        file: a predictions.npz that `read_predictions` has read.
+        positions: int64 (images,), in the test split.
+
+    Raises:
+        ValueError: when it does not say.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return [str(name) for name in stored["names" if "names" in stored.files else "index"][positions]]
+    except (OSError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file.name} does not name its images: {one_line(error)}") from error
+
+
 def unlike(
     labels: NDArray[Any], logits: Mapping[str, NDArray[Any]], keys: Iterable[str], shape: tuple[int, int]
 ) -> str:

@@ -37,8 +37,13 @@ def write_predictions(run: Path, recipe: Recipe, data: Data, logits: Mapping[str
         logits: by a teacher's id, "ensemble", and an arm's label.
     """
     arrays = {"labels": data.test.labels, "index": data.test.index, **_names(recipe, data), **logits}
-    # As np.savez does, which takes no array called "file".
-    with new_file(run / "predictions.npz") as file, zipfile.ZipFile(file, "w") as archive:
+    write_arrays(run / "predictions.npz", arrays)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], *, compress: bool = False) -> None:
+    """Write arrays by name as an .npz file, atomically; as np.savez does, which takes no array called "file"."""
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with new_file(path) as file, zipfile.ZipFile(file, "w", method) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)

@@ -29,6 +29,7 @@ from kdrecipes.runs.energy import Meter, machine
 from kdrecipes.runs.folder import RunFolder, open_run
 from kdrecipes.runs.measure import measure_once
 from kdrecipes.runs.origin import changed_data, check_origin, refuse_changed_data
+from kdrecipes.runs.pictures import write_pictures
 from kdrecipes.runs.predictions import write_predictions
 from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
@@ -148,6 +149,7 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         logits = evaluate_once(recipe, data, teachers, folder)
     with clock.part("writing"):
         write_predictions(folder.path, recipe, data, logits)
+        write_pictures(folder.path, recipe, data, logits)
     if recipe.report.measure:
         with clock.part("measuring"):
             progress.note("measuring what each network costs: size, multiply-adds, latency, memory")
