@@ -202,6 +202,7 @@ class ReportTable:
     """`[report]`: what the report holds beside the results; no result depends on it."""
 
     measure: bool
+    images: bool
 
 
 @dataclass(frozen=True, eq=False)

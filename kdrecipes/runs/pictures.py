@@ -41,7 +41,7 @@ def drawn(index: NDArray[Any], seed: int, most: int = MOST) -> NDArray[Any]:
 
 
 def write_pictures(run: Path, recipe: Recipe, data: Data, logits: Mapping[str, NDArray[Any]]) -> None:
-    """Write facts/pictures.npz of a run folder, atomically; a few dozen images.
+    """Write facts/pictures.npz of a run folder, atomically; a few dozen images. With `report.images = false`, none.
 
     It holds `networks`, text (3,), the keys in predictions.npz of what is compared: teacher, student on labels only and
     distilled student of the first seed, empty where the run has none; for each group of `disagreements` its name with
@@ -53,6 +53,9 @@ def write_pictures(run: Path, recipe: Recipe, data: Data, logits: Mapping[str, N
         recipe, data: of the run.
         logits: as `write_predictions` takes them.
     """
+    if not recipe.report.images:
+        (run / FILE).unlink(missing_ok=True)  # of an earlier try, whose recipe wanted images
+        return
     keys = compared(recipe)
     named = {role: logits[key].argmax(1) for role, key in keys.items()}
     arrays: dict[str, NDArray[Any]] = {"networks": np.array([keys.get(role, "") for role in COMPARED])}

@@ -78,7 +78,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "compile": "auto",
         },
         "compare": {"baseline": True, "seeds": [0], "margin": 0.002},
-        "report": {"measure": True},
+        "report": {"measure": True, "images": True},
     }
 
 
@@ -233,8 +233,9 @@ def test_every_resolved_leaf_is_in_the_fingerprint():
 
 
 def test_what_the_report_holds_is_no_part_of_the_fingerprint(load):
-    plain, silent = load(MINIMAL), load(MINIMAL + "report.measure = false\n", name="silent.toml")
+    plain, silent = load(MINIMAL), load(MINIMAL + "report = {measure = false, images = false}\n", name="silent.toml")
     assert plain.report.measure and not silent.report.measure
+    assert plain.report.images and not silent.report.images
     assert plain.fingerprint == silent.fingerprint
 
 

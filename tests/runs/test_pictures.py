@@ -14,6 +14,7 @@ from kdrecipes.data.examples import show
 from kdrecipes.data.prepare import prepare
 from kdrecipes.data.views import resize
 from kdrecipes.report.disagreements import disagreements
+from kdrecipes.runs import run as runs
 from kdrecipes.runs.pictures import drawn
 from kdrecipes.training import fit as training
 
@@ -136,6 +137,23 @@ def alone(folder):
     text += '[student]\nname = "cnn"\nwidth = 3\ndepth = 1\n[train]\nepochs = 1\nbatch_size = 32\n'
     (folder / "alone.toml").write_text(text)
     return kdrecipes.load_recipe(folder / "alone.toml")
+
+
+def test_a_recipe_without_images_leaves_none_and_a_finished_run_is_not_refused_for_the_key(tmp_path, finished):
+    kdrecipes.run(short("report.images=false"), tmp_path / "run")
+    assert not (tmp_path / "run/facts/pictures.npz").exists()
+    assert "<img" not in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    folder, report = finished
+    assert kdrecipes.run(small("report.images=false"), folder) == report
+
+
+def test_images_of_an_earlier_try_go_where_the_recipe_wants_none(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs, "write_report", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        kdrecipes.run(short(), tmp_path / "run")
+    assert (tmp_path / "run/facts/pictures.npz").exists()
+    kdrecipes.run(short("report.images=false"), tmp_path / "run")
+    assert not (tmp_path / "run/facts/pictures.npz").exists()
 
 
 def test_students_of_several_seeds_are_shown_of_the_first(tmp_path):
