@@ -14,6 +14,7 @@ from kdrecipes.disk.files import locked, new_file, write_json
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.gradients import measured_gradients
 from kdrecipes.report.advice import advice_of
+from kdrecipes.report.contact_sheets import write_sheets
 from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
@@ -162,7 +163,9 @@ def write_report(folder: Path) -> Report:
     facts = read_facts(folder)
     report = report_of(facts)
     check_report(report)
-    page = render(report, facts, read_pictures(folder, facts))  # before either file is written: the two always agree
+    pictures = read_pictures(folder, facts)
+    page = render(report, facts, pictures)  # before either file is written: the two always agree
+    write_sheets(folder, pictures)
     write_json(folder / "report.json", report)
     with new_file(folder / "report.html", "w") as file:
         file.write(page)

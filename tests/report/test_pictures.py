@@ -7,11 +7,14 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from test_build import CLASSES, IMAGES, fill
 
 from kdrecipes.errors import UsageError
 from kdrecipes.report.build import rebuild_report
+from kdrecipes.report.contact_sheets import sheet
 from kdrecipes.report.disagreements import disagreements
 from kdrecipes.report.facts import read_facts
 from kdrecipes.report.galleries import png
@@ -245,6 +248,32 @@ def test_images_of_another_run_are_refused(run, tmp_path):
     shutil.copy(other / "facts/pictures.npz", run / "facts/pictures.npz")
     with pytest.raises(UsageError, match="are not of this run"):
         read_pictures(run, read_facts(run))
+
+
+def test_figures_hold_each_group_side_by_side_and_lose_it_with_the_images(run):
+    arrays = paint(run)
+    rebuild_report(run)
+    sheets = sorted(path.name for path in (run / "figures").glob("images_*"))
+    assert sheets == [f"images_{name}.png" for name in ("broken", "mended", "other", "training")]
+    page = np.array(Image.open(run / "figures/images_training.png").convert("RGB"))
+    assert page.shape == (8 + 96 + 8, 8 + 3 * (96 + 8), 3)
+    for place, image in enumerate(arrays["views_8"]):  # each pixel is a square of twelve
+        left = 8 + place * (96 + 8)
+        np.testing.assert_array_equal(page[8 : 8 + 96 : 12, left : left + 96 : 12], image)
+        np.testing.assert_array_equal(page[8 + 11 : 8 + 96 : 12, left + 11 : left + 96 : 12], image)
+    assert (page[:8] == 255).all() and (page[:, -8:] == 255).all()
+    (run / "facts/pictures.npz").unlink()
+    rebuild_report(run)
+    assert not [*(run / "figures").glob("images_*")]
+    assert "<img" not in (run / "report.html").read_text(encoding="utf-8")
+
+
+@given(st.integers(1, 12), st.integers(1, 96))
+def test_a_sheet_has_a_place_for_every_image(count, side):
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(side, 1).repeat(side, 2).repeat(3, 3)
+    page = sheet(images)
+    assert set(np.unique(page)) == {*range(count), 255}
+    assert max(page.shape) < 4 * (96 + side + 8) + 16
 
 
 @pytest.mark.parametrize("gray", [True, False])
