@@ -11,8 +11,7 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import show_path
-from kdrecipes.recipe.resolve import fill
-from kdrecipes.recipe.structure import definition, teacher_tables
+from kdrecipes.recipe.structure import teacher_tables
 from kdrecipes.recipe.tables import (
     BoxTable,
     CompareTable,
@@ -92,7 +91,7 @@ def make_recipe(
         ),
         train=train_table(data["train"]),
         compare=_filled(CompareTable, data["compare"]),
-        report=_filled(ReportTable, fill({**data.get("report", {})}, definition("report"), {})),  # an old lock has none
+        report=_filled(ReportTable, data["report"]),
         callbacks=tuple(
             component(ComponentTable, f"callbacks[{i}]", "callback", table)
             for i, table in enumerate(data.get("callbacks", ()))

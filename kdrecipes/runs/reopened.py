@@ -9,6 +9,7 @@ from kdrecipes.components.registry import load_registry, unknown_component
 from kdrecipes.data.prepare import Data, Progress, prepare
 from kdrecipes.errors import EnvironmentProblem, UsageError, one_line
 from kdrecipes.recipe.make import make_recipe
+from kdrecipes.recipe.resolve import resolve
 from kdrecipes.recipe.structure import component_tables
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, read_arms
@@ -38,7 +39,7 @@ def recipe_of(run: Path, plugins: Sequence[Path] = ()) -> Recipe:
         if missing:
             raise EnvironmentProblem(unknown_component(registry, *missing[0]))
         return make_recipe(
-            data,
+            resolve(data, registry),  # the lock of an earlier version lacks the keys that are newer
             registry,
             source=str(lock_file),
             folder=Path(lock.get("folder", run)),
