@@ -31,6 +31,9 @@ EXTRAS = {
     "hub": {"keras_hub": "keras-hub"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
     "openvino": {"openvino": "openvino"},
+    "tensorboard": {"tensorboard": "tensorboard"},
+    "wandb": {"wandb": "wandb"},
+    "mlflow": {"mlflow": "mlflow-skinny"},
 }
 
 

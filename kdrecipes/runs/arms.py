@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,13 +57,14 @@ def train_arm(
     anew: Decision,
     folder: RunFolder,
     progress: Progress,
+    trackers: Sequence[Any] = (),
 ) -> None:
     """Train one arm from the seed's own initial weights and save its student.
 
-    `jit` is from `choose_compile`, `anew` from `choose_recalibration`.
+    `jit` is from `choose_compile`, `anew` from `choose_recalibration`; `trackers` are Keras callbacks.
     """
     with progress.clock.part("arm", arm.label) as part:
-        _train_arm(recipe, arm, data, teachers, jit, anew, folder, progress)
+        _train_arm(recipe, arm, data, teachers, jit, anew, folder, progress, trackers)
         part.by = "both" if arm.label in progress.continued else "this"
 
 
@@ -76,6 +77,7 @@ def _train_arm(
     anew: Decision,
     folder: RunFolder,
     progress: Progress,
+    trackers: Sequence[Any],
 ) -> None:
     backend.seed_everything(arm.seed)
     student = build_model(recipe, recipe.student, data)
@@ -96,7 +98,7 @@ def _train_arm(
         mixed=data.mixture(recipe, taught=arm.arm == "kd"),
         teacher_sizes={name: data.teacher_sizes[name] for name in distiller.teachers.asked(outputs)},
         jit_compile=jit.use,
-        callbacks=build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed),
+        callbacks=[*build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed), *trackers],
         on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
         watch=progress.watch(arm.label, recipe.train.epochs),
         tell=progress.note,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from kdrecipes.training.projector import Projected
 from kdrecipes.training.teachers import named_by
 
 
-def _build(recipe: Recipe, table: ComponentTable, **passed: Any) -> Any:
+def build_component(recipe: Recipe, table: ComponentTable, **passed: Any) -> Any:
     """Call a component's builder; whatever a stranger's code raises names the place in the recipe and the provider."""
     component, provider = recipe.registry.components[table.kind, table.name]
     where = table.place
@@ -43,7 +43,7 @@ def build_model(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) 
     """
     role, size = table.place, data.size(table)
     fresh_names()
-    model = _build(recipe, table, classes=len(data.classes), image_size=size)
+    model = build_component(recipe, table, classes=len(data.classes), image_size=size)
     if isinstance(model, torch.nn.Module) and not isinstance(model, keras.layers.Layer):
         try:
             model = as_keras(model, len(data.classes), size)
@@ -79,7 +79,7 @@ def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
 
 def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
     """One term, told its teacher and layers where the recipe gives them, behind a projector where it wants one."""
-    term = _build(recipe, table, classes=len(data.classes), examples=data.images)
+    term = build_component(recipe, table, classes=len(data.classes), examples=data.images)
     for key in ("teacher", "student_layers", "teacher_layers"):
         if getattr(table, key) is not None:
             setattr(term, key, getattr(table, key))
@@ -137,5 +137,16 @@ def build_tuner(recipe: Recipe, table: TeacherTable, model: keras.Model) -> Dist
 
 
 def build_callbacks(recipe: Recipe, **passed: Any) -> list[Any]:
-    """The recipe's `[[callbacks]]`, built afresh for one arm."""
-    return [_build(recipe, table, **passed) for table in recipe.callbacks]
+    """The recipe's `[[callbacks]]` but the trackers, built afresh for one arm."""
+    mine = [table for table in recipe.callbacks if not is_tracker(recipe, table)]
+    return [build_component(recipe, table, **passed) for table in mine]
+
+
+def is_tracker(recipe: Recipe, table: ComponentTable) -> bool:
+    """Whether the callback that `table` names says of itself that it is one for the whole run, and only looks on."""
+    return bool(getattr(builder(recipe, table), "tracker", False))
+
+
+def builder(recipe: Recipe, table: ComponentTable) -> Callable[..., Any]:
+    """The builder of the component that `table` names."""
+    return recipe.registry.components[table.kind, table.name][0].build

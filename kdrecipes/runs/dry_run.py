@@ -17,6 +17,7 @@ from kdrecipes.runs.build import build_terms
 from kdrecipes.runs.decisions import EAGER
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.teach import choose_outputs
+from kdrecipes.runs.trackers import need_callbacks
 
 BATCH = 4  # images: whether layers, shapes and losses fit does not depend on how many, but for relational terms
 EXAMPLES = 10_000  # that terms are told of where the data are not asked
@@ -51,6 +52,7 @@ def dry_run(recipe: Recipe, *, classes: int | None = None, device: str = "auto")
     Raises:
         RunError, EnvironmentProblem: what would have stopped the run when it began.
     """
+    need_callbacks(recipe)
     device = backend.device_name(device)
     refuse_precision(recipe, device)
     data = _data(recipe, classes)

@@ -36,6 +36,9 @@ _ENTRIES = (
     "report.html",
     "figures",
     "export",
+    "tensorboard",
+    "wandb",
+    "trackers",
     "log.txt",
     "lock.json",
 )

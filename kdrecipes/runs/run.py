@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.saved import save_teacher
 from kdrecipes.runs.teach import choose_outputs, teach
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
+from kdrecipes.runs.trackers import Trackers, need_callbacks, tracked
 
 
 def run(
@@ -76,6 +78,7 @@ def run_since(
         raise UsageError(f"A run takes a recipe: kdrecipes.run(kdrecipes.load_recipe({recipe!r})).")
     clock, meter = Clock(began), machine()
     path = Path(out) if out is not None else Path("runs") / recipe.name
+    need_callbacks(recipe)
     device = backend.device_name(device)
     backend.keep_freed_memory()
     check_home()
@@ -91,7 +94,8 @@ def run_since(
             progress.note(f"{path}: an earlier version of kdrecipes began this run; its students are trained again")
         with keras.device(device), progress.shown(), meter.watched():
             try:
-                return _straight_line(recipe, folder, progress, device, meter)
+                with tracked(recipe, path, progress.note) as trackers:
+                    return _straight_line(recipe, folder, progress, device, meter, trackers)
             except KDRecipesError as error:
                 theirs = error.__cause__ is not None and not isinstance(error.__cause__, OSError)
                 progress.record(traceback.format_exc() if theirs else str(error))  # a plugin's, for its author
@@ -113,7 +117,9 @@ def _shown_again(recipe: Recipe, folder: RunFolder, progress: Progress) -> dict[
     return report
 
 
-def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device: str, meter: Meter) -> dict[str, Any]:
+def _straight_line(
+    recipe: Recipe, folder: RunFolder, progress: Progress, device: str, meter: Meter, trackers: Trackers
+) -> dict[str, Any]:
     clock = progress.clock
     refuse_precision(recipe, device)
     data = ready_data(recipe, progress)
@@ -144,7 +150,7 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
         if arm.label in folder.arms and folder.student(arm.label).is_file():
             clock.found("arm", arm.label)
         else:
-            train_arm(recipe, arm, data, teachers, jit["student"], anew, folder, progress)
+            train_arm(recipe, arm, data, teachers, jit["student"], anew, folder, progress, trackers.callbacks)
     with clock.part("evaluation"):
         logits = evaluate_once(recipe, data, teachers, folder)
     with clock.part("writing"):
@@ -155,10 +161,20 @@ def _straight_line(recipe: Recipe, folder: RunFolder, progress: Progress, device
             progress.note("measuring what each network costs: size, multiply-adds, latency, memory")
             measure_once(recipe, data, teachers, folder, device)
     facts = EnvironmentFacts(command(), warnings, environment(recipe, device), clock.told(), meter.told())
-    write_facts(folder.path, "environment", facts)
-    report = write_report(folder.path)
+    report = _told(folder, facts, trackers)
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")
+    return report
+
+
+def _told(folder: RunFolder, facts: EnvironmentFacts, trackers: Trackers) -> dict[str, Any]:
+    """The report, written and given to the trackers; it tells which of them failed, at the very end too."""
+    facts = replace(facts, warnings=[*facts.warnings, *trackers.warnings])
+    write_facts(folder.path, "environment", facts)
+    report = write_report(folder.path)
+    if late := trackers.end(report):
+        write_facts(folder.path, "environment", replace(facts, warnings=[*facts.warnings, *late]))
+        report = write_report(folder.path)
     return report
 
 

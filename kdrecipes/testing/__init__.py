@@ -118,7 +118,8 @@ def check_callback(component: Component, /, **options: Any) -> None:
 
     It is a `keras.callbacks.Callback`, takes `folder`, `arm` and `seed` where it declares them, outlives a fit of six
     epochs with validation that gets worse, and leaves the student's weights as they are without it: the recipe's
-    fingerprint does not hold callbacks.
+    fingerprint does not hold callbacks. A tracker (`build.tracker = True`) outlives a run that stops, and its
+    continuation to the end.
 
     Args:
         component: as `kdrecipes.component("callback", name)` gives it, or the plugin's own object.

@@ -27,6 +27,9 @@ OF_A_RUN = {
     "predictions.npz",
     "report.json",
     "report.html",
+    "tensorboard",
+    "wandb",
+    "trackers",
     "log.txt",
 }
 PLACEHOLDERS = ("NAME.py", "VERB.py")  # in "how to add"

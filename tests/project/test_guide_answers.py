@@ -1,4 +1,4 @@
-"""What the guide answers in a sentence is so: slices, `--set` of a table, the reference without a site, TensorBoard."""
+"""What the guide answers in a sentence is so: slices, `--set` of a table, the reference without a site, a tracker."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import re
 import sys
 import types
 from collections import Counter
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from samples import SMALL
 
 import kdrecipes
 from kdrecipes.data.splits import cut
+from kdrecipes.errors import MissingPart
 from kdrecipes.recipe.overrides import override
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,38 +75,26 @@ def test_the_schemas_of_the_checkout_describe_every_key(name):
     assert text.count('"description"') > 50 and f"schemas/{name}.schema.json" in (ROOT / "docs/index.md").read_text()
 
 
-def test_the_tensorboard_plugin_of_the_guide_writes_every_epoch(tmp_path, monkeypatch):
-    """With a writer in TensorBoard's place, which the tests' environment need not have."""
-    page = (ROOT / "docs/guide/running.md").read_text(encoding="utf-8")
-    [code] = re.findall(r'^```python title="events.py"\n(.*?)^```', page, re.DOTALL | re.MULTILINE)
+def test_the_tracker_of_the_plugin_guide_hears_of_recipe_and_report(tmp_path, monkeypatch):
+    """With a service in Comet's place, which the tests' environment need not have."""
+    page = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"^`comet.py`:\n\n```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     written = []
 
-    class SummaryWriter:
-        def __init__(self, folder: str):
-            self.folder = folder
+    class Experiment:
+        def __getattr__(self, name):
+            return lambda *given: written.append((name, *given))
 
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            written.append((Path(self.folder).name, name, float(value), step))
-
-        def flush(self) -> None:
-            pass
-
-    stand_in = types.ModuleType("torch.utils.tensorboard")
-    stand_in.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stand_in)
-    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
-    (tmp_path / "events.py").write_text(code)
-    tiny = [
-        "student.width=2",
-        "teacher.width=2",
-        "train.epochs=2",
-        "teacher.train.epochs=1",
-        'teacher.preflight="warn"',
-    ]
-    changes = [*tiny, 'callbacks=[{name="events"}]']
-    recipe = kdrecipes.load_recipe("digits", changes, plugins=[tmp_path / "events.py"])
+    stand_in = types.ModuleType("comet_ml")
+    stand_in.__spec__ = ModuleSpec("comet_ml", None)
+    stand_in.start = lambda project_name: Experiment()  # type: ignore[attr-defined]
+    (tmp_path / "comet.py").write_text(code)
+    changes = [*SMALL, 'callbacks=[{name="comet"}]']
+    recipe = kdrecipes.load_recipe("digits", changes, plugins=[tmp_path / "comet.py"])
+    with pytest.raises(MissingPart, match=r"The callback 'comet' needs comet_ml.*`pip install 'comet_ml'`"):
+        kdrecipes.run(recipe, tmp_path / "run")
+    monkeypatch.setitem(sys.modules, "comet_ml", stand_in)
     kdrecipes.run(recipe, tmp_path / "run")
-    assert {(arm, step) for arm, name, _, step in written if name == "loss"} == {
-        (arm, step) for arm in ("baseline-0", "kd-0") for step in (0, 1)
-    }
-    assert all(np.isfinite(value) for *_, value, _ in written)
+    [parameters, asset, end] = written
+    assert parameters[0] == "log_parameters" and parameters[1]["train"]["epochs"] == 2
+    assert asset == ("log_asset", str(tmp_path / "run" / "report.html")) and end == ("end",)

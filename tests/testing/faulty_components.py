@@ -535,6 +535,26 @@ def baseline_alone(arm):
     return {"baseline": keras.callbacks.Callback()}[arm]
 
 
+def tracker(declared=(), says=(), **methods):
+    """A tracker, of which `says` are more attributes of its builder; it declares options that the run passes."""
+
+    def build(**passed):
+        import keras
+
+        return type("Faulty", (keras.callbacks.Callback,), methods)()
+
+    vars(build).update({"tracker": True, **dict(says)})
+    return component("callback", build, {name: {} for name in declared})
+
+
+def stumble_at_once(self, recipe, folder):
+    raise KeyError("nonsense")
+
+
+def only_the_end(self, report, folder):
+    return report["name"]
+
+
 CALLBACKS = {
     "build must return a keras.callbacks.Callback. Received: list": component("callback", lambda: []),
     "must leave the student's training as it is without it": keras_callback(on_train_batch_end=shrink),
@@ -544,6 +564,18 @@ CALLBACKS = {
     ),
     "a fit of 6 epochs with it failed. Received: KeyError: 'nonsense'": keras_callback(on_epoch_end=stumble),
     "build(arm='kd') failed": component("callback", baseline_alone, {"arm": {}}),
+    "a tracker is built once for all arms, without arm and seed. Received: ['arm']": tracker(["arm"]),
+    "on_run_end is called of a tracker only: build.tracker must be True": tracker(
+        says={"tracker": False}, on_run_end=only_the_end
+    ),
+    "on_run_begin failed. Received: KeyError: 'nonsense'": tracker(on_run_begin=stumble_at_once),
+    "on_run_end(None) failed. Received: TypeError": tracker(on_run_end=only_the_end),
+    "build.modules must be a tuple of names that can be imported. Received: 'comet'": tracker(
+        says={"modules": "comet"}
+    ),
+    "build.extra must say what pip installs where build.modules are missing. Received: None": tracker(
+        says={"modules": ("comet",)}
+    ),
 }
 
 

@@ -32,7 +32,13 @@ MODELS = [
     pytest.param("efficientnet_lite", {"weights": "none"}, marks=pytest.mark.slow),
 ]
 LOSSES = [("kd", {}), ("dist", {}), ("hint", LAYERS), ("hint", {**LAYERS, "projector": "linear"})]
-FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits", "csv_log"}  # below
+FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits"}  # below
+CALLBACKS = {
+    "csv_log": {},
+    "tensorboard": {},
+    "wandb": {"mode": "offline"},
+    "mlflow": {"tracking_uri": "sqlite:///mlflow.db"},
+}
 EXPORTERS = ["torch", "keras", "safetensors", "onnx", "openvino"]
 ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_tfds.py, where their files are
 
@@ -47,8 +53,12 @@ def test_built_in_losses_keep_the_contract(name, options):
     check_loss(kdrecipes.component("loss", name), **options)
 
 
-def test_the_built_in_callback_keeps_the_contract():
-    check_callback(kdrecipes.component("callback", "csv_log"))
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_built_in_callbacks_keep_the_contract(name, tmp_path, monkeypatch):
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    check_callback(kdrecipes.component("callback", name), **CALLBACKS[name])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,12 @@ def test_fashion_mnist_keeps_the_contract(tmp_path):
 @pytest.mark.usefixtures("built_ins")
 def test_every_built_in_is_checked():
     """A component that is added is checked here too."""
-    named = {getattr(entry, "values", entry)[0] for entry in (*MODELS, *LOSSES)} | {*EXPORTERS} | FROM_FILES | ELSEWHERE
+    named = (
+        {getattr(entry, "values", entry)[0] for entry in (*MODELS, *LOSSES)}
+        | {*EXPORTERS, *CALLBACKS}
+        | FROM_FILES
+        | ELSEWHERE
+    )
     assert {name for _, name in load_registry().components} <= named
 
 

@@ -1,6 +1,6 @@
-"""The built-in callbacks: what is attached to every arm's fit.
+"""The built-in callbacks: trackers, which log what every arm's fit does and what the run found.
 
-Nothing is imported from it but through the registry: a callback is built by name, once for each arm and seed.
+Nothing is imported from it but through the registry: a callback is built by name.
 Beside it are `datasets`, `models` and `losses`; `runs` builds callbacks and `training` hands them to Keras.
 """
 
@@ -14,6 +14,7 @@ from kdrecipes.components.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The callback components."""
-    from kdrecipes.components.callbacks import csv_log
+    from kdrecipes.components.callbacks import csv_log, mlflow_log, tensorboard_log, wandb_log
 
-    yield csv_log.COMPONENT
+    for module in (csv_log, tensorboard_log, mlflow_log, wandb_log):
+        yield module.COMPONENT
