@@ -26,6 +26,7 @@ from kdrecipes.runs.recalibration import batch_norm_facts
 from kdrecipes.runs.saved import save_network
 from kdrecipes.runs.teacher import Teacher, view_settings
 from kdrecipes.training.fit import fit
+from kdrecipes.training.keeper import Row
 from kdrecipes.training.state import StateFolder
 
 
@@ -85,6 +86,11 @@ def _train_arm(
     distiller = build_distiller(recipe, data, student, {name: teacher.model for name, teacher in heard.items()})
     outputs = {name: teacher.outputs for name, teacher in heard.items() if teacher.outputs is not None}
     state = StateFolder(folder.path / "state")
+
+    def keep(rows: list[Row]) -> None:
+        folder.keep_rows(arm.arm, arm.seed, rows)
+        progress.curves(folder.rows, recipe.train.epochs)
+
     rows = fit(
         distiller,
         data,
@@ -99,7 +105,7 @@ def _train_arm(
         teacher_sizes={name: data.teacher_sizes[name] for name in distiller.teachers.asked(outputs)},
         jit_compile=jit.use,
         callbacks=[*build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed), *trackers],
-        on_epoch=lambda rows: folder.keep_rows(arm.arm, arm.seed, rows),
+        on_epoch=keep,
         watch=progress.watch(arm.label, recipe.train.epochs),
         tell=progress.note,
     )

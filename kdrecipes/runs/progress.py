@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from kdrecipes.backend import keras
 from kdrecipes.runs.clock import Clock
+from kdrecipes.runs.curves import chart, curves_of, room
 from kdrecipes.wording import escaped, readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
@@ -34,6 +37,40 @@ class PlannedFit:
     also: float = 0.0
 
 
+_COLOURS = {"baseline": "yellow", "kd": "cyan"}  # told apart by whoever sees no red or no green
+
+
+class _Chart:
+    """The curves below the bars. They are drawn anew only after an epoch, or where the terminal has another size."""
+
+    def __init__(self) -> None:
+        self.rows: Sequence[Mapping[str, Any]] = ()
+        self.epochs = 1
+        self._drawn: tuple[Any, Any, Text] = (None, None, Text())
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        fits, rows = room(console.width, console.height), self.rows
+        if self._drawn[0] != fits or self._drawn[1] is not rows:
+            curves = curves_of(rows)
+            text = Text(no_wrap=True)
+            for line in chart(curves, self.epochs, *fits) if fits and curves else ():
+                for part, arm in line:
+                    text.append(part, _COLOURS.get(arm))
+                text.append("\n")
+            text.rstrip()
+            self._drawn = (fits, rows, text)
+        yield self._drawn[2]
+
+
+class _BarsAndChart(Bars):
+    chart: _Chart | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.chart:
+            yield self.chart
+
+
 class Progress:
     """Shows preparation, fits and notes.
 
@@ -46,7 +83,7 @@ class Progress:
         self.clock = clock or Clock()
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.log = log
-        self.bars: Bars | None = None
+        self.bars: _BarsAndChart | None = None
         self.plan: list[PlannedFit] = []
         self.estimated = False
         self._tasks: dict[str, Any] = {}
@@ -67,9 +104,21 @@ class Progress:
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
         )
-        with Bars(*columns, console=self.console, transient=True) as self.bars:
+        with _BarsAndChart(*columns, console=self.console, transient=True) as self.bars:
+            if self._draws():
+                self.bars.chart = _Chart()
             yield self
         self.bars = None
+
+    def _draws(self) -> bool:
+        """Whether somebody looks at the terminal who sees curves there: a log of CI keeps every frame."""
+        braille = self.console.encoding.lower().startswith("utf")
+        return braille and not self.console.is_dumb_terminal and not os.environ.get("CI")
+
+    def curves(self, rows: Sequence[Mapping[str, Any]], epochs: int) -> None:
+        """After an epoch: the history so far, and how many epochs an arm has."""
+        if self.bars and self.bars.chart:
+            self.bars.chart.epochs, self.bars.chart.rows = epochs, list(rows)
 
     def note(self, text: str) -> None:
         """One line for the user."""
