@@ -14,7 +14,7 @@ from kdrecipes.backend import keras
 from kdrecipes.errors import KDRecipesError, MissingPart, one_line
 from kdrecipes.extras import need
 from kdrecipes.processes import is_first_process
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.tables import ComponentTable, Recipe
 from kdrecipes.runs.build import build_component, builder, is_tracker
 
 _HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith(("on_", "set_"))]
@@ -56,23 +56,30 @@ class Trackers:
         self.callbacks: list[Any] = []
         self.warnings: list[str] = []
         self._failed: set[int] = set()
+        self._open: list[Any] = []
         for number, table in enumerate(recipe.callbacks if is_first_process() else ()):
-            if is_tracker(recipe, table) and (
-                made := self._try(number, build_component, recipe, table, folder=str(folder))
-            ):
-                self._guard(number, made)
-                self.callbacks.append(made)
-                if begin := getattr(made, "on_run_begin", None):
+            if is_tracker(recipe, table) and (tracker := self._try(number, self._built, table)):
+                self._guard(number, tracker)
+                self.callbacks.append(tracker)
+                self._open.append(tracker)
+                if begin := getattr(tracker, "on_run_begin", None):
                     begin(copy.deepcopy(dict(recipe.data)), folder)
 
+    def _built(self, table: ComponentTable) -> Any:
+        tracker = build_component(self.recipe, table, folder=str(self.folder))
+        if not isinstance(tracker, keras.callbacks.Callback):
+            raise TypeError(f"its build returned a {type(tracker).__name__}, not a keras.callbacks.Callback")
+        return tracker
+
     def end(self, report: dict[str, Any] | None) -> list[str]:
-        """Let each log what the run found, a failed one too, since an outage may be over; None: it found nothing.
+        """Let each log what the run found, a failed one too, since an outage may be over; None: it found nothing. Once.
 
         Returns:
             What was told meanwhile.
         """
         before = len(self.warnings)
-        for tracker in self.callbacks:
+        heard, self._open = self._open, []
+        for tracker in heard:
             if end := getattr(tracker, "on_run_end", None):
                 end(report, self.folder)
         return self.warnings[before:]

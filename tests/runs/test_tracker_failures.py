@@ -9,7 +9,7 @@ from samples import short
 
 import kdrecipes
 from kdrecipes.errors import MissingPart, RunError
-from kdrecipes.runs.trackers import Trackers
+from kdrecipes.runs.trackers import Trackers, tracked
 
 FAILS = """
 import kdrecipes
@@ -19,6 +19,8 @@ def build(folder, fails):
 
     if fails == "build":
         raise OSError("no such server")
+    if fails == "kind":
+        return "no callback"
 
     def called(name):
         with open(f"{folder}/called.txt", "a") as file:
@@ -73,6 +75,7 @@ BEGIN, EPOCH, END, RUN_END = "on_run_begin", "on_epoch_begin", "on_train_end", "
     ("where", "called"),
     [
         ("build", []),
+        ("kind", []),
         ("all", [BEGIN, RUN_END]),
         (EPOCH, [BEGIN, EPOCH, RUN_END]),
         (RUN_END, [BEGIN, EPOCH, END, EPOCH, END, RUN_END]),
@@ -83,7 +86,7 @@ def test_a_tracker_that_fails_is_told_once_and_heard_again_only_at_the_end(fails
     assert found == called
     [warning] = report["warnings"]
     assert warning.startswith("the tracker 'fails' failed, and logs no more until the run ends: ")
-    assert "OSError: no " in warning
+    assert ("TypeError: its build returned a str" if where == "kind" else "OSError: no ") in warning
     assert log.count(warning) == 1 and "hush" not in log + json.dumps(report)
 
 
@@ -94,6 +97,15 @@ def test_a_tracker_hears_of_a_run_that_stops(tmp_path, monkeypatch):
     with pytest.raises(RunError):
         kdrecipes.run(short('callbacks=[{name="csv_log"}]'), tmp_path / "run")
     assert heard == [None]
+
+
+def test_a_tracker_hears_of_the_end_once_even_where_the_run_fails_after_it(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr("kdrecipes.components.callbacks.csv_log.CsvLog.end", lambda *a: heard.append(a[1]))
+    with pytest.raises(ZeroDivisionError), tracked(short('callbacks=[{name="csv_log"}]'), tmp_path, print) as trackers:
+        trackers.end({"name": "digits"})
+        1 / 0  # noqa: B018
+    assert heard == [{"name": "digits"}]
 
 
 def test_a_server_that_is_down_stops_nothing(tmp_path, monkeypatch):
