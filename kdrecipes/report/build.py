@@ -14,7 +14,9 @@ from kdrecipes.disk.files import locked, new_file, write_json
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.gradients import measured_gradients
 from kdrecipes.report.advice import advice_of
+from kdrecipes.report.charts import charts_of
 from kdrecipes.report.contact_sheets import write_sheets
+from kdrecipes.report.drawing import files_of
 from kdrecipes.report.facts import ArmFacts, Facts, Report, TeacherFacts, read_facts
 from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
@@ -154,7 +156,7 @@ def check_report(report: Report) -> None:
 
 
 def write_report(folder: Path) -> Report:
-    """Build a run's report, validate it, and write report.json and report.html into the run's folder.
+    """Build a run's report, validate it, and write report.json, report.html and figures/ into its folder.
 
     Raises:
         UsageError: when a file of the run is missing or damaged.
@@ -164,8 +166,12 @@ def write_report(folder: Path) -> Report:
     report = report_of(facts)
     check_report(report)
     pictures = read_pictures(folder, facts)
-    page = render(report, facts, pictures)  # before either file is written: the two always agree
+    page = render(report, facts, pictures)  # before any file is written: they always agree
+    charts = [file for chart in charts_of(report, facts).all for file in files_of(chart).items()]
     write_sheets(folder, pictures)
+    for name, drawn in charts:
+        with new_file(folder / "figures" / name) as file:
+            file.write(drawn)
     write_json(folder / "report.json", report)
     with new_file(folder / "report.html", "w") as file:
         file.write(page)

@@ -56,7 +56,7 @@ def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean distance of accuracy from top-1 confidence over 15 equal-width bins (Guo et al. 2017, eq. 3), at T = 1."""
-    right, confidence, bins = _calibration(logits, labels)
+    right, confidence, bins = calibration(logits, labels)
     total = 0.0
     for b in range(ECE_BINS):
         inside = bins == b
@@ -65,7 +65,7 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(total)
 
 
-def _calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each example: whether it is right, its top-1 confidence, and the bin of that; (examples,) each."""
     confidence = np.exp(log_softmax(logits).max(1))
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
@@ -74,7 +74,7 @@ def _calibration(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
 
 def _gaps(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Right (1 or 0) minus confidence of each example, in the column of its bin; float64 (examples, bins)."""
-    right, confidence, bins = _calibration(logits, labels)
+    right, confidence, bins = calibration(logits, labels)
     gaps = np.zeros((len(labels), ECE_BINS))
     gaps[np.arange(len(labels)), bins] = right - confidence
     return gaps

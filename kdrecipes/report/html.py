@@ -5,21 +5,27 @@ Text from outside is escaped by the template, all of it.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
-from kdrecipes.report.charts import ROLES, curves
+from kdrecipes.report.charts import charts_of, logits_by_role
 from kdrecipes.report.confusions import confusion, confusions, matrix
+from kdrecipes.report.drawing import ROLES, in_page
 from kdrecipes.report.facts import Facts, Report
+from kdrecipes.report.figures import ECE_BINS
 from kdrecipes.report.galleries import galleries
 from kdrecipes.report.measures import LONG, cost_headings, how_words
+from kdrecipes.report.per_class import chance_words
 from kdrecipes.report.pictures import Pictures
-from kdrecipes.report.table import cost_rows, table_rows, teachers_of
+from kdrecipes.report.reliability import FEW
+from kdrecipes.report.table import cost_rows, table_rows, taught_by_words, teachers_of
 from kdrecipes.report.time_words import energy_words, time_rows
-from kdrecipes.report.verdict import loss_and_calibration, verdict
+from kdrecipes.report.verdict import loss_and_calibration, unequal_pairs, verdict
 from kdrecipes.wording import about_points, escaped, nats, points, readable_seconds
 
 if TYPE_CHECKING:
@@ -44,14 +50,16 @@ def render(report: Report, facts: Facts, pictures: Pictures | None = None) -> st
         pictures: images of the run; None leaves them out.
     """
     classes, rows = facts.dataset.classes, facts.rows
-    found = {role: [facts.logits[label] for label, arm in facts.arms.items() if arm.arm == role] for role in ROLES}
-    found["teacher"] = [] if facts.taught is None else [facts.taught]
+    found, charts = logits_by_role(facts), charts_of(report, facts)
     counts = {role: confusion(values, facts.labels) for role, values in found.items() if values}
     best = list(counts)[-1]  # the distilled student, where there is one
     headings, table = measured(report)
     teachers, taught_by = teachers_of(report), taught_by_words(report)
+    script = f"\n{_part('sort.js')}"
     page = _template().render(
         style=Markup(_part("style.css") + _part("pictures.css")),
+        script=Markup(script.lstrip()),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         report=report,
         recipe=facts.recipe,
         student=facts.student,
@@ -70,7 +78,11 @@ def render(report: Report, facts: Facts, pictures: Pictures | None = None) -> st
         table=table,
         best=best,
         seeds=len(found[best]),
-        curves=curves(rows),
+        charts=charts,
+        chance=chance_words(charts.gains),
+        unequal=unequal_pairs(report["arms"]),
+        bins=ECE_BINS,
+        few=FEW,
         drawn=[arm for arm in ROLES if any(row["arm"] == arm for row in rows)],
         matrix=matrix(counts[best], classes) if len(classes) <= MATRIX_UP_TO else None,
         classes=classes,
@@ -93,6 +105,7 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.filters |= {
+        "svg": in_page,
         "percent": lambda share: f"{100 * share:.2f}",
         "points": points,
         "about_points": about_points,
@@ -123,11 +136,6 @@ def measured(report: Report) -> tuple[list[str], list[dict[str, Any]]]:
         table.append({"role": row["role"], "who": row["who"], "cells": cells})
     headings = [MEASURES[key][0].format(taught_by=taught_by_words(report)) for key in keys]
     return ["Test accuracy, %", *headings, "Parameters", "Training time"], table
-
-
-def taught_by_words(report: Report) -> str:
-    """What the students were taught by, in words."""
-    return "teachers together" if "ensemble" in report else "teacher"
 
 
 def outputs_words(teachers: list[dict[str, Any]]) -> str:

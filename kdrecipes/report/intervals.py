@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 # SciPy takes a second to import, so each function that computes with it imports what it needs.
 
 BOOTSTRAP_DRAWS = 10_000
+NORMAL = 1.959964  # the normal distribution's 0.975 quantile
 ENTRIES = 300_000  # of a chunk of resamples: images × draws, so that few megabytes are in use at a time
 
 
@@ -22,6 +23,29 @@ def accuracy_over_images(first: NDArray[Any], second: NDArray[Any]) -> list[floa
     shares = [(gain == outcome).mean() for outcome in (1, 0, -1)]
     draws = np.random.default_rng(0).multinomial(len(gain), shares, BOOTSTRAP_DRAWS)
     return _middle((draws[:, 0] - draws[:, 2]) / len(gain))
+
+
+def share_over_images(share: float, images: int) -> list[float]:
+    """Wilson's 95% interval (JASA 22, 1927) of a share of `images`, such as an accuracy."""
+    squared = NORMAL**2 / images
+    middle, reach = share + squared / 2, NORMAL * float(np.sqrt(share * (1 - share) / images + squared / images / 4))
+    return [max(0.0, (middle - reach) / (1 + squared)), min(1.0, (middle + reach) / (1 + squared))]
+
+
+def recall_over_images(only_first: int, only_second: int, images: int) -> list[float]:
+    """A 95% interval of the difference of two shares of the same images, made for few images.
+
+    This is Bonett and Price's adjusted Wald interval (J. Educ. Behav. Stat. 37(4), 2012): Wald's with one more image
+    for each of the two counts. A class often has a few dozen test images, and the two networks differ on two or three:
+    there a bootstrap knows too few outcomes, and of equal networks it makes an interval without width.
+
+    Args:
+        only_first, only_second: images that only this network is right about.
+        images: all of the class, 1 or more.
+    """
+    more, less = (only_first + 1) / (images + 2), (only_second + 1) / (images + 2)
+    reach = NORMAL * float(np.sqrt((more + less - (more - less) ** 2) / (images + 2)))
+    return [max(-1.0, more - less - reach), min(1.0, more - less + reach)]
 
 
 def loss_and_ece_over_images(

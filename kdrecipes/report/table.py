@@ -21,6 +21,11 @@ def teachers_of(report: Report) -> list[dict[str, Any]]:
     return list(report["teachers"])
 
 
+def taught_by_words(report: Report) -> str:
+    """What the students were taught by, in words."""
+    return "teachers together" if "ensemble" in report else "teacher"
+
+
 def table_rows(report: Report) -> list[dict[str, Any]]:
     """The report's table: one row each for every teacher, several together, the labels-only and the distilled students.
 

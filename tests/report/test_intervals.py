@@ -16,7 +16,7 @@ from scipy.stats import ttest_1samp
 
 from kdrecipes.report import intervals
 from kdrecipes.report.figures import compare, expected_calibration_error, losses
-from kdrecipes.report.intervals import detectable
+from kdrecipes.report.intervals import detectable, recall_over_images, share_over_images
 
 CLASSES = 5
 
@@ -218,3 +218,28 @@ def test_loss_and_ece_of_two_seeds_have_no_interval():
     found = compare([first, second], [second, first], [0, 1], labels)
     assert found["test_loss"]["ci95"] is found["ece"]["ci95"] is found["detectable"] is None
     assert found["test_loss"]["mean"] == pytest.approx(0) and found["ece"]["mean"] == pytest.approx(0)
+
+
+@given(st.integers(1, 400), st.data())
+def test_an_interval_of_recall_holds_what_was_found_and_lies_within_all_there_is(images, data):
+    first = data.draw(st.integers(0, images))
+    second = data.draw(st.integers(0, images - first))
+    low, high = recall_over_images(first, second, images)
+    assert -1 <= low <= (first - second) / images <= high <= 1
+    assert recall_over_images(second, first, images) == pytest.approx([-high, -low])
+    assert low < high
+
+
+@pytest.mark.parametrize(("images", "gain", "loss"), [(15, 0.1, 0.1), (30, 0.02, 0.02), (30, 0.2, 0.05), (100, 0.1, 0)])
+def test_an_interval_of_recall_holds_the_truth_about_as_often_as_it_says(images, gain, loss):
+    random = np.random.default_rng(1)
+    counts = random.multinomial(images, [gain, loss, 1 - gain - loss], 4000)
+    ends = np.array([recall_over_images(int(first), int(second), images) for first, second, _ in counts])
+    held = (ends[:, 0] <= gain - loss) & (gain - loss <= ends[:, 1])
+    assert held.mean() > 0.935
+
+
+def test_wilsons_interval_of_a_share():
+    assert share_over_images(0.9, 1000) == pytest.approx([0.8798, 0.9170], abs=1e-4)
+    assert share_over_images(1.0, 10) == pytest.approx([0.7225, 1.0], abs=1e-4)
+    assert share_over_images(0.0, 10) == pytest.approx([0.0, 0.2775], abs=1e-4)

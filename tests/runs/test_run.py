@@ -27,6 +27,8 @@ def test_run_folder_holds_what_the_design_names(finished):
         "predictions.npz",
         "report.json",
         "report.html",
+        "figures/validation_accuracy.svg",
+        "figures/term_kd.png",
         "log.txt",
         "students/baseline-0.keras",
         "students/kd-0.keras",
