@@ -76,7 +76,7 @@ def rendered(given: dict[str, Any]) -> Page:
     assert seen.tags.count("script") == 1
     [script] = re.findall("<script>(.*?)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     assert ("content", policy) in seen.attributes
     for name, value in seen.attributes:
         assert not name.startswith("on")
