@@ -15,7 +15,7 @@ def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Make report.json and report.html again from a finished run's folder; nothing is trained or measured.
+    """Make report.json, report.html and MODEL_CARD.md again from a finished run; nothing is trained or measured.
 
     Example:  kdrecipes report runs/digits
     """

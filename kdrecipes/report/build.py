@@ -1,4 +1,4 @@
-"""report.json and report.html: what the run found, every number from the files of the run folder."""
+"""report.json, report.html and MODEL_CARD.md: what the run found, every number from the files of the run folder."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from kdrecipes.report.figures import compare, figures
 from kdrecipes.report.html import render
 from kdrecipes.report.intervals import finest
 from kdrecipes.report.measures import how_measured, measures_of
+from kdrecipes.report.model_card import CardFiles, chosen_student, model_card, saved_in
 from kdrecipes.report.pictures import read_pictures
 from kdrecipes.report.predictions import ENSEMBLE
 from kdrecipes.report.run_list import check_run_folder
@@ -156,7 +157,7 @@ def check_report(report: Report) -> None:
 
 
 def write_report(folder: Path) -> Report:
-    """Build a run's report, validate it, and write report.json, report.html and figures/ into its folder.
+    """Build a run's report, validate it, and write report.json, report.html, figures/ and MODEL_CARD.md into its folder.
 
     Raises:
         UsageError: when a file of the run is missing or damaged.
@@ -165,16 +166,18 @@ def write_report(folder: Path) -> Report:
     facts = read_facts(folder)
     report = report_of(facts)
     check_report(report)
-    pictures = read_pictures(folder, facts)
+    pictures, label = read_pictures(folder, facts), chosen_student(facts)
     page = render(report, facts, pictures)  # before any file is written: they always agree
+    card = model_card(report, facts, label, saved_in(folder, facts, label), CardFiles(facts.arms[label].student))
     charts = [file for chart in charts_of(report, facts).all for file in files_of(chart).items()]
     write_sheets(folder, pictures)
     for name, drawn in charts:
         with new_file(folder / "figures" / name) as file:
             file.write(drawn)
     write_json(folder / "report.json", report)
-    with new_file(folder / "report.html", "w") as file:
-        file.write(page)
+    for name, text in (("report.html", page), ("MODEL_CARD.md", card)):
+        with new_file(folder / name, "w") as file:
+            file.write(text)
     return report
 
 

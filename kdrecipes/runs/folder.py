@@ -34,6 +34,7 @@ _ENTRIES = (
     "state",
     "report.json",
     "report.html",
+    "MODEL_CARD.md",
     "figures",
     "export",
     "tensorboard",

@@ -28,6 +28,7 @@ OF_A_RUN = {
     "report.json",
     "report.html",
     "figures",
+    "MODEL_CARD.md",
     "tensorboard",
     "wandb",
     "trackers",

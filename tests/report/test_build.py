@@ -190,7 +190,7 @@ def test_the_report_made_again_is_the_same_to_the_byte(run):
     first = write_report(run)
     figures = [f"figures/{path.name}" for path in (run / "figures").iterdir()]
     assert {"figures/per_class.svg", "figures/per_class.png", "figures/reliability_teacher.png"} <= set(figures)
-    bytes_of = {name: (run / name).read_bytes() for name in ("report.json", "report.html", *figures)}
+    bytes_of = {name: (run / name).read_bytes() for name in ("report.json", "report.html", "MODEL_CARD.md", *figures)}
     for name in bytes_of:
         (run / name).unlink()
     assert rebuild_report(run) == first

@@ -29,6 +29,7 @@ def test_run_folder_holds_what_the_design_names(finished):
         "report.html",
         "figures/validation_accuracy.svg",
         "figures/term_kd.png",
+        "MODEL_CARD.md",
         "log.txt",
         "students/baseline-0.keras",
         "students/kd-0.keras",
@@ -79,11 +80,12 @@ def test_finished_run_prints_its_report_again_without_training(finished, monkeyp
 def test_report_is_made_again_from_the_folder_to_the_byte(finished, tmp_path, call):
     folder, report = finished
     shutil.copytree(folder, tmp_path / "copy")
-    for name in ("report.json", "report.html"):
+    names = ("report.json", "report.html", "MODEL_CARD.md")
+    for name in names:
         (tmp_path / "copy" / name).unlink()
     code, out, _ = call("report", tmp_path / "copy")
     assert (code, out) == (0, summary_text(report) + "\n")
-    for name in ("report.json", "report.html"):
+    for name in names:
         assert (tmp_path / "copy" / name).read_bytes() == (folder / name).read_bytes()
 
 
