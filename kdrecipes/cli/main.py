@@ -12,6 +12,7 @@ from kdrecipes.cli.export import export
 from kdrecipes.cli.list import list_
 from kdrecipes.cli.options import collect_as_usual, collect_rarely
 from kdrecipes.cli.predict import predict
+from kdrecipes.cli.push import push
 from kdrecipes.cli.report import report
 from kdrecipes.cli.result import close, print_json, result_only
 from kdrecipes.cli.run import run
@@ -53,6 +54,7 @@ app.command()(result_only(run))
 app.command()(result_only(report))
 app.command()(result_only(export))
 app.command()(result_only(predict))
+app.command()(result_only(push))
 app.command()(result_only(validate))
 app.command("list")(result_only(list_))
 app.command()(result_only(schema))

@@ -25,8 +25,9 @@ from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.report.typed_json import parsed
 from kdrecipes.runs.progress import Progress
-from kdrecipes.runs.reopened import arm_of, data_of, recipe_of
+from kdrecipes.runs.reopened import data_of, recipe_of
 from kdrecipes.runs.saved_student import load_student
+from kdrecipes.runs.trained import arm_of
 
 LEAST_IMAGES = 256  # test images that a file is compared on
 MOST_PIXELS = 2**28  # values of them: 1 GiB as float32, in memory and in a file on the way to the fresh process

@@ -1,4 +1,4 @@
-"""A run that is there, opened for more: its recipe as its lock holds it, its data, its students by arm and seed."""
+"""A run that is there, opened for more: its recipe as its lock holds it, and its data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.resolve import resolve
 from kdrecipes.recipe.structure import component_tables
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.report.facts import ArmFacts, read_arms
 from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.report.typed_json import parsed
 
@@ -60,23 +59,3 @@ def data_of(run: Path, recipe: Recipe, progress: Progress) -> Data:
     if began not in (None, data.fingerprint):
         raise UsageError(f"The data changed since the run in {run} began: its students can't be measured on them.")
     return data
-
-
-def arm_of(run: Path, arm: str, seed: int | None) -> ArmFacts:
-    """A trained student of a run.
-
-    Args:
-        run: the run folder.
-        arm: "baseline" or "kd".
-        seed: absent: the first one.
-
-    Raises:
-        UsageError: when there is none; what there is is named.
-    """
-    arms = read_arms(run)
-    for facts in arms.values():
-        if facts.arm == arm and seed in (None, facts.seed):
-            return facts
-    wanted = arm if seed is None else f"{arm}-{seed}"
-    there = ", ".join(arms) or "none yet"
-    raise UsageError(f"{run} has no trained student {wanted}. It has: {there}.")

@@ -46,6 +46,7 @@ def test_the_verbs_and_flags_are_frozen():
         "report": ["--json", "run"],
         "export": ["--arm", "--format", "--images", "--input", "--json", "--plugin", "--quantize", "--seed", "run"],
         "predict": ["--json", "--plugin", "--top", "images", "network"],
+        "push": ["--arm", "--json", "--no-page", "--overwrite", "--seed", "--to", "run"],
         "validate": [
             "--classes",
             "--dry-run",

@@ -34,6 +34,7 @@ ENTRIES = (  # what the light verbs import: all but run, report and --dry-run
     "kdrecipes.recipe.scaffold",
     "kdrecipes.report.advice",
     "kdrecipes.report.run_list",
+    "kdrecipes.runs.push",
 )
 RUN_LINE = "`pip install 'kdrecipes[run]'`"
 
@@ -185,6 +186,7 @@ def hidden() -> set[str]:
         "list exporters",
         "export --help",
         "predict --help",
+        "push --help",
         "list recipes",
         "list plugins",
         "list advice",
@@ -255,6 +257,8 @@ def test_a_report_says_the_pip_line(hidden, tmp_path):
     assert (tmp_path / "runs/digits/report.json").read_bytes() == before
     listed = kdrecipes("list", "runs", cwd=tmp_path, hidden=hidden)
     assert listed.returncode == 0 and "kd " in listed.stdout and "%" in listed.stdout
+    pushed = kdrecipes("push", "runs/digits", "--to", "hub/digits", cwd=tmp_path, hidden=hidden)
+    assert pushed.returncode == 0 and (tmp_path / "hub/digits/README.md").is_file(), pushed.stderr
 
 
 @pytest.mark.slow

@@ -208,4 +208,4 @@ def test_a_card_of_a_folder_shows_how_keras_and_others_open_it():
     files = CardFiles("kd-0.keras", ["kdrecipes.layers"], "| | bytes |\n| --- | ---: |\n| `kd-0.onnx` | 5 |")
     body = card_of(run(), files=files)
     assert "import kdrecipes.layers  # layers of the network\n" in body
-    assert 'keras.saving.load_model("hf://USER/NAME")' in body and "`kd-0.onnx`" in body
+    assert 'keras.saving.load_model(huggingface_hub.snapshot_download("USER/NAME"))' in body and "`kd-0.onnx`" in body
