@@ -19,6 +19,9 @@ def export(
     seed: Annotated[int | None, typer.Option(help="Of the student. Default: the first one.")] = None,
     input: Annotated[str | None, typer.Option(help="Pixels that the file takes, 0–255: float32 or uint8.")] = None,
     quantize: Annotated[str | None, typer.Option(help="int8: weights and activations of 8 bits (onnx).")] = None,
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Another option of the exporter (TOML); repeatable.")
+    ] = [],  # noqa: B006
     images: Annotated[
         int | None, typer.Option(min=256, help="Test images to compare on. Default: all.", show_default=False)
     ] = None,
@@ -36,9 +39,11 @@ def export(
 
     need_run("`kdrecipes export`")
     collect_as_usual()
+    from kdrecipes.recipe.overrides import override
     from kdrecipes.runs.export import export as export_student
 
     options = {key: value for key, value in (("input", input), ("quantize", quantize)) if value is not None}
+    override(options, set_)
     found = export_student(
         run,
         format,

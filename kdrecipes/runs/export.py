@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from kdrecipes.backend import keras
 from kdrecipes.components.exporters.found import exporter_named
+from kdrecipes.components.exporters.writing import write
 from kdrecipes.data.examples import Split
 from kdrecipes.data.loader import Loader
 from kdrecipes.disk.files import disk_errors, write_json
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
-from kdrecipes.errors import KDRecipesError, RunError, one_line
+from kdrecipes.errors import RunError
 from kdrecipes.report.typed_json import parsed
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.reopened import data_of, recipe_of
@@ -115,20 +116,20 @@ def export(
         test = _spread(data.test, max(most, LEAST_IMAGES))
         note(f"exporting {facts.student} as {format}")
         exact = getattr(exporter, "exact", True)
-        other = "" if exact else "".join(f"-{value}" for key, value in given.items() if key != "input")
-        name = f"{Path(facts.student).stem}{other}{exporter.suffix}"
+        variant = getattr(exporter, "variant", "")  # that of another one must not take this one's name
+        name = f"{Path(facts.student).stem}{variant and '-'}{variant}{exporter.suffix}"
         (run / "export").mkdir(exist_ok=True)
         with disk_errors(run), tempfile.TemporaryDirectory(dir=run / "export", prefix=".exporting-") as folder:
             file = Path(folder) / name
             saved = read_saved_facts(run / facts.student)
             assert saved is not None  # `load_student` refuses what says nothing of itself
-            _write(exporter, format, student.model, file, _pixels(shown, student.image_size), student.classes)
+            write(exporter, format, student.model, file, _pixels(shown, student.image_size), student.classes)
             if exporter.suffix in ENDINGS:
                 write_saved_facts(file, saved)
             write_beside(file, saved)
             note(f"comparing it with the student on {len(test):,} test images")
             pixels = _pixels(test, student.image_size)
-            pixels = pixels.round() if given.get("input") == "uint8" else pixels
+            pixels = pixels.round() if getattr(exporter, "pixels", "float32") == "uint8" else pixels
             there = logits_of_file(format, given, plugins, file, pixels)
             here = _in_batches(student.logits, pixels)
             found = _compared(here, there, test.labels)
@@ -154,19 +155,6 @@ def export(
                 one.replace(run / "export" / one.name)
         _keep(run / "export" / "export.json", result)
     return result
-
-
-def _write(
-    exporter: Any, format: str, model: keras.Model, file: Path, example: NDArray[np.float32], classes: list[str]
-) -> None:
-    try:
-        exporter.export(model, file, example, classes)
-    except KDRecipesError as error:
-        raise error.at(f"export as {format}") from error
-    except Exception as error:
-        raise RunError(f"The exporter {format!r} failed: {one_line(error)[:400]}") from error
-    if not file.is_file():
-        raise RunError(f"The exporter {format!r} wrote no file {file.name}.")
 
 
 def _spread(split: Split, images: int) -> Split:

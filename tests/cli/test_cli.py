@@ -44,7 +44,18 @@ def test_the_verbs_and_flags_are_frozen():
     assert surface == {
         "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
         "report": ["--json", "run"],
-        "export": ["--arm", "--format", "--images", "--input", "--json", "--plugin", "--quantize", "--seed", "run"],
+        "export": [
+            "--arm",
+            "--format",
+            "--images",
+            "--input",
+            "--json",
+            "--plugin",
+            "--quantize",
+            "--seed",
+            "--set",
+            "run",
+        ],
         "predict": ["--json", "--plugin", "--top", "images", "network"],
         "push": ["--arm", "--json", "--no-page", "--overwrite", "--seed", "--to", "run"],
         "validate": [

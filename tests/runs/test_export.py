@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from jsonschema import Draft7Validator
 import kdrecipes
 from kdrecipes.components.exporters import onnx_file, torch_program, traced
 from kdrecipes.components.exporters.found import exporter_named, exporter_of
-from kdrecipes.components.rebuilt import logits_of
+from kdrecipes.components.exporters.writing import write
+from kdrecipes.components.rebuilt import built_again, logits_of
+from kdrecipes.disk.saved_facts import SavedFacts, write_beside
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.runs.export import export
+from kdrecipes.torch_modules import module_of
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "export.schema.json"
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "openvino": ".xml", "keras": ".keras", "safetensors": ".safetensors"}
@@ -77,6 +81,11 @@ def test_a_file_can_take_bytes(exported, finished, format):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
     theirs = exporter_named(format, {}).load(file)(pixels)
     np.testing.assert_allclose(theirs, kdrecipes.load_student(finished[0]).logits(pixels), atol=1e-4)
+
+
+def test_bytes_are_rounded_and_not_cut_off():
+    assert traced.of_type(np.array([0.6, 254.4], np.float32), "uint8").tolist() == [1, 254]
+    assert traced.of_type(np.array([0.6], np.float32), "float32").dtype == np.float32
 
 
 def test_what_is_measured_is_kept_beside_the_files(exported, finished):
@@ -190,6 +199,90 @@ def test_a_network_that_cannot_be_traced_is_told_as_such():
         traced.traced(model, np.zeros((2, 4, 4, 3), np.float32))
 
 
+@SLOW
+@pytest.mark.parametrize(("format", "told"), [("onnx", "bessel_j1"), ("openvino", "bessel_j1")])
+def test_a_layer_that_a_format_cannot_express_is_named(format, told, tmp_path):
+    import keras
+    import torch
+
+    needs(format)
+
+    class Odd(keras.layers.Layer):
+        def call(self, x):
+            return torch.special.bessel_j1(x)
+
+    pixels = keras.Input((4, 4, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3, name="first")(pixels))
+    model = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.Flatten()(Odd(name="strange")(x))))
+    file, images = tmp_path / f"m{SUFFIXES[format]}", np.zeros((2, 4, 4, 3), np.float32)
+    with pytest.raises(
+        RunError, match=rf"can't express.*{told}.*Alone, the layer 'strange' \(class Odd\) can't be written either\.$"
+    ):
+        write(exporter_named(format, {}), format, model, file, images, ["a", "b"])
+    assert not any("call" in layer.__dict__ for layer in model.layers) and not list(tmp_path.iterdir())
+
+
+def test_a_module_inside_a_torch_student_is_named(tmp_path):
+    import torch
+
+    from kdrecipes.torch_modules import as_keras
+
+    class Chooses(torch.nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.odd = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)), Chooses()
+
+        def forward(self, image):
+            return self.odd(self.body(image))
+
+    model, images = as_keras(Module(), 2, 4), np.zeros((2, 4, 4, 3), np.float32)
+    with pytest.raises(RunError, match=r"Alone, the module 'odd' \(class Chooses\) can't be written either\.$"):
+        write(exporter_named("torch", {}), "torch", model, tmp_path / "m.pt2", images, ["a", "b"])
+
+
+def test_no_layer_is_blamed_for_an_exporter_that_writes_nothing(tmp_path):
+    import keras
+
+    class Broken:
+        suffix = ".x"
+
+        def export(self, model, path, example, names):
+            raise OSError("no") from ValueError("the first cause")
+
+    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+    with pytest.raises(RunError, match=r"^export as x: The exporter 'x' failed: ValueError: the first cause\.$"):
+        write(Broken(), "x", model, tmp_path / "m.x", np.zeros((2, 4, 4, 3), np.float32), [])
+
+
+def test_an_exporter_of_a_plugin_says_its_files_name_and_its_pixels(finished, tmp_path, call):
+    (tmp_path / "mine.py").write_text(
+        "import kdrecipes\n"
+        "from kdrecipes.components.exporters.torch_program import TorchProgram\n"
+        "class Mine(TorchProgram):\n"
+        "    suffix = '.mine'\n"
+        "    def __init__(self, level=0):\n"
+        "        super().__init__('uint8')\n"
+        "        self.variant = f'level{level}'\n"
+        "@kdrecipes.hookimpl\n"
+        "def kdrecipes_components():\n"
+        "    level = {'level': {'type': 'integer'}}\n"
+        "    options = {'type': 'object', 'additionalProperties': False, 'properties': level}\n"
+        "    yield kdrecipes.Component(kind='exporter', name='mine', build=Mine, options=options)\n"
+    )
+    plugin = ("--plugin", tmp_path / "mine.py", "--json")
+    code, out, err = call("export", finished[0], "--format", "mine", "--set", "level=3", *plugin)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["file"] == "kd-0-level3.mine" and found["options"] == {"level": 3} and found["top1_agreement"] == 1.0
+    code, out, err = call("export", finished[0], "--format", "mine", "--set", "levl=3", *plugin)
+    assert code == 2 and "Its options: level" in err
+    assert call("export", finished[0], "--format", "mine", "--set", "level", *plugin)[0] == 2
+
+
 def test_a_torch_program_needs_neither_keras_nor_kdrecipes(exported, tmp_path):
     file, _ = exported("torch")
     code = (
@@ -225,22 +318,72 @@ def test_a_torch_module_is_exported_too(tmp_path):
         exporter_named("keras", {}).export(model, tmp_path / "m.keras", images, ["a", "b", "c"])
 
 
-@pytest.mark.slow
+TORCH_NET = """
+import kdrecipes, torch
+
+class Net(torch.nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
+        self.head = torch.nn.Linear(4, classes)
+
+    def forward(self, image):
+        return self.head(self.body(image.permute(0, 3, 1, 2) / 255).mean((2, 3)))
+
+@kdrecipes.hookimpl
+def kdrecipes_components():
+    classes = {"classes": {"type": "integer"}}
+    options = {"type": "object", "additionalProperties": False, "properties": classes}
+    yield kdrecipes.Component("model", "torch_net", lambda classes: Net(classes), options)
+"""
+NETWORKS = {
+    "cnn": {"width": 4, "depth": 1},
+    "mobilenet_v3_small": {},
+    "efficientnet_lite": {"weights": "none"},
+    "bit_m_r50x1": {"weights": "none"},
+    "torch_net": {},
+}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A function that gives a network, built once, with what a file says of it, its plugins, images and logits."""
+    plugin = tmp_path_factory.mktemp("plugin") / "net.py"
+    plugin.write_text(TORCH_NET)
+    images = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+
+    @cache
+    def network(name):
+        plugins = (plugin,) if name == "torch_net" else ()
+        facts = SavedFacts(list("abcde"), 32, "squash", 32, name, NETWORKS[name], "0" * 64, [0, 0, 0], 10**6)
+        model, numbers = built_again(facts, plugins), np.random.default_rng(0)
+        for variable in model.variables:  # neither a head of zeros nor statistics of nothing
+            if "kernel" in variable.path:
+                variable.assign(variable.numpy() + 0.02 * numbers.standard_normal(variable.shape))
+        if (module := module_of(model)) is not None:
+            module.eval()
+        here = logits_of(model)(images)
+        assert here.std() > 0  # tiny where nobody has trained it
+        return model, facts, plugins, images, here
+
+    return network
+
+
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("mobilenet_v3_small", {}), ("efficientnet_lite", {"weights": "none"}), ("bit_m_r50x1", {"weights": "none"})],
+    ("name", "format"),
+    [
+        pytest.param(name, format, marks=[] if (name, format) == ("cnn", "torch") else SLOW)
+        for name in NETWORKS
+        for format in SUFFIXES
+        if (name, format) != ("torch_net", "keras")  # refused: see above
+    ],
 )
-def test_large_networks_keep_their_logits(name, options, tmp_path):
-    needs("onnx")
-    model = kdrecipes.component("model", name).build(classes=5, image_size=32, **options)
-    numbers = np.random.default_rng(0)
-    for variable in model.variables:  # neither a head of zeros nor statistics of nothing
-        if "kernel" in variable.path:
-            variable.assign(variable.numpy() + 0.02 * numbers.standard_normal(variable.shape))
-    images = numbers.integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
-    here = logits_of(model)(images)
-    exporter = exporter_named("onnx", {})
-    exporter.export(model, tmp_path / "m.onnx", images, list("abcde"))
-    there = exporter.load(tmp_path / "m.onnx")(images)
-    assert here.std() > 0  # tiny where nobody has trained it
+def test_each_network_keeps_its_logits_in_each_format(name, format, network, tmp_path):
+    needs(format)
+    model, facts, plugins, images, here = network(name)
+    file = tmp_path / f"m{SUFFIXES[format]}"
+    write(exporter_named(format, {}), format, model, file, images, facts.classes)
+    write_beside(file, facts)
+    ask = kdrecipes.load_student(file, plugins=plugins).logits if plugins else exporter_named(format, {}).load(file)
+    there = ask(images)
     assert np.abs(there - here).max() <= 1e-4 * np.abs(here).max()

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrecipes.components.exporters.traced import INPUT, INPUT_OPTION, OUTPUT, quiet, traced
+from kdrecipes.components.exporters.traced import INPUT, INPUT_OPTION, OUTPUT, of_type, quiet, traced
+from kdrecipes.components.exporters.writing import cause_of
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
-from kdrecipes.errors import RunError, one_line
+from kdrecipes.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +32,14 @@ class OnnxFile:
     suffix, extra, to_write, to_read = ".onnx", "onnx", ("onnx", "onnxscript"), ("onnxruntime",)
 
     def __init__(self, input: str = "float32", quantize: str | None = None):
-        self.input, self.quantize, self.exact = input, quantize, quantize is None
+        self.pixels, self.quantize = input, quantize
+        self.exact, self.variant = quantize is None, quantize or ""
 
     def export(self, model: Any, path: Path, example: NDArray[np.float32], names: Sequence[str]) -> None:
         """Write a Keras model; the class names are the metadata "classes", a JSON list."""
         import torch
 
-        program = traced(model, example, self.input)
+        program = traced(model, example, self.pixels)
         try:
             with quiet():
                 made = torch.onnx.export(
@@ -50,13 +52,13 @@ class OnnxFile:
                     verbose=False,
                 )
         except Exception as error:
-            raise RunError(f"ONNX can't express this network: {one_line(error)[:400]}") from error
+            raise RunError(f"ONNX can't express this network: {cause_of(error)}") from error
         assert made is not None
         made.model.metadata_props["classes"] = json.dumps(list(names))
         _name_batch(made.model)
         made.save(str(path), external_data=False)
         if self.quantize:
-            _quantize(path, example.astype(self.input))
+            _quantize(path, of_type(example, self.pixels))
 
     def load(self, path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         """From pixels of the file's type, (batch, height, width, 3), to logits, float32 (batch, classes)."""
@@ -67,7 +69,7 @@ class OnnxFile:
         pixels = "uint8" if kind == "tensor(uint8)" else "float32"
 
         def predict(images: NDArray[Any]) -> NDArray[np.float32]:
-            logits: NDArray[np.float32] = session.run([OUTPUT], {INPUT: images.astype(pixels)})[0]
+            logits: NDArray[np.float32] = session.run([OUTPUT], {INPUT: of_type(images, pixels)})[0]
             return logits
 
         return predict

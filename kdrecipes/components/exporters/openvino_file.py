@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrecipes.components.exporters.traced import INPUT, INPUT_OPTION, OUTPUT, quiet, traced
+from kdrecipes.components.exporters.traced import INPUT, INPUT_OPTION, OUTPUT, of_type, quiet, traced
+from kdrecipes.components.exporters.writing import cause_of
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
-from kdrecipes.errors import RunError, one_line
+from kdrecipes.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,18 +28,18 @@ class OpenVinoFile:
     suffix, extra, to_write, to_read = ".xml", "openvino", ("openvino",), ("openvino",)
 
     def __init__(self, input: str = "float32"):
-        self.input = input
+        self.pixels = input
 
     def export(self, model: Any, path: Path, example: NDArray[np.float32], names: Sequence[str]) -> None:
         """Write a Keras model; the class names are the file's own information "classes", a JSON list."""
         import openvino
 
-        program = traced(model, example, self.input)
+        program = traced(model, example, self.pixels)
         try:
             with quiet():
                 network = openvino.convert_model(program)
         except Exception as error:
-            raise RunError(f"OpenVINO can't express this network: {one_line(error)[:400]}") from error
+            raise RunError(f"OpenVINO can't express this network: {cause_of(error)}") from error
         network.inputs[0].get_tensor().set_names({INPUT})
         network.outputs[0].get_tensor().set_names({OUTPUT})
         network.set_rt_info(json.dumps(list(names)), ["classes"])
@@ -52,7 +53,7 @@ class OpenVinoFile:
         pixels = network.inputs[0].get_element_type().to_dtype()
 
         def predict(images: NDArray[Any]) -> NDArray[np.float32]:
-            logits: NDArray[np.float32] = network({INPUT: images.astype(pixels)})[OUTPUT]
+            logits: NDArray[np.float32] = network({INPUT: of_type(images, pixels)})[OUTPUT]
             return logits
 
         return predict

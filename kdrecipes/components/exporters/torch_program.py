@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrecipes.components.exporters.traced import INPUT_OPTION, traced
+from kdrecipes.components.exporters.traced import INPUT_OPTION, of_type, traced
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
 
@@ -26,13 +26,13 @@ class TorchProgram:
     suffix, extra, to_write, to_read = ".pt2", "run", (), ("torch",)
 
     def __init__(self, input: str = "float32"):
-        self.input = input
+        self.pixels = input
 
     def export(self, model: Any, path: Path, example: NDArray[np.float32], names: Sequence[str]) -> None:
         """Write a Keras model; the class names are in its extra file "classes.json"."""
         import torch
 
-        program = traced(model, example, self.input)
+        program = traced(model, example, self.pixels)
         torch.export.save(program, str(path), extra_files={"classes.json": json.dumps(list(names))})
 
     def load(self, path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
@@ -46,7 +46,7 @@ class TorchProgram:
 
         def predict(images: NDArray[Any]) -> NDArray[np.float32]:
             with torch.no_grad():
-                logits: NDArray[np.float32] = network(torch.from_numpy(images.astype(pixels))).numpy()
+                logits: NDArray[np.float32] = network(torch.from_numpy(of_type(images, pixels))).numpy()
             return logits
 
         return predict

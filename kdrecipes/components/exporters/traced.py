@@ -31,7 +31,7 @@ def traced(model: Any, example: NDArray[np.float32], pixels: str = "float32") ->
         pixels: "float32" or "uint8": the type of the graph's input. The batch is of any size.
 
     Raises:
-        RunError: when torch can't trace it; the message names the layer where torch does.
+        RunError: when torch can't trace it.
     """
     import numpy as np
     import torch
@@ -59,6 +59,19 @@ def traced(model: Any, example: NDArray[np.float32], pixels: str = "float32") ->
             )
     except Exception as error:
         raise RunError(f"torch.export can't trace this network: {one_line(error)[:400]}") from error
+
+
+def of_type(images: NDArray[Any], pixels: Any) -> NDArray[Any]:
+    """Pixels of the type that a file takes; whole numbers are rounded, not cut off.
+
+    Args:
+        images: any numbers from 0 to 255.
+        pixels: a dtype.
+    """
+    import numpy as np
+
+    whole = np.issubdtype(pixels, np.integer) and images.dtype.kind == "f"
+    return (np.rint(images) if whole else images).astype(pixels)
 
 
 @contextmanager
