@@ -1,4 +1,5 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
+# make test-litert  the exporter litert, in an environment of its own
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # make studies  what distillation buys, asked of many runs: hours, can be stopped and goes on; writes results/
@@ -17,7 +18,7 @@ RUN_ARGS ?=
 # geffnet names torchvision and keras-hub TensorFlow without needing them here; what else it imports, transformers brings.
 WITHOUT_DEPENDENCIES := geffnet keras-hub
 
-.PHONY: run test test-fast browser bench studies lint schema docs clean
+.PHONY: run test test-fast test-litert browser bench studies lint schema docs clean
 
 run: .venv/ready
 	@if $(BIN)/python -m kdrecipes.components.datasets.fashion_mnist; then \
@@ -32,6 +33,18 @@ test: .venv/ready
 
 test-fast: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+
+# LiteRT's converter brings jax and asks for older packages than constraints.txt names: it has an environment of its own.
+test-litert: .venv-litert/ready
+	.venv-litert/bin/python -m pytest tests/runs/test_export.py tests/testing/test_testing.py -k litert -rs
+
+.venv-litert/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-litert
+	.venv-litert/bin/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) torch
+	.venv-litert/bin/python -m pip install --quiet --disable-pip-version-check -e '.[litert]' pytest hypothesis \
+	  -e plugins/kdrecipes-efficientnet-lite
+	.venv-litert/bin/python -m pip install --quiet --disable-pip-version-check --no-deps geffnet
+	touch $@
 
 browser:
 	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || \
@@ -81,4 +94,4 @@ docs: .venv/docs
 	touch $@
 
 clean:
-	rm -rf .venv runs build dist site *.egg-info
+	rm -rf .venv .venv-litert runs build dist site *.egg-info

@@ -31,6 +31,7 @@ EXTRAS = {
     "hub": {"keras_hub": "keras-hub"},
     "onnx": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
     "openvino": {"openvino": "openvino"},
+    "litert": {"litert_torch": "litert-torch", "ai_edge_litert": "ai-edge-litert"},
     "tensorboard": {"tensorboard": "tensorboard"},
     "wandb": {"wandb": "wandb"},
     "mlflow": {"mlflow": "mlflow-skinny"},

@@ -14,7 +14,9 @@ from kdrecipes.cli.result import print_json, say
 
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/digits.")],
-    format: Annotated[str, typer.Option(help="keras, onnx, openvino, safetensors, torch, or a plugin's.")] = "onnx",
+    format: Annotated[
+        str, typer.Option(help="keras, litert, onnx, openvino, safetensors, torch, or a plugin's.")
+    ] = "onnx",
     arm: Annotated[str, typer.Option(help="kd or baseline.")] = "kd",
     seed: Annotated[int | None, typer.Option(help="Of the student. Default: the first one.")] = None,
     input: Annotated[str | None, typer.Option(help="Pixels that the file takes, 0–255: float32 or uint8.")] = None,

@@ -292,7 +292,7 @@ def folder(tmp_path, monkeypatch):
 def test_every_block_is_of_a_kind_that_is_checked():
     for page in WRITTEN[1:]:
         kinds = re.findall(r"^```(\w*)", text_of(page), re.MULTILINE)[::2]
-        assert set(kinds) <= {"python", "toml", "bash", "yaml", "text"}, page
+        assert set(kinds) <= {"python", "toml", "bash", "yaml", "text", "html", "javascript"}, page
 
 
 PYTHON_PAGES = [page for page in WRITTEN if page not in RUN_ELSEWHERE and blocks(page, "python")]

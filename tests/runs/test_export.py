@@ -23,7 +23,14 @@ from kdrecipes.runs.export import export
 from kdrecipes.torch_modules import module_of
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "export.schema.json"
-SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "openvino": ".xml", "keras": ".keras", "safetensors": ".safetensors"}
+SUFFIXES = {
+    "torch": ".pt2",
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "keras": ".keras",
+    "safetensors": ".safetensors",
+    "litert": ".tflite",
+}
 SLOW = pytest.mark.slow  # each export is two processes that import torch
 
 
@@ -74,7 +81,7 @@ def test_the_students_figures_are_the_runs(exported, finished):
 
 
 @SLOW
-@pytest.mark.parametrize("format", ["torch", "onnx", "openvino"])
+@pytest.mark.parametrize("format", ["torch", "onnx", "openvino", "litert"])
 def test_a_file_can_take_bytes(exported, finished, format):
     file, found = exported(format, input="uint8")
     assert found.options == {"input": "uint8"} and found.top1_agreement == 1.0
@@ -200,7 +207,7 @@ def test_a_network_that_cannot_be_traced_is_told_as_such():
 
 
 @SLOW
-@pytest.mark.parametrize(("format", "told"), [("onnx", "bessel_j1"), ("openvino", "bessel_j1")])
+@pytest.mark.parametrize(("format", "told"), [("onnx", "bessel_j1"), ("openvino", "bessel_j1"), ("litert", "")])
 def test_a_layer_that_a_format_cannot_express_is_named(format, told, tmp_path):
     import keras
     import torch
@@ -345,6 +352,9 @@ NETWORKS = {
 }
 
 
+REFUSED = {("torch_net", "keras"), ("bit_m_r50x1", "litert")}  # tests of their own say how
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     """A function that gives a network, built once, with what a file says of it, its plugins, images and logits."""
@@ -375,7 +385,7 @@ def network(tmp_path_factory):
         pytest.param(name, format, marks=[] if (name, format) == ("cnn", "torch") else SLOW)
         for name in NETWORKS
         for format in SUFFIXES
-        if (name, format) != ("torch_net", "keras")  # refused: see above
+        if (name, format) not in REFUSED
     ],
 )
 def test_each_network_keeps_its_logits_in_each_format(name, format, network, tmp_path):
@@ -387,3 +397,11 @@ def test_each_network_keeps_its_logits_in_each_format(name, format, network, tmp
     ask = kdrecipes.load_student(file, plugins=plugins).logits if plugins else exporter_named(format, {}).load(file)
     there = ask(images)
     assert np.abs(there - here).max() <= 1e-4 * np.abs(here).max()
+
+
+@SLOW
+def test_litert_says_that_it_has_no_group_normalisation(network, tmp_path):
+    needs("litert")
+    model, facts, _, images, _ = network("bit_m_r50x1")
+    with pytest.raises(RunError, match=r"LiteRT can't express .* \(class GroupNormalization\) can't be written either"):
+        write(exporter_named("litert", {}), "litert", model, tmp_path / "m.tflite", images, facts.classes)

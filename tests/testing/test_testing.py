@@ -40,6 +40,7 @@ CALLBACKS = {
     "mlflow": {"tracking_uri": "sqlite:///mlflow.db"},
 }
 EXPORTERS = ["torch", "keras", "safetensors", "onnx", "openvino"]
+APART = {"litert"}  # in an environment of its own: below
 ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_tfds.py, where their files are
 
 
@@ -59,6 +60,13 @@ def test_built_in_callbacks_keep_the_contract(name, tmp_path, monkeypatch):
         monkeypatch.setenv(variable, str(tmp_path))
     monkeypatch.chdir(tmp_path)
     check_callback(kdrecipes.component("callback", name), **CALLBACKS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pixels", ["float32", "uint8"])
+def test_the_exporter_litert_keeps_the_contract(pixels):
+    pytest.importorskip("litert_torch", reason="`make test-litert` has an environment with LiteRT's converter")
+    check_exporter(kdrecipes.component("exporter", "litert"), input=pixels)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +122,7 @@ def test_every_built_in_is_checked():
         | {*EXPORTERS, *CALLBACKS}
         | FROM_FILES
         | ELSEWHERE
+        | APART
     )
     assert {name for _, name in load_registry().components} <= named
 

@@ -14,7 +14,14 @@ from kdrecipes.components.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The exporter components."""
-    from kdrecipes.components.exporters import keras_file, onnx_file, openvino_file, safetensors_file, torch_program
+    from kdrecipes.components.exporters import (
+        keras_file,
+        litert_file,
+        onnx_file,
+        openvino_file,
+        safetensors_file,
+        torch_program,
+    )
 
-    for module in (keras_file, onnx_file, openvino_file, safetensors_file, torch_program):
+    for module in (keras_file, litert_file, onnx_file, openvino_file, safetensors_file, torch_program):
         yield module.COMPONENT

@@ -33,24 +33,9 @@ def traced(model: Any, example: NDArray[np.float32], pixels: str = "float32") ->
     Raises:
         RunError: when torch can't trace it.
     """
-    import numpy as np
     import torch
 
-    class Pixels(torch.nn.Module):
-        """From pixels of either type to logits."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = model
-
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(image.float(), training=False)
-            return logits
-
-    image = torch.from_numpy(np.ascontiguousarray(np.resize(example, (2, *example.shape[1:])))).to(
-        getattr(torch, pixels)
-    )
-    network = Pixels().eval()
+    network, image = from_pixels(model).eval(), two_images(example, pixels)
     try:
         with quiet(), torch.no_grad():
             network(image)  # what is built lazily is built
@@ -59,6 +44,32 @@ def traced(model: Any, example: NDArray[np.float32], pixels: str = "float32") ->
             )
     except Exception as error:
         raise RunError(f"torch.export can't trace this network: {one_line(error)[:400]}") from error
+
+
+def from_pixels(model: Any) -> torch.nn.Module:
+    """A Keras model as a torch module from pixels of either type to logits, in inference mode."""
+    import torch
+
+    class Pixels(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = model
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.network(image.float(), training=False)
+            return logits
+
+    return Pixels()
+
+
+def two_images(example: NDArray[np.float32], pixels: str) -> torch.Tensor:
+    """Two of the images, or one of them twice, as a tensor of a type."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(np.resize(example, (2, *example.shape[1:])))).to(
+        getattr(torch, pixels)
+    )
 
 
 def of_type(images: NDArray[Any], pixels: Any) -> NDArray[Any]:
