@@ -17,7 +17,7 @@ def inline(text: str) -> str:
     """A text on one line, for a sentence, a list or a cell of a table."""
     text = re.sub("[&<>]", lambda found: _ENTITIES[found[0]], printable(text))
     text = _LINKS.sub(r"\\\g<0>", _MEANT.sub(r"\\\1", text))
-    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text)  # no list, no heading, no rule
+    return re.sub(r"^(\d+)([.)])(?!\S)|^([-+=])", r"\1\\\2\3", text)  # no list, no heading, no rule
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -16,9 +16,10 @@ from kdrecipes.report.confusions import confusion
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.html import measured, outputs_words, taught_by_words
 from kdrecipes.report.markdown import fenced, inline, scalar, table
-from kdrecipes.report.table import teachers_of
+from kdrecipes.report.measures import LONG, cost_headings, how_words
+from kdrecipes.report.table import cost_rows, teachers_of
 from kdrecipes.report.verdict import against_teacher, loss_and_calibration, verdict
-from kdrecipes.wording import escaped, readable_bytes
+from kdrecipes.wording import escaped
 
 if TYPE_CHECKING:
     import jinja2
@@ -104,6 +105,8 @@ def model_card(report: Report, facts: Facts, label: str, saved: SavedFacts | Non
         lines=[line for line in (against_teacher(report), loss_and_calibration(report)) if line],
         several_seeds=len({row["seed"] for row in report["arms"]}) > 1,
         networks=table(["", *map(inline, headings)], [[inline(row["who"]), *row["cells"]] for row in rows]),
+        costs=_costs(report),
+        how_measured=how_words(report),
         making=_making(report, facts, arm, recipe),
         toml=not facts.recipe.source.lower().endswith(".json"),
         worst=_worst(facts, label),
@@ -131,7 +134,7 @@ def _what(report: Report, facts: Facts, role: str) -> str:
 
 
 def _network(facts: Facts, arm: Mapping[str, Any], saved: SavedFacts | None) -> list[list[str]]:
-    """What the student is, and what it costs as far as that was measured: words and values."""
+    """What the student is: words and values."""
     rows = [["network", inline(facts.student)], ["parameters", f"{arm['params']:,}"]]
     if saved:
         size, kept = saved.image_size, saved.store_size
@@ -139,15 +142,6 @@ def _network(facts: Facts, arm: Mapping[str, Any], saved: SavedFacts | None) -> 
         step = "" if kept == size else f"{kept} × {kept} pixels, then "
         rows.append(["an image becomes that by", f"{saved.resize}: {step}{size} × {size} pixels, bilinear"])
     rows.append(["output", f"logits: (batch, {len(facts.dataset.classes)})"])
-    if size_bytes := arm.get("size_bytes"):
-        rows.append(["size", readable_bytes(size_bytes)])
-    if multiply_adds := arm.get("multiply_adds"):
-        rows.append(["multiply-adds for an image", f"{multiply_adds:,}"])
-    for batch, found in (arm.get("latency_ms") or {}).items():
-        times = f"median {found['median']:.3g} ms, 95 % below {found['p95']:.3g} ms"
-        rows.append([f"latency, batch of {inline(str(batch))}", times])
-    if peak := arm.get("peak_memory_bytes"):
-        rows.append(["peak memory", readable_bytes(peak)])
     return rows
 
 
@@ -161,6 +155,12 @@ def _figures(report: Report, arm: Mapping[str, Any]) -> list[list[str]]:
     if "agreement" in arm:
         rows.append([f"agreement with the {taught_by_words(report)}", f"{100 * arm['agreement']:.2f} %"])
     return rows
+
+
+def _costs(report: Report) -> str:
+    """What the networks cost to run, as a table; empty where that was not measured."""
+    rows = [[inline(row["who"]), *map(inline, row["cells"])] for row in cost_rows(report)]
+    return table(["", *map(inline, cost_headings(report, LONG))], rows) if rows else ""
 
 
 def wilson(share: float, images: int) -> tuple[float, float]:
