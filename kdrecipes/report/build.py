@@ -157,7 +157,7 @@ def check_report(report: Report) -> None:
 
 
 def write_report(folder: Path) -> Report:
-    """Build a run's report, validate it, and write report.json, report.html, figures/ and MODEL_CARD.md into its folder.
+    """Build and validate a run's report; write report.json, report.html, figures/ and MODEL_CARD.md into its folder.
 
     Raises:
         UsageError: when a file of the run is missing or damaged.

@@ -14,10 +14,10 @@ from kdrecipes.disk.saved_facts import SavedFacts, read_saved_facts
 from kdrecipes.errors import UsageError
 from kdrecipes.report.confusions import confusion
 from kdrecipes.report.facts import Facts, Report
-from kdrecipes.report.html import measured, outputs_words, taught_by_words
+from kdrecipes.report.html import measured, outputs_words
 from kdrecipes.report.markdown import fenced, inline, scalar, table
 from kdrecipes.report.measures import LONG, cost_headings, how_words
-from kdrecipes.report.table import cost_rows, teachers_of
+from kdrecipes.report.table import cost_rows, taught_by_words, teachers_of
 from kdrecipes.report.verdict import against_teacher, loss_and_calibration, verdict
 from kdrecipes.wording import escaped
 
