@@ -37,6 +37,8 @@ def push(
     found = lay_out(run, to, arm=arm, seed=seed, page=not no_page, overwrite=overwrite)
     if found.left:
         typer.echo(f"left as it was in {to}: {', '.join(found.left)}", err=True)
+    if no_page and "report.html" in found.left:
+        typer.echo(f"{to / 'report.html'} is there from before, and would be published: remove it.", err=True)
     if "report.html" in found.files:
         typer.echo("report.html is in it, which may show test images; --no-page leaves it out.", err=True)
     typer.echo("README.md says how the student was made, with the command and the recipe: read it first.", err=True)

@@ -122,8 +122,10 @@ def worse_probabilities(facts: Facts, report: Report) -> Iterator[str]:
         if found[key]["ci95"] and found[key]["ci95"][0] > 0
     ]
     if worse:
+        better = [name for key, name, _ in measures if found[key]["ci95"] and found[key]["ci95"][1] < 0]
+        but = f", though {' and '.join(better)} is better" if better else ""
         yield (
-            f"The distilled students are not less accurate, but their probabilities are worse: {' and '.join(worse)}. "
+            f"Distilled minus labels only: accuracy is not worse, but {' and '.join(worse)}; less is better{but}. "
             "A lower loss.temperature and a larger loss.label_weight keep them nearer to the labels."
         )
 

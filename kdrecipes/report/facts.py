@@ -19,6 +19,7 @@ from kdrecipes.report.predictions import ENSEMBLE, read_predictions, unlike
 from kdrecipes.report.typed_json import parsed, typed
 
 Report = dict[str, Any]
+SPARE = ("facts/measures.json", "facts/pictures.npz")  # without which there is a report all the same
 
 
 @dataclass(frozen=True)
@@ -246,9 +247,10 @@ def _at(name: str) -> str:
 
 def damaged(run: Path, file: str, why: str) -> UsageError:
     """The refusal of a run one of whose files can't be read."""
-    return UsageError(
-        f"{run / file} can't be read ({why}). `kdrecipes run RECIPE --out {run} --overwrite` makes the run anew."
-    )
+    way = f"`kdrecipes run RECIPE --out {run} --overwrite` makes the run anew"
+    if file in SPARE:
+        way = f"Delete it, and `kdrecipes report {run}` makes the report without it"
+    return UsageError(f"{run / file} can't be read ({why}). {way}.")
 
 
 def _read(run: Path, file: str) -> Any:

@@ -121,7 +121,7 @@ def curves(points: Points, unit: str) -> Figure:
             axes.plot(list(line), list(line.values()), color=color, linestyle=style, linewidth=0.8, alpha=0.45)
         mean = mean_of(seeds)
         marker = MARKERS[role] if len(mean) <= MARKED else ""
-        axes.plot(list(mean), list(mean.values()), color=color, ls=style, lw=1.8, marker=marker, markersize=4)
+        axes.plot(list(mean), list(mean.values()), color=color, ls=style, lw=1.8, marker=marker, ms=4, clip_on=False)
     if unit != "%" and min(axes.get_ylim()) > 0:
         axes.set_ylim(bottom=0)
     axes.locator_params(axis="y", nbins=6)

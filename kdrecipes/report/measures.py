@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdrecipes.wording import readable_bytes
-
+_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
 Keys = tuple[str, ...]
 LONG: dict[Keys, str] = {  # where a figure of a network stands in report.json → its heading on the page
     ("size_bytes",): "Size on disk",
@@ -119,7 +118,7 @@ def _cell(network: Mapping[str, Any], keys: Keys, p95: bool) -> str:
     if value is None:
         return "–"
     if keys[0].endswith("_bytes"):
-        return readable_bytes(value)
+        return next(f"{significant(value / unit)} {name}" for unit, name in _UNITS if value >= unit or unit == 1)
     if isinstance(value, dict):
         median = significant(value["median"])
         return f"{median} ({significant(value['p95'])})" if p95 else f"{median} ms"

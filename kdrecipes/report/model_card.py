@@ -229,8 +229,14 @@ def _worst(facts: Facts, label: str) -> list[str]:
     counts, classes = confusion([facts.logits[label]], facts.labels), facts.dataset.classes
     images = counts.sum(1)
     recall = {i: counts[i, i] / images[i] for i in range(len(classes)) if images[i]}
-    lowest = [i for i in sorted(recall, key=lambda i: (recall[i], i)) if recall[i] < 1][:WORST]
+    lowest = [i for i in sorted(recall, key=lambda i: (recall[i], i)) if recall[i] < 1]
     if not lowest:
         return []
-    found = "; ".join(f"“{classes[i]}” {100 * recall[i]:.1f} % of {images[i]:,}" for i in lowest)
+    least = recall[lowest[0]]
+    alike = sum(share == least for share in recall.values())
+    if alike > WORST:
+        return [
+            f"Of {alike:,} of the {len(recall):,} classes it finds {100 * least:.1f} % of the test images, no more."
+        ]
+    found = "; ".join(f"“{classes[i]}” {100 * recall[i]:.1f} % of {images[i]:,}" for i in lowest[:WORST])
     return [f"It finds the smallest share of the test images of these classes: {found}."]

@@ -78,17 +78,17 @@ def per_class(gains: Sequence[Gain]) -> Chart | None:
     shown = list(gains) if len(gains) <= MOST_DRAWN else [*gains[: MOST_DRAWN // 2], *gains[-MOST_DRAWN // 2 :]]
     up, down = (sum(np.sign(gain.difference) == sign for gain in gains) for sign in (1, -1))
     best, worst = gains[0], gains[-1]
-    note = f"The {MOST_DRAWN // 2} largest gains and losses of {len(gains):,} classes. " if shown != list(gains) else ""
+    half = MOST_DRAWN // 2
+    note = f"The first {half} and the last {half} of {len(gains):,} classes by difference. " if shown != gains else ""
+    extremes = [f"The largest gain: {best.name}, {points(best.difference)} points."] if up else []
+    extremes += [f"The largest loss: {worst.name}, {points(worst.difference)} points."] if down else []
     whiskers = "Whiskers: 95% intervals." if best.ci95 else "Two seeds are too few for intervals."
     rows = gains if len(gains) <= MOST_LISTED else [*gains[: MOST_LISTED // 2], *gains[-MOST_LISTED // 2 :]]
     return Chart(
         name="per_class",
         title="Recall of each class, distilled − labels only",
         note=f"{note}In points; right of the line the distilled student is better. {whiskers}",
-        said=(
-            f"{up} of {len(gains)} classes gain and {down} lose. The largest gain: {best.name}, "
-            f"{points(best.difference)} points. The largest loss: {worst.name}, {points(worst.difference)} points."
-        ),
+        said=" ".join([f"{up} of {len(gains)} classes gain and {down} lose.", *extremes]),
         headings=["Class", "Images", "Labels only, %", "Distilled, %", "Difference, points", "95% interval"],
         lines=[_line(gain) for gain in rows],
         roles=["kd"],

@@ -38,7 +38,9 @@ def verdict(report: Report) -> str:
     """
     found = (report["comparison"] or {}).get("kd_minus_baseline")
     if found is None:
-        return "No baseline and distilled student to compare."
+        if any(arm["arm"] == "kd" for arm in report["arms"]):
+            return "There is no student on labels only to compare the distilled one with: compare.baseline = false."
+        return "There is no distilled student: the recipe has no teacher."
     if unequal := unequal_pairs(report["arms"]):
         return _of_unlike_students(found, unequal)
     text = _of_two_students(found) if found["seeds"] == 1 else _of_distillation(found)

@@ -116,8 +116,9 @@ def export(
         test = _spread(data.test, max(most, LEAST_IMAGES))
         note(f"exporting {facts.student} as {format}")
         exact = getattr(exporter, "exact", True)
-        variant = getattr(exporter, "variant", "")  # that of another one must not take this one's name
-        name = f"{Path(facts.student).stem}{variant and '-'}{variant}{exporter.suffix}"
+        # What takes other pixels or is another network must not take the place of the plain file.
+        kinds = [getattr(exporter, "pixels", "float32").replace("float32", ""), getattr(exporter, "variant", "")]
+        name = "-".join([Path(facts.student).stem, *filter(None, kinds)]) + exporter.suffix
         (run / "export").mkdir(exist_ok=True)
         with disk_errors(run), tempfile.TemporaryDirectory(dir=run / "export", prefix=".exporting-") as folder:
             file = Path(folder) / name

@@ -262,12 +262,19 @@ def _sigterm_raises() -> Iterator[None]:
         yield
         return
 
+    told: list[Preempted] = []
+
     def stop(number: int, frame: Any) -> None:
-        raise Preempted("Stopped by SIGTERM. The same command continues from the last whole epoch.")
+        told.append(Preempted("Stopped by SIGTERM. The same command continues from the last whole epoch."))
+        raise told[-1]
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except Exception as error:
+        if told:  # a library caught it and raised something of its own
+            raise told[-1] from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -201,13 +202,13 @@ def keras_call(one: Network, batch: int) -> Callable[[], None]:
 
 @contextmanager
 def _silent_profiler() -> Iterator[None]:
-    """Without the lines that torch's profiler prints on stderr as it starts and stops."""
-    before = os.environ.get("KINETO_LOG_LEVEL")
-    os.environ["KINETO_LOG_LEVEL"] = "6"
+    """Without the lines that torch's profiler writes on stderr, past Python and whatever is set there."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
+        os.dup2(nowhere, 2)
         yield
     finally:
-        if before is None:
-            del os.environ["KINETO_LOG_LEVEL"]
-        else:
-            os.environ["KINETO_LOG_LEVEL"] = before
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

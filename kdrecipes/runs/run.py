@@ -37,6 +37,7 @@ from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import command, environment, origin
 from kdrecipes.runs.recalibration import choose_recalibration, recalibration_note
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
+from kdrecipes.runs.report_keys import take_out
 from kdrecipes.runs.saved import save_teacher
 from kdrecipes.runs.teach import choose_outputs, teach
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
@@ -107,6 +108,7 @@ def run_since(
 
 def _shown_again(recipe: Recipe, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     """The report of a finished run, and in it what of the data has changed since."""
+    take_out(recipe, folder.path, progress.note)
     report: dict[str, Any] = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
     seeds = list(dict.fromkeys(arm["seed"] for arm in report["arms"]))
     more = f" of seeds {', '.join(map(str, seeds))}" if set(seeds) > set(recipe.compare.seeds) else ""

@@ -45,7 +45,10 @@ def run(tmp_path_factory):
     kdrecipes.run(small(), folder)
     for pixels in ("uint8", "float32"):
         export(folder, "onnx", options={"input": pixels})
-        shutil.copytree(folder / "export", folder.parent / pixels)
+        name = "kd-0" if pixels == "float32" else "kd-0-uint8"
+        (folder.parent / pixels).mkdir()
+        for ending in ("onnx", "json"):
+            shutil.copy(folder / "export" / f"{name}.{ending}", folder.parent / pixels / f"kd-0.{ending}")
     return folder
 
 

@@ -94,6 +94,8 @@ def test_a_recipe_names_a_preset_or_a_folder_beside_it(tmp_path):
         [student]
         name = "keras_hub"
         preset = "PRESET"
+        [report]
+        measure = false
         [train]
         epochs = 1
         batch_size = 40

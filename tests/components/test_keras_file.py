@@ -75,6 +75,8 @@ def recipe_with(path, tmp_path, *more):
         width = 2
         [loss]
         name = "kd"
+        [report]
+        measure = false
         [train]
         epochs = 1
         batch_size = 40

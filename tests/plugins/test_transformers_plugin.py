@@ -109,6 +109,8 @@ def recipe(tmp_path, *more):
         width = 2
         [loss]
         name = "kd"
+        [report]
+        measure = false
         [train]
         epochs = 2
         batch_size = 40

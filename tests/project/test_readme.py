@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import kdrecipes
 from kdrecipes.wording import points
@@ -100,6 +101,28 @@ def test_the_student_that_passes_its_teacher_is_quoted():
     found = committed()["few_labels_pretrained"]["comparison"]["kd_minus_teacher"]
     low, high = found["ci95"]
     assert low > 0 and f"{points(found['mean'])} points ({points(low)} to {points(high)})" in README
+
+
+def test_the_costs_of_teacher_and_student_are_quoted_from_one_run():
+    from kdrecipes.report.measures import significant
+    from kdrecipes.wording import readable_bytes
+
+    report = committed()["few_labels"]
+    teacher = report["teachers"][0]
+    student = next(arm for arm in report["arms"] if arm["arm"] == "kd" and "latency_ms" in arm)
+    assert report["measures"]["threads"] == 1 and "on one CPU thread" in README
+    for one in (teacher, student):
+        times = " and ".join(
+            f"{significant(one[key]['1']['median'])} ms in {name}"
+            for key, name in (("latency_ms_onnx", "ONNX Runtime"), ("latency_ms", "Keras"))
+        )
+        assert f"{readable_bytes(one['size_bytes'])}, {times}" in " ".join(README.split())
+
+
+def test_the_report_shown_is_the_committed_page():
+    assert "[![" in README and "](docs/assets/report.png)](docs/assets/reports/few_labels.html)" in README
+    with Image.open(ROOT / "docs" / "assets" / "report.png") as picture:
+        assert picture.format == "PNG" and picture.width >= 800
 
 
 def test_the_output_shown_is_the_committed_quickstart():

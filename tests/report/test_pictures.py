@@ -216,14 +216,14 @@ def test_a_run_without_the_file_has_a_page_without_images(run):
 )
 def test_images_that_no_run_left_are_refused(run, change, why):
     paint(run, change=change)
-    with pytest.raises(UsageError, match=rf"pictures.npz can't be read \(.*{why}.*--overwrite` makes the run anew"):
+    with pytest.raises(UsageError, match=rf"pictures.npz can't be read \(.*{why}.*Delete it, and `kdrecipes report"):
         rebuild_report(run)
 
 
 @pytest.mark.parametrize("content", [b"", b"{torn", b"PK\x03\x04 and no more"], ids=repr)
 def test_a_damaged_file_is_one_message_that_names_it(run, content):
     (run / "facts/pictures.npz").write_bytes(content)
-    with pytest.raises(UsageError, match=r"facts/pictures.npz can't be read .*--overwrite` makes the run anew"):
+    with pytest.raises(UsageError, match=r"facts/pictures.npz can't be read .*Delete it, and `kdrecipes report"):
         rebuild_report(run)
 
 

@@ -173,7 +173,9 @@ def test_without_a_baseline_there_is_no_difference_to_speak_of():
     told = report(None)
     told["comparison"] = {"kd_minus_teacher": difference(0.02, [0.01, 0.03])}
     for comparison in (told["comparison"], None):
-        assert verdict({**told, "comparison": comparison}) == "No baseline and distilled student to compare."
+        for arm, words in (("kd", "compare.baseline = false"), ("baseline", "the recipe has no teacher")):
+            alone = [{**one, "arm": arm} for one in told["arms"]]
+            assert words in verdict({**told, "arms": alone, "comparison": comparison})
         assert loss_and_calibration({**told, "comparison": comparison}) == ""
 
 

@@ -28,6 +28,8 @@ image_size = 8
 name = "cnn"
 width = 3
 depth = 1
+[report]
+measure = false
 [train]
 epochs = 1
 batch_size = 4

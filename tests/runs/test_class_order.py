@@ -53,6 +53,8 @@ def recipe_of(folder, file, *more):
         width = 2
         [loss]
         name = "kd"
+        [report]
+        measure = false
         [train]
         epochs = 1
         batch_size = 40

@@ -85,6 +85,7 @@ def test_the_students_figures_are_the_runs(exported, finished):
 def test_a_file_can_take_bytes(exported, finished, format):
     file, found = exported(format, input="uint8")
     assert found.options == {"input": "uint8"} and found.top1_agreement == 1.0
+    assert file.stem == "kd-0-uint8", "the file for floats stays"
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
     theirs = exporter_named(format, {}).load(file)(pixels)
     np.testing.assert_allclose(theirs, kdrecipes.load_student(finished[0]).logits(pixels), atol=1e-4)
@@ -150,7 +151,7 @@ def test_each_student_has_a_file_of_its_own(finished):
     [
         ({"format": "onx"}, "No exporter is called 'onx'. Did you mean 'onnx'?"),
         ({"format": "torch", "seed": 7}, r"has no trained student kd-7. It has: baseline-0, kd-0"),
-        ({"format": "torch", "options": {"quantize": "int8"}}, "Its options: input"),
+        ({"format": "torch", "options": {"quantize": "int8"}}, "These do: onnx. Its own: input"),
         ({"format": "torch", "options": {"input": "int4"}}, "is not one of"),
     ],
 )
@@ -284,9 +285,9 @@ def test_an_exporter_of_a_plugin_says_its_files_name_and_its_pixels(finished, tm
     code, out, err = call("export", finished[0], "--format", "mine", "--set", "level=3", *plugin)
     assert code == 0, err
     found = json.loads(out)
-    assert found["file"] == "kd-0-level3.mine" and found["options"] == {"level": 3} and found["top1_agreement"] == 1.0
+    assert found["file"] == "kd-0-uint8-level3.mine" and found["options"] == {"level": 3} and found["top1_agreement"] == 1.0
     code, out, err = call("export", finished[0], "--format", "mine", "--set", "levl=3", *plugin)
-    assert code == 2 and "Its options: level" in err
+    assert code == 2 and "Its own: level" in err
     assert call("export", finished[0], "--format", "mine", "--set", "level", *plugin)[0] == 2
 
 

@@ -1,16 +1,19 @@
 """The run folder: whose it is, what may be overwritten, what damage is called."""
 
 import json
+import os
 import shutil
+import signal
+import time
 
 import pytest
 from samples import short, small
 
 import kdrecipes
 from kdrecipes.disk.files import locked
-from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
+from kdrecipes.errors import EnvironmentProblem, Preempted, RunError, UsageError
 from kdrecipes.runs.changes import added_seeds, nothing_trained
-from kdrecipes.runs.folder import RunFolder, keep_decision
+from kdrecipes.runs.folder import RunFolder, keep_decision, open_run
 
 
 def lock_of(folder):
@@ -222,3 +225,13 @@ def test_a_run_that_knew_no_labels_begins_its_students_again(tmp_path, interrupt
     report = kdrecipes.run(recipe, tmp_path / "run")
     assert report["dataset"]["labelled"] == report["dataset"]["train"]
     assert "an earlier version of kdrecipes began this run" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_signal_that_a_library_turns_into_its_own_error_stops_the_run_all_the_same(tmp_path):
+    with pytest.raises(Preempted, match="Stopped by SIGTERM"), open_run(short(), tmp_path / "run", overwrite=False):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except Preempted as error:
+            raise ValueError("Invalid bounding box") from error
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"

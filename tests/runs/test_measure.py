@@ -9,13 +9,13 @@ from itertools import count
 import keras
 import numpy as np
 import pytest
+from samples import short
 
 from kdrecipes import run, saved_models
 from kdrecipes.report.build import check_report, rebuild_report
 from kdrecipes.report.table import cost_rows, summary_text
 from kdrecipes.runs import measure as measuring
 from kdrecipes.runs.measure import LEAST_ROUNDS, ROUNDS, SECONDS, WARM, Network, interleaved, measure, multiply_adds
-from tests.samples import short
 
 COSTS = {"size_bytes", "multiply_adds", "latency_ms", "latency_ms_onnx", "peak_memory_bytes"}
 
@@ -144,3 +144,24 @@ def test_measuring_changes_no_student(measured, tmp_path):
     run(short("report.measure=false", "compare.seeds=[3,4]"), tmp_path / "run")
     with np.load(measured / "predictions.npz") as a, np.load(tmp_path / "run" / "predictions.npz") as b:
         assert set(a.files) == set(b.files) and all(np.array_equal(a[name], b[name]) for name in a.files)
+
+
+def test_a_finished_run_takes_out_what_the_report_is_not_to_hold(measured, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(measured, tmp_path / "run")
+    seeds = "compare.seeds=[3,4]"
+    report = run(short(seeds, "report.measure=false", "report.images=false"), tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "measures" not in report and "data:image" not in page and "What each network costs" not in page
+    assert not (tmp_path / "run" / "facts" / "measures.json").exists()
+    assert not list((tmp_path / "run" / "figures").glob("images_*"))
+    assert "made anew with report.measure = false and report.images = false" in capsys.readouterr().err
+    students = (measured / "students" / "kd-3.keras", tmp_path / "run" / "students" / "kd-3.keras")
+    assert students[0].read_bytes() == students[1].read_bytes(), "nothing was trained"
+
+
+def test_measures_that_come_too_late_are_told(tmp_path, capsys):
+    run(short("report.measure=false"), tmp_path / "run")
+    run(short("report.measure=true"), tmp_path / "run")
+    assert "was run with report.measure = false: --overwrite" in capsys.readouterr().err

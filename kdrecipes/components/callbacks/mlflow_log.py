@@ -109,7 +109,7 @@ COMPONENT = Component(
         build,
         tracking_uri={
             # A recipe is logged, reported and shared.
-            "pattern": r"^(?![^/]*//[^/]+@)",
+            "pattern": r"^(?![^/]*//[^/]+@).",
             "x-rule": "must not hold a user or a password; MLFLOW_TRACKING_URI of the environment may",
             "examples": ["http://127.0.0.1:5000"],
             "description": "The server or store, as MLflow writes it. Default: what MLflow's own environment says.",

@@ -86,8 +86,9 @@ COMPONENT = Component(
         "callback",
         build,
         directory={
-            "format": "path",
-            "description": "Where each run gets a folder of its name. Default: `tensorboard` in the run folder.",
+            "minLength": 1,
+            "description": "Where each run gets a folder of its name; like `--out`, a relative path begins at the "
+            "working directory. Default: `tensorboard` in the run folder.",
         },
     ),
 )

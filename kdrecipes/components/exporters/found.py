@@ -30,11 +30,20 @@ def exporter_named(name: str, options: Mapping[str, Any], plugins: tuple[Path, .
     component = registry.get("exporter", name)
     if component is None:
         raise UsageError(unknown_component(registry, "exporter", name))
+    for key in options:
+        if key not in component.options.get("properties", {}):
+            takers = [n for n in registry.names("exporter") if key in _options_of(registry, n)]
+            which = f"These do: {', '.join(takers)}" if takers else "No format does"
+            its = ", ".join(_options_of(registry, name)) or "none"
+            raise UsageError(f"The format {name!r} has no option {key!r}. {which}. Its own: {its}.")
     for problem in Draft7Validator(dict(component.options)).iter_errors(dict(options)):
-        known = ", ".join(component.options.get("properties", {})) or "none"
-        raise UsageError(f"The exporter {name!r}: {problem.message}. Its options: {known}.")
+        raise UsageError(f"The format {name!r}, option {problem.json_path[2:]!r}: {problem.message}.")
     exporter = component.build(**options)
     return _able(name, exporter, (*exporter.to_write, *exporter.to_read))
+
+
+def _options_of(registry: Registry, name: str) -> list[str]:
+    return list(registry.components["exporter", name][0].options.get("properties", {}))
 
 
 def exporter_of(suffix: str, plugins: tuple[Path, ...] = ()) -> Any | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,10 +43,18 @@ class SafetensorsFile:
             arrays = [np.ascontiguousarray(keras.ops.convert_to_numpy(v.value)) for v in model.variables]
             named = zip(weight_names(model), arrays, strict=True)
             save_file(dict(named), str(path), metadata)
+        os.chmod(path, 0o666 & ~_umask())  # safetensors lets nobody but its owner read it
 
     def load(self, path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         """From pixels (batch, height, width, 3) to logits, float32 (batch, classes); the network is built anew."""
         return logits_of(opened(path, facts_beside(path)))
+
+
+def _umask() -> int:
+    """What new files of this process may not be."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 COMPONENT = Component(
