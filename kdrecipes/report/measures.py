@@ -118,11 +118,16 @@ def _cell(network: Mapping[str, Any], keys: Keys, p95: bool) -> str:
     if value is None:
         return "–"
     if keys[0].endswith("_bytes"):
-        return next(f"{significant(value / unit)} {name}" for unit, name in _UNITS if value >= unit or unit == 1)
+        return size_text(value)
     if isinstance(value, dict):
         median = significant(value["median"])
         return f"{median} ({significant(value['p95'])})" if p95 else f"{median} ms"
     return thousands(value)
+
+
+def size_text(size: int) -> str:
+    """Bytes with three figures: `73.4 kB`, `20.4 MB`."""
+    return next(f"{significant(size / unit)} {name}" for unit, name in _UNITS if size >= unit or unit == 1)
 
 
 def significant(value: float) -> str:

@@ -40,6 +40,8 @@ def onnx_calls(
     OnnxFile().export(model, file, example, ())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Threads of a network that has had its turn would otherwise go on spinning, on the cores of the next one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     inputs = {batch: {INPUT: np.repeat(example[:1], batch, axis=0)} for batch in batches}
     calls = {batch: partial(session.run, None, of) for batch, of in inputs.items()}

@@ -56,9 +56,9 @@ def test_seeds_that_gained_alike_have_an_interval_as_wide_as_images_are_few():
 def test_up_to_thirty_classes_are_drawn_and_of_more_the_largest_gains_and_losses():
     thirty, more = per_class(of_sizes(30)), per_class(of_sizes(31))
     assert thirty is not None and more is not None
-    assert len(thirty.draw().axes[0].get_yticks()) == 30 and "largest" not in thirty.note
+    assert len(thirty.draw().axes[0].get_yticks()) == 30 and "The first" not in thirty.note
     assert len(more.draw().axes[0].get_yticks()) == 30
-    assert more.note.startswith("The 15 largest gains and losses of 31 classes. ")
+    assert more.note.startswith("The first 15 and the last 15 of 31 classes by difference. ")
     assert len(more.lines) == 31
 
 

@@ -285,7 +285,11 @@ def test_an_exporter_of_a_plugin_says_its_files_name_and_its_pixels(finished, tm
     code, out, err = call("export", finished[0], "--format", "mine", "--set", "level=3", *plugin)
     assert code == 0, err
     found = json.loads(out)
-    assert found["file"] == "kd-0-uint8-level3.mine" and found["options"] == {"level": 3} and found["top1_agreement"] == 1.0
+    assert (
+        found["file"] == "kd-0-uint8-level3.mine"
+        and found["options"] == {"level": 3}
+        and found["top1_agreement"] == 1.0
+    )
     code, out, err = call("export", finished[0], "--format", "mine", "--set", "levl=3", *plugin)
     assert code == 2 and "Its own: level" in err
     assert call("export", finished[0], "--format", "mine", "--set", "level", *plugin)[0] == 2
