@@ -148,9 +148,10 @@ def test_the_ten_seeds_are_the_quickstarts():
 def test_committed_reports_are_of_the_shipped_recipes():
     assert {"quickstart", "few_labels", "few_labels_pretrained"} <= set(committed())
     for name, report in committed().items():
-        words = shlex.split(report["command"])  # kdrecipes run recipes/….toml --set KEY=VALUE …, or a packaged recipe's name
+        words = shlex.split(report["command"])  # kdrecipes run RECIPE --set KEY=VALUE …
         changes = [value for flag, value in itertools.pairwise(words) if flag == "--set"]
-        assert kdrecipes.load_recipe(ROOT / words[2] if words[2].endswith(".toml") else words[2], changes).fingerprint == report["recipe_sha256"], name
+        recipe = ROOT / words[2] if words[2].endswith(".toml") else words[2]  # a file, or a packaged recipe's name
+        assert kdrecipes.load_recipe(recipe, changes).fingerprint == report["recipe_sha256"], name
 
 
 @pytest.mark.slow
