@@ -18,15 +18,22 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tolerances and bit-identity are promised for the CPU
 os.environ["KDRECIPES_HOME"] = tempfile.mkdtemp(prefix="kdrecipes-tests-")
 
-from hypothesis import settings
+from charts import draw_for
+from hypothesis import HealthCheck, settings
 
 from kdrecipes.components.registry import load_registry
 
 # The same examples on every run: a new one found by chance belongs to a run by hand with more examples.
-settings.register_profile("repeatable", derandomize=True)
+# And a busy machine makes no example wrong.
+settings.register_profile("repeatable", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    draw_for(item.path)
 
 
 def pytest_sessionfinish() -> None:

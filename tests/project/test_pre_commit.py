@@ -86,6 +86,8 @@ def test_a_fixer_leaves_alone_what_tests_or_runs_have_written(hook, files):
 def test_the_fixers_find_nothing(files):
     for name in set(looked_at(HOOKS["end-of-file-fixer"], files)):
         text = (ROOT / name).read_bytes()
+        if b"\0" in text:  # the hooks look at texts alone
+            continue
         assert not text or (text.endswith(b"\n") and not text.endswith(b"\n\n")), name
         assert not re.search(rb"[ \t]+$", text, re.MULTILINE), name
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from charts import draw_charts
 from samples import small
 
 import kdrecipes
@@ -15,6 +16,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDRECIPES_HOME", str(folder.parent / "home"))
+        draw_charts(True)  # whichever test is the first to ask for it
         return folder, kdrecipes.run(small(), folder)
 
 
