@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.report.facts import Facts
+from kdrecipes.report.figures import log_softmax
 from kdrecipes.report.pictures import LARGEST_SIDE, Group, Pictures, stored_side
 
 WHO = {"teacher": "teacher", "baseline": "labels only", "kd": "distilled"}
@@ -55,7 +56,7 @@ def _group(group: Group, logits: Mapping[str, NDArray[Any]], facts: Facts) -> di
         said = []
         for role, values in logits.items():
             named = int(values[position].argmax())
-            share = _percent(_softmax(values[position])[named])
+            share = _percent(float(np.exp(log_softmax(values[position : position + 1])[0, named])))
             said.append({"role": role, "named": classes[named], "share": share, "right": named == label})
         pictures.append(
             {**_embedded(image), "called": name, "file": name.rpartition("/")[2], "label": classes[label], "said": said}
@@ -85,11 +86,6 @@ def _label(row: NDArray[Any], classes: list[str]) -> str:
     if len(told) == 1 and row[told[0]] > 1 - _LEAST_SHARE:
         return classes[told[0]]
     return ", ".join(f"{_percent(float(row[i]))} {classes[i]}" for i in told) or "no label"
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    powers: NDArray[Any] = np.exp(logits.astype(np.float64) - logits.max())
-    return np.asarray(powers / powers.sum())
 
 
 def _percent(share: float) -> str:

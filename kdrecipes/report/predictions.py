@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,9 @@ def read_predictions(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]
 def called(file: Path, positions: NDArray[Any]) -> list[str]:
     """What some test images are called: by the names that the dataset gives them, or by their index in their split.
 
+    Of a name that is a whole path only the file's name is given: a report is shown to people who need not know where
+    the data lay.
+
     Args:
         file: a predictions.npz that `read_predictions` has read.
         positions: int64 (images,), in the test split.
@@ -41,7 +44,8 @@ def called(file: Path, positions: NDArray[Any]) -> list[str]:
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
-            return [str(name) for name in stored["names" if "names" in stored.files else "index"][positions]]
+            names = [str(name) for name in stored["names" if "names" in stored.files else "index"][positions]]
+        return [PurePath(name).name if PurePath(name).is_absolute() else name for name in names]
     except (OSError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file.name} does not name its images: {one_line(error)}") from error
 

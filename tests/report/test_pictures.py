@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from kdrecipes.report.disagreements import disagreements
 from kdrecipes.report.facts import read_facts
 from kdrecipes.report.galleries import png
 from kdrecipes.report.pictures import read_pictures
+from kdrecipes.report.predictions import called
 
 SIZES = (8, 100)  # of the student and of a teacher
 TITLES = {"mended": "Mended: distilled right", "broken": "Broken: distilled wrong", "other": "Other disagreements"}
@@ -286,3 +288,14 @@ def test_a_png_holds_the_very_pixels_and_gray_ones_take_one_channel(gray):
 
 
 assert len(CLASSES) == 3  # `paint` writes labels of three
+
+
+def test_an_image_is_called_by_its_place_in_the_data_and_never_by_where_the_data_lay(tmp_path):
+    names = np.array(["cat/1.jpg", "/home/me/.cache/data/t10k-images.gz[7]", "test[3]"])
+    np.savez(tmp_path / "predictions.npz", names=names)
+    assert called(tmp_path / "predictions.npz", np.array([0, 1, 2])) == ["cat/1.jpg", "t10k-images.gz[7]", "test[3]"]
+
+
+def test_no_shipped_page_names_a_folder_of_the_machine_that_made_it():
+    for page in (Path(__file__).parents[2] / "docs" / "assets" / "reports").glob("*.html"):
+        assert not re.search(r'"(/root|/home|/tmp)/', page.read_text(encoding="utf-8")), page.name

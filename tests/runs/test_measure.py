@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 from itertools import count
 
@@ -125,8 +126,6 @@ def test_the_report_is_made_again_without_measuring_again(measured):
 
 
 def test_a_run_that_goes_on_keeps_what_was_measured(measured, tmp_path, monkeypatch):
-    import shutil
-
     shutil.copytree(measured, tmp_path / "run")
     before = (tmp_path / "run" / "facts" / "measures.json").read_bytes()
     run(short("report.measure=true", "compare.seeds=[3,4,5]"), tmp_path / "run")
@@ -147,8 +146,6 @@ def test_measuring_changes_no_student(measured, tmp_path):
 
 
 def test_a_finished_run_takes_out_what_the_report_is_not_to_hold(measured, tmp_path, capsys):
-    import shutil
-
     shutil.copytree(measured, tmp_path / "run")
     seeds = "compare.seeds=[3,4]"
     report = run(short(seeds, "report.measure=false", "report.images=false"), tmp_path / "run")
