@@ -18,7 +18,8 @@ from jsonschema import Draft7Validator
 from kdrecipes.components.contract import check_component, recipe_options, undescribed
 from kdrecipes.components.datasets import digits
 from kdrecipes.components.hookspecs import Component
-from kdrecipes.components.losses import kd
+from kdrecipes.components.losses.declared import component_of
+from kdrecipes.components.losses.kd import KD
 from kdrecipes.components.models import cnn
 from kdrecipes.components.plugins import HEAVY, Provider
 from kdrecipes.components.registry import Registry
@@ -166,7 +167,7 @@ def _check_signature(component: Component) -> None:
 def _recipe(component: Component, options: Mapping[str, Any]) -> Recipe:
     registry = Registry()
     registry.add(component, Provider("plugin", "plugin", ""))
-    for other in (digits.COMPONENT, cnn.COMPONENT, kd.COMPONENT):
+    for other in (digits.COMPONENT, cnn.COMPONENT, component_of(KD)):
         if (other.kind, other.name) != (component.kind, component.name):
             registry.add(other, Provider(other.name, "kdrecipes", ""))
     data: dict[str, Any] = {

@@ -1,21 +1,27 @@
 """The built-in distillation terms: one module a method.
 
-Import the classes from their modules: `kd.KD`, `dist.DIST`, `hint.Hint`; each is called with labels and two `Outputs`.
+Each is called with labels and two `Outputs`; `kdrecipes.losses` names their classes. `declared` makes a class a term.
 Beside it are `models`, `datasets` and `callbacks`; `training` adds up the terms and projects features for them.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 
 from kdrecipes.components.hookspecs import Component, hookimpl
+from kdrecipes.components.losses.declared import component_of
+
+# The class of each term, by the module in this folder that holds it.
+TERMS = {
+    "kd": "KD",
+    "dist": "DIST",
+    "hint": "Hint",
+}
 
 
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The loss components."""
-    from kdrecipes.components.losses import dist, hint, kd
-
-    yield kd.COMPONENT
-    yield dist.COMPONENT
-    yield hint.COMPONENT
+    for module, name in TERMS.items():
+        yield component_of(getattr(importlib.import_module(f"kdrecipes.components.losses.{module}"), name))

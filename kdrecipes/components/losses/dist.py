@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from kdrecipes.components.hookspecs import Component
-from kdrecipes.components.options import options
+from kdrecipes.components.losses.declared import option, temperature, term
 
 if TYPE_CHECKING:
     import torch
@@ -20,30 +18,24 @@ GREATEST = 100
 _RULE = f"must be a number above 0 and at most {GREATEST}; beyond that softmaxes are too flat for correlations"
 
 
+@term(
+    "dist",
+    summary="correlation with a stronger teacher, within images and classes",
+    paper='Huang et al., "Knowledge Distillation from A Stronger Teacher", arXiv:2205.10536, eq. 8-10, with the factor '
+    "T² of its published code",
+)
 class DIST:
     """T² · (β · (1 − mean ρ over images) + γ · (1 − mean ρ over classes)), ρ being Pearson's correlation.
 
-    Huang et al., "Knowledge Distillation from A Stronger Teacher", arXiv:2205.10536, eq. 8–10, with the factor T² of
-    its published code. Both networks' softmaxes are compared up to shift and scale, so a student need not be as sure
-    as a much larger teacher. It is a scalar: what it says of an image depends on the batch.
-
-    Args:
-        temperature: T, above 0 and at most 100: beyond it the softmaxes are all but constant. Default 1.0.
-        beta: weight of the correlation within images. Default 1.0.
-        gamma: weight of the correlation within classes. Default 1.0.
-
-    Raises:
-        ValueError: for any other temperature.
+    Both networks' softmaxes are compared up to shift and scale, so a student need not be as sure as a much larger
+    teacher. It is a scalar: what it says of an image depends on the batch.
     """
 
-    relational = True
+    temperature: float = temperature(1.0, GREATEST, _RULE, "Divides both networks' logits.")
+    beta: float = option(1.0, "Weight of the correlation over the classes of each image.", minimum=0)
+    gamma: float = option(1.0, "Weight of the correlation over the images of each class in the batch.", minimum=0)
 
-    def __init__(self, temperature: float = 1.0, beta: float = 1.0, gamma: float = 1.0):
-        if not (math.isfinite(temperature) and temperature > 0):
-            raise ValueError(f"`temperature` must be a finite number above 0. Received: temperature={temperature}")
-        if temperature > GREATEST:
-            raise ValueError(f"`temperature` {_RULE}. Received: temperature={temperature}")
-        self.temperature, self.beta, self.gamma = float(temperature), float(beta), float(gamma)
+    relational = True
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """A scalar, in the wider dtype of the two logits; `labels` are not read."""
@@ -58,24 +50,3 @@ def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     correlation: torch.Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + _EPSILON)
     return correlation
-
-
-COMPONENT = Component(
-    kind="loss",
-    name="dist",
-    build=DIST,
-    options=options(
-        "loss",
-        DIST,
-        temperature={
-            "exclusiveMinimum": 0,
-            "maximum": GREATEST,
-            "x-rule": _RULE,
-            "description": "Divides both networks' logits.",
-            "examples": [1.0, 4.0],
-        },
-        beta={"minimum": 0, "description": "Weight of the correlation over the classes of each image."},
-        gamma={"minimum": 0, "description": "Weight of the correlation over the images of each class in the batch."},
-    ),
-    summary="correlation with a stronger teacher, within images and classes",
-)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.losses.declared import term
 
 if TYPE_CHECKING:
     import torch
@@ -12,28 +12,30 @@ if TYPE_CHECKING:
     from kdrecipes.components.outputs import Outputs
 
 
+@term(
+    "hint",
+    summary="mean squared distance between chosen features (FitNets)",
+    paper='Romero et al., "FitNets: Hints for Thin Deep Nets", arXiv:1412.6550, equation 3, with the mean over a '
+    "feature's elements instead of half their sum, so that the value does not grow with the feature's size",
+)
 class Hint:
     """Σ over the named pairs of layers of mean((student − teacher)²), one value per example.
 
-    Romero et al., "FitNets: Hints for Thin Deep Nets", arXiv:1412.6550, equation 3, with the mean over a feature's
-    elements instead of half their sum, so that the value does not grow with the feature's size.
-
-    Args:
-        student_layers: names of student layers, as long as `teacher_layers`.
-        teacher_layers: names of teacher layers.
-
-    Raises:
-        ValueError: when the two are not equally long, or a pair's shapes differ at the first step
-            (widths that differ need a projector: `projector = "linear"` in a recipe, `Projected(Hint(…))` in Python).
+    `student_layers` and `teacher_layers` name layers, equally many. Two layers of a pair whose shapes differ raise a
+    ValueError at the first step. Widths that differ need a projector: `projector = "linear"` in a recipe,
+    `Projected(Hint(…))` in Python.
     """
 
-    def __init__(self, student_layers: tuple[str, ...] = (), teacher_layers: tuple[str, ...] = ()):
-        if len(student_layers) != len(teacher_layers):
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.student_layers) != len(self.teacher_layers):
             raise ValueError(
                 "`student_layers` and `teacher_layers` pair up. "
-                f"Received: {len(student_layers)} and {len(teacher_layers)}"
+                f"Received: {len(self.student_layers)} and {len(self.teacher_layers)}"
             )
-        self.student_layers, self.teacher_layers = tuple(student_layers), tuple(teacher_layers)
+        self.student_layers, self.teacher_layers = tuple(self.student_layers), tuple(self.teacher_layers)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""
@@ -51,13 +53,3 @@ class Hint:
         if total is None:
             raise ValueError("`hint` needs student_layers and teacher_layers.")
         return total
-
-
-def build() -> Hint:
-    """The term that a recipe's `name = "hint"` asks for; the run hands it the recipe's layers."""
-    return Hint()
-
-
-COMPONENT = Component(
-    kind="loss", name="hint", build=build, summary="mean squared distance between chosen features (FitNets)"
-)
