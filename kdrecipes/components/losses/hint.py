@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs
 
 if TYPE_CHECKING:
     import torch
@@ -30,26 +31,17 @@ class Hint:
     teacher_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.student_layers) != len(self.teacher_layers):
-            raise ValueError(
-                "`student_layers` and `teacher_layers` pair up. "
-                f"Received: {len(self.student_layers)} and {len(self.teacher_layers)}"
-            )
-        self.student_layers, self.teacher_layers = tuple(self.student_layers), tuple(self.teacher_layers)
+        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""
-        total = None
-        for mine, theirs in zip(self.student_layers, self.teacher_layers, strict=True):
-            a, b = student.features[mine], teacher.features[theirs]
-            if a.shape != b.shape:
-                raise ValueError(
-                    f"student layer {mine!r} gives {tuple(a.shape)} and teacher layer {theirs!r} {tuple(b.shape)}: "
-                    'shapes must be equal. `projector = "linear"` (Python: `Projected`) maps widths; sizes must agree.'
-                )
-            a, b = (x.float() if x.element_size() < 4 else x for x in (a, b))  # half precision overflows when squared
-            value = (a - b).square().flatten(1).mean(1)
-            total = value if total is None else total + value
-        if total is None:
-            raise ValueError("`hint` needs student_layers and teacher_layers.")
-        return total
+        return summed(_distance(pair) for pair in pairs_of(self, student, teacher))
+
+
+def _distance(pair: Pair) -> torch.Tensor:
+    if pair.student.shape != pair.teacher.shape:
+        raise ValueError(
+            f'{pair.shapes()}: shapes must be equal. `projector = "linear"` (Python: `Projected`) maps widths; '
+            "sizes must agree."
+        )
+    return (pair.student - pair.teacher).square().flatten(1).mean(1)

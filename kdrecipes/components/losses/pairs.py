@@ -1,0 +1,96 @@
+"""The pairs of layers that a feature term compares: their names, their features, and one size for two maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+
+    from kdrecipes.components.outputs import Outputs
+
+
+class Pair(NamedTuple):
+    """Two layers that belong together, and what they gave: at least float32, the teacher's without a gradient."""
+
+    student_layer: str
+    teacher_layer: str
+    student: torch.Tensor
+    teacher: torch.Tensor
+
+    def shapes(self) -> str:
+        """Both names and shapes, for messages."""
+        return (
+            f"student layer {self.student_layer!r} gives {tuple(self.student.shape)} and teacher layer "
+            f"{self.teacher_layer!r} {tuple(self.teacher.shape)}"
+        )
+
+
+def take_pairs(term: Any) -> None:
+    """Make a term's `student_layers` and `teacher_layers` tuples.
+
+    Raises:
+        ValueError: when they do not pair up.
+    """
+    term.student_layers, term.teacher_layers = tuple(term.student_layers), tuple(term.teacher_layers)
+    mine, theirs = len(term.student_layers), len(term.teacher_layers)
+    if mine != theirs:
+        raise ValueError(f"`student_layers` and `teacher_layers` pair up. Received: {mine} and {theirs}")
+
+
+def pairs_of(term: Any, student: Outputs, teacher: Outputs) -> Iterator[Pair]:
+    """The pairs of layers that a term names, in order.
+
+    Half precision is widened to float32, for it overflows when it is squared.
+
+    Raises:
+        ValueError: when there are none, or they do not pair up.
+    """
+    take_pairs(term)  # a run sets them after the term is made
+    if not term.student_layers:
+        raise ValueError(f"`{term.name}` needs student_layers and teacher_layers.")
+    for mine, theirs in zip(term.student_layers, term.teacher_layers, strict=True):
+        yield Pair(
+            mine, theirs, at_least_float32(student.features[mine]), at_least_float32(teacher.features[theirs]).detach()
+        )
+
+
+def summed(values: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The sum of what each pair of layers gives, one at least."""
+    first, *others = values
+    return sum(others, first)
+
+
+def at_least_float32(feature: torch.Tensor) -> torch.Tensor:
+    """The same numbers, in float32 where they are in half precision."""
+    return feature.float() if feature.element_size() < 4 else feature
+
+
+def vectors(feature: torch.Tensor) -> torch.Tensor:
+    """(batch, channels): a map (batch, height, width, channels) or tokens (batch, tokens, channels) as their mean."""
+    return feature if feature.ndim == 2 else feature.flatten(1, -2).mean(1)
+
+
+def to_smaller_map(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two maps (batch, height, width, channels) at one size, the smaller of each side, by averages over their cells.
+
+    What is no map, and maps of one size, stay as they are.
+    """
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    if a.ndim != 4 or b.ndim != 4 or a.shape[1:3] == b.shape[1:3]:
+        return a, b
+    height, width = (min(x, y) for x, y in zip(a.shape[1:3], b.shape[1:3], strict=True))
+    a, b = (adaptive_avg_pool2d(x.permute(0, 3, 1, 2), (height, width)).permute(0, 2, 3, 1) for x in (a, b))
+    return a, b
+
+
+def refuse_one_image(name: str, feature: torch.Tensor) -> None:
+    """Refuse a batch of one image for a term that compares images.
+
+    Raises:
+        ValueError: naming the term.
+    """
+    if len(feature) < 2:
+        raise ValueError(f"`{name}` compares the images of a batch: it needs at least 2. Received: {len(feature)}")
