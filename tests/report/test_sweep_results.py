@@ -81,7 +81,7 @@ def test_one_seed_is_compared_over_images_three_over_seeds_and_two_have_no_inter
     one = difference({0: RIGHT}, {0: OTHER})
     assert one == {
         "mean": 0.5,
-        "ci95": accuracy_over_images(RIGHT, OTHER),
+        "ci95": images,
         "ci95_over": "validation images",
         "seeds": 1,
     }
