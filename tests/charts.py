@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from kdrecipes.report import build, html
+from kdrecipes.report import build, templates
 
 HERE = Path(__file__).parent
 # What looks at the page and its figures, or makes a report twice and compares.
@@ -22,7 +22,7 @@ LOOKING = (
     "runs/test_run.py",
     "studies",
 )
-_REAL = build.files_of, html.in_page
+_REAL = build.files_of, templates.in_page
 
 
 def draw_for(test: Path) -> None:
@@ -33,4 +33,4 @@ def draw_for(test: Path) -> None:
 
 def draw_charts(wanted: bool) -> None:
     """Whether reports that this process makes have charts."""
-    build.files_of, html.in_page = _REAL if wanted else (lambda chart: {}, lambda *given: Markup(""))
+    build.files_of, templates.in_page = _REAL if wanted else (lambda chart: {}, lambda *given: Markup(""))

@@ -5,17 +5,13 @@ Text from outside is escaped by the template, all of it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from kdrecipes.report.charts import charts_of, logits_by_role
 from kdrecipes.report.confusions import confusion, confusions, matrix
-from kdrecipes.report.drawing import ROLES, in_page
+from kdrecipes.report.drawing import ROLES
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.figures import ECE_BINS
 from kdrecipes.report.galleries import galleries
@@ -24,12 +20,10 @@ from kdrecipes.report.per_class import chance_words
 from kdrecipes.report.pictures import Pictures
 from kdrecipes.report.reliability import FEW
 from kdrecipes.report.table import cost_rows, table_rows, taught_by_words, teachers_of
+from kdrecipes.report.templates import filled
 from kdrecipes.report.time_words import energy_words, time_rows
 from kdrecipes.report.verdict import loss_and_calibration, unequal_pairs, verdict
-from kdrecipes.wording import about_points, escaped, nats, points, readable_seconds
-
-if TYPE_CHECKING:
-    import jinja2
+from kdrecipes.wording import readable_seconds
 
 MATRIX_UP_TO = 20  # classes; above, the confusions are a table only
 MEASURES = {  # of the first table, beside accuracy, parameters and time: key → heading, factor, decimals
@@ -55,11 +49,9 @@ def render(report: Report, facts: Facts, pictures: Pictures | None = None) -> st
     best = list(counts)[-1]  # the distilled student, where there is one
     headings, table = measured(report)
     teachers, taught_by = teachers_of(report), taught_by_words(report)
-    script = f"\n{_part('sort.js')}"
-    page = _template().render(
-        style=Markup(_part("style.css") + _part("pictures.css")),
-        script=Markup(script.lstrip()),
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    return filled(
+        "page.html.jinja",
+        "pictures.css",
         report=report,
         recipe=facts.recipe,
         student=facts.student,
@@ -91,33 +83,6 @@ def render(report: Report, facts: Facts, pictures: Pictures | None = None) -> st
         confusions=confusions(counts, best, classes, 8 if len(classes) <= MATRIX_UP_TO else 15),
         pictures=galleries(pictures, facts) if pictures else None,
     )
-    return escaped(page)  # names of files may hold what no text can
-
-
-def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "svg": in_page,
-        "percent": lambda share: f"{100 * share:.2f}",
-        "points": points,
-        "about_points": about_points,
-        "nats": nats,
-        "duration": readable_seconds,
-    }
-    return environment.get_template("page.html.jinja")
-
-
-def _part(name: str) -> str:
-    """A file of the folder page: a section of the page, its style, or the page around them."""
-    return (resources.files("kdrecipes.report") / "page" / name).read_text(encoding="utf-8")
 
 
 def measured(report: Report) -> tuple[list[str], list[dict[str, Any]]]:

@@ -139,7 +139,7 @@ def dots(gains: Sequence[Gain]) -> Figure:
             markersize=5,
             fillstyle="full" if surely else "none",
         )
-    axes.set_yticks(heights, [_short(gain.name) for gain in gains], parse_math=False)
+    axes.set_yticks(heights, [short(gain.name) for gain in gains], parse_math=False)
     axes.set_ylim(heights[-1] - 0.6, 0.6)
     axes.set_xlabel("points of recall")
     quiet(axes, lines="x")
@@ -147,7 +147,7 @@ def dots(gains: Sequence[Gain]) -> Figure:
     return figure
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """As much of a class's name as has room; XML holds no control characters."""
     text = escaped("".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else " " for c in name))
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"

@@ -123,7 +123,7 @@ def read_sweep(folder: Path) -> SweepResults:
 def ranked(points: Sequence[Point]) -> list[Point]:
     """The points that are done, the best by mean validation accuracy first; of equal ones the earlier first."""
     done = [point for point in points if point["status"] == "done" and point["validation_accuracy"]]
-    return sorted(done, key=lambda point: -cast(Accuracy, point["validation_accuracy"])["mean"])
+    return sorted(done, key=lambda point: -mean_of(point))
 
 
 def rank(points: Sequence[Point]) -> None:
@@ -132,12 +132,13 @@ def rank(points: Sequence[Point]) -> None:
         point["rank"] = None
     before: Point | None = None
     for place, point in enumerate(ranked(points), 1):
-        same = before is not None and _mean(before) == _mean(point)
+        same = before is not None and mean_of(before) == mean_of(point)
         point["rank"] = before["rank"] if same and before else place
         before = point
 
 
-def _mean(point: Point) -> float:
+def mean_of(point: Point) -> float:
+    """The validation accuracy of a point that is done, the mean over seeds."""
     return cast(Accuracy, point["validation_accuracy"])["mean"]
 
 

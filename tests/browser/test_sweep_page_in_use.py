@@ -1,0 +1,51 @@
+"""A sweep's page in the hands of people: with eyes, with a keyboard, with a screen reader."""
+
+from __future__ import annotations
+
+import pytest
+from invented_sweep import grid, losses, sweep
+
+from kdrecipes.report.sweep_page import render_sweep
+
+SHAPES = {
+    "two keys": lambda: sweep(
+        grid(loss__temperature=[1.0, 2.0, 4.0, 8.0], loss__weight=[0.1, 0.3, 0.9]), seeds=3, confirmed=3
+    ),
+    "many losses": lambda: failed(sweep(losses(40), kind="points")),
+}
+
+
+def failed(given):
+    """The same with a point that failed, and one whose name is long."""
+    undone = {"rank": None, "validation_accuracy": None, "kd_minus_baseline": None, "kd_minus_first": None}
+    given["points"][3] |= {**undone, "status": "failed", "message": "out of memory " * 20}
+    given["points"][4]["label"] = "loss.terms=" + "x" * 200
+    return {**given, "importance": [{"key": "loss.temperature", "importance": 0.7}]}
+
+
+def written(folder, shape):
+    """The file of a page of a shape."""
+    file = folder / "sweep.html"
+    file.write_text(render_sweep(SHAPES[shape]()), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(("shape", "width", "dark"), [("two keys", 1200, False), ("many losses", 390, True)])
+def test_a_sweep_page_breaks_no_rule_of_axe_and_fits_its_window(opened, npm_package, tmp_path, shape, width, dark):
+    page = written(tmp_path, shape)
+    shown = opened(page, width=width, dark=dark)
+    shown.page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == width
+    assert shown.requests == [page.resolve().as_uri()] and shown.errors == []
+    shown.page.evaluate((npm_package("axe-core") / "axe.min.js").read_text(encoding="utf-8"))
+    found = shown.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    assert found["passes"], "the rules ran"
+    assert [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"]] == []
+
+
+def test_points_are_sorted_by_the_keyboard(opened, tmp_path):
+    shown = opened(written(tmp_path, "two keys"))
+    table = shown.page.locator("table.points.sortable").last
+    table.get_by_role("button", name="Point", exact=True).press("Enter")
+    told = table.locator("tbody tr td:nth-child(2)").all_inner_texts()
+    assert told == sorted(told, reverse=True) and len(told) > 10
