@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from kdrecipes.components.losses import TERMS
 
 if TYPE_CHECKING:
+    from kdrecipes.components.losses.ctkd import CTKD as CTKD
     from kdrecipes.components.losses.dist import DIST as DIST
     from kdrecipes.components.losses.hint import Hint as Hint
     from kdrecipes.components.losses.kd import KD as KD
+    from kdrecipes.components.losses.vid import VID as VID
 
 _MODULES = {name: f"kdrecipes.components.losses.{module}" for module, name in TERMS.items()}
 __all__ = sorted(_MODULES)

@@ -85,6 +85,8 @@ def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
             setattr(term, key, getattr(table, key))
     mine, theirs = (getattr(term, key, ()) for key in ("student_layers", "teacher_layers"))
     if table.projector is not None:
+        if hasattr(term, "parts"):
+            raise RunError(f"{table.place}.projector: {table.name!r} maps features by layers of its own; leave it out.")
         if len(mine) != len(theirs) or not mine:
             raise RunError(
                 f"{table.place}.projector: pairs layers, and there are {len(mine)} of the student and {len(theirs)} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,13 +55,15 @@ def check(component: Component, classes: int, examples: int, options: Mapping[st
     def batch(dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
         return _batch(term, classes, examples, dtype, seed)
 
+    if getattr(term, "parts", None) == []:
+        _value(component, term, batch())  # the first call makes them
     value = _value(component, term, batch())
     if tuple(value.shape) not in ((BATCH,), ()):
         raise broken(component, f"must give ({BATCH},) values for {BATCH} examples, or a scalar", tuple(value.shape))
     if not value.is_floating_point() or value.element_size() < 4:
         raise broken(component, "must compute in float32 or wider", value.dtype)
     # A layer with weights computes in their dtype.
-    if not (isinstance(term, keras.layers.Layer) and term.variables):
+    if not _variables_of(term):
         _check_dtypes(component, term, value, batch(torch.float64))
     _check_arguments(component, term, batch())
     _check_gradients(component, term, batch)
@@ -95,8 +98,24 @@ def _rows(outputs: Outputs, chosen: slice) -> Outputs:
     return Outputs(outputs.logits[chosen], features, None if outputs.index is None else outputs.index[chosen])
 
 
+def _variables_of(term: Any) -> list[Any]:
+    """What a term learns, or keeps from one batch to the next."""
+    layers = [term] if isinstance(term, keras.layers.Layer) else getattr(term, "parts", ())
+    return [variable for layer in layers for variable in layer.variables]
+
+
+@contextmanager
+def _kept(term: Any) -> Iterator[None]:
+    """What a term keeps from one batch to the next is afterwards what it was before: so values can be compared."""
+    before = [(variable, variable.value.detach().clone()) for variable in _variables_of(term)]
+    yield
+    for variable, value in before:
+        if not torch.equal(variable.value, value):  # the rest is needed as it is for the gradient
+            variable.assign(value)
+
+
 def _value(component: Component, term: Any, batch: Batch, what: str = "a batch of random logits") -> torch.Tensor:
-    with trying(component, f"the term on {what}"):
+    with trying(component, f"the term on {what}"), _kept(term):
         value = term(batch.labels, batch.student, batch.teacher)
     if not isinstance(value, torch.Tensor):
         raise broken(component, "must give a torch tensor", type(value).__name__)

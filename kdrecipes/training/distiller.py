@@ -51,8 +51,7 @@ class Distiller(SavedAsStudent):
     A label of -1 is none: such an image is taught by the terms alone, and the cross-entropy and the metrics are means
     over the others of a batch. Where labels are rows of shares, a row of zeros is none.
 
-    The teacher runs in inference mode under `torch.no_grad()`. It is not tracked: it is in no checkpoint, no optimiser
-    sees it, and neither its weights nor its `trainable` flag change.
+    The teacher runs in inference mode under `torch.no_grad()`. It is in no checkpoint, and nothing of it changes.
 
     Several teachers are heard as one by every term that does not name one: a term with the attribute `teacher`, a text,
     hears the one of that name. A term on features must name one where there are several.
@@ -64,7 +63,8 @@ class Distiller(SavedAsStudent):
             gives it the name under which batches bring its logits and images along, and may hold several.
         loss: one distillation term or a list of them. A term is a callable `term(labels, student, teacher)` that
             returns (batch,) values, or a scalar where it is no mean over examples; `labels` is int64 (batch,) or
-            float (batch, classes), `student` and `teacher` are `Outputs`. See `KD`.
+            float (batch, classes), `student` and `teacher` are `Outputs`. See `KD`. A term that is a Keras layer, and
+            the layers that a term's first call puts into its list `parts`, train with the student.
         weight: the term's weight, or a list as long as `loss`. Default 1.0.
         teacher_weights: how much each of several teachers counts, above 0, by its name; only proportions matter.
             Default: 1.0 of each.

@@ -21,7 +21,7 @@ from kdrecipes.training.teachers import ONLY, Teachers, layers_of, named_by
 
 
 class Learner(keras.layers.Layer):
-    """The student, and terms that are layers (their variables train with it and are no part of it).
+    """The student, and terms that are layers or have some (their variables train with it and are no part of it).
 
     Args:
         student: from images to logits.
@@ -32,6 +32,7 @@ class Learner(keras.layers.Layer):
     Attributes:
         compiled: the student's training pass through `torch.compile`; None where it is run as it is.
         taps: the student's layers that terms read, by name.
+        parts: the layers that terms have made for themselves, see `build_terms`.
         listener: called in each pass with the logits, the labels, and the label loss's and the terms' values, all as
             in `call`; None for nobody.
     """
@@ -45,6 +46,7 @@ class Learner(keras.layers.Layer):
         self.listener: Callable[[torch.Tensor, Any, torch.Tensor | None, Sequence[Any]], None] | None = None
         # Keras tracks and saves the layers that it finds in attributes, lists and dicts; into this it does not look.
         self.taps = MappingProxyType(layers_of(terms, "student_layers", student))
+        self.parts = _parts_of(terms)
         self.built = True
 
     def call(
@@ -75,31 +77,49 @@ class Learner(keras.layers.Layer):
         return logits, own, values
 
     def build_terms(self, teachers: Teachers) -> None:
-        """Build terms that are layers, by one call on a batch of black images, before the optimiser is built.
+        """Build what of terms learns, by one call on a batch of black images, before the optimiser is built.
+
+        These are terms that are layers, and those with an attribute `parts`, a list into which the first call puts
+        layers.
 
         Raises:
             ValueError: when the student's input has no size.
         """
-        layers = [term for term in self.terms if isinstance(term, keras.layers.Layer)]
-        for term in layers:
-            take_any_arguments(term)  # `Outputs` are no tensors
-        unbuilt = [term for term in layers if not term.built]
+        for term in self.terms:
+            if isinstance(term, keras.layers.Layer):
+                take_any_arguments(term)  # `Outputs` are no tensors
+        unbuilt = [term for term in self.terms if _is_unbuilt(term)]
         if not unbuilt:
             return
         shape = getattr(self.student, "input_shape", (None, None))[1:]
         if None in shape:
-            raise ValueError("The student takes images of any size: call the terms that are layers once yourself.")
+            raise ValueError("The student takes images of any size: call the terms that learn once yourself.")
         with torch.no_grad():
             image = keras.ops.zeros((2, *shape))
+            index = torch.arange(2, device=image.device)
             with tapped(self.taps) as features:
-                student = Outputs(wide(self.student(image, training=False)), features)
+                student = Outputs(wide(self.student(image, training=False)), features, index)
             # A batch may bring teachers' logits along; where there is no teacher they are as wide as the student's.
             names = {named_by(term) or ONLY for term in self.terms}
             black = image if teachers.networks else {"teacher": dict.fromkeys(names, torch.zeros_like(student.logits))}
             labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
-            for term, heard in zip(self.terms, teachers(black, image, None), strict=True):
+            for term, heard in zip(self.terms, teachers(black, image, index), strict=True):
                 if any(term is one for one in unbuilt):
                     term(labels, student, heard)
+        self.parts = _parts_of(self.terms)
+
+
+def _is_unbuilt(term: Any) -> bool:
+    """Whether a term will make weights at its first call."""
+    if isinstance(term, keras.layers.Layer):
+        return not term.built
+    return getattr(term, "parts", None) == []
+
+
+def _parts_of(terms: Sequence[Any]) -> list[keras.layers.Layer]:
+    """The layers that terms which are none themselves have made, each once."""
+    made = [part for term in terms if not isinstance(term, keras.layers.Layer) for part in getattr(term, "parts", ())]
+    return list({id(part): part for part in made}.values())
 
 
 def cross_entropy(labels: torch.Tensor, logits: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:

@@ -19,6 +19,7 @@ OWN_KERAS = (  # the ground's heavy part
     "kdrecipes.keras_private",
     "kdrecipes.layers",
     "kdrecipes.saved_models",
+    "kdrecipes.term_layers",
     "kdrecipes.torch_modules",
 )
 HEAVY_ROOMS = ("data", "fast", "training", "runs", "testing")

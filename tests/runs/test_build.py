@@ -11,8 +11,9 @@ from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
 from kdrecipes.fast import accelerate
 from kdrecipes.recipe.load import load_recipe
-from kdrecipes.runs.build import inference
+from kdrecipes.runs.build import build_terms, inference
 from kdrecipes.runs.pixel_contract import check_network
+from kdrecipes.testing.contract import data_of
 from kdrecipes.torch_modules import as_keras
 from kdrecipes.training.features import tapped
 from kdrecipes.training.last_activation import EndsInProbabilities, refuse_probabilities
@@ -49,6 +50,14 @@ def told(tmp_path):
         return ""
 
     return told
+
+
+def test_a_term_with_layers_of_its_own_takes_no_projector(tmp_path):
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    term = 'loss={name="vid", student_layers=["pool"], teacher_layers=["pool"], projector="linear"}'
+    recipe = load_recipe(tmp_path / "recipe.toml", [term])
+    with pytest.raises(RunError, match=r"^loss.projector: 'vid' maps features by layers of its own; leave it out\.$"):
+        build_terms(recipe, data_of(3, examples=8))
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])

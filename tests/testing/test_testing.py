@@ -31,7 +31,14 @@ MODELS = [
     pytest.param("bit_m_r101x1", {"weights": "none", "image_size": [32], "classes": [3]}, marks=pytest.mark.slow),
     pytest.param("efficientnet_lite", {"weights": "none"}, marks=pytest.mark.slow),
 ]
-LOSSES = [("kd", {}), ("dist", {}), ("hint", LAYERS), ("hint", {**LAYERS, "projector": "linear"})]
+LOSSES = [
+    ("kd", {}),
+    ("dist", {}),
+    ("hint", LAYERS),
+    ("hint", {**LAYERS, "projector": "linear"}),
+    ("ctkd", {}),
+    ("vid", LAYERS),
+]
 FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits"}  # below
 CALLBACKS = {
     "csv_log": {},

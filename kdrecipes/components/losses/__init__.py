@@ -17,6 +17,8 @@ TERMS = {
     "kd": "KD",
     "dist": "DIST",
     "hint": "Hint",
+    "ctkd": "CTKD",
+    "vid": "VID",
 }
 
 

@@ -1,0 +1,191 @@
+"""Terms with weights of their own: the papers' formulas in NumPy, float64, with the weights that the terms made."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import kdrecipes
+from kdrecipes.components.outputs import Outputs
+from kdrecipes.losses import CTKD, VID
+
+BATCH, CLASSES = 6, 5
+
+
+def outputs(seed, shape=(4, 4, 3), batch=BATCH, dtype=torch.float64, **more):
+    draw = np.random.default_rng(seed)
+    features = {f"layer{i}": torch.tensor(draw.normal(size=(batch, *shape)), dtype=dtype) for i in range(2)}
+    logits = torch.tensor(2 * draw.normal(size=(batch, CLASSES)), dtype=dtype)
+    return Outputs(logits, features, torch.arange(batch), **more)
+
+
+def labels(batch=BATCH):
+    return torch.arange(batch) % CLASSES
+
+
+def arrays(layer):
+    return [variable.numpy() for variable in layer.variables]
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def pooled(x, size):
+    """Means over the cells of a map (batch, height, width, channels), whose sides `size` divides."""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, size, height // size, size, width // size, channels).mean((2, 4))
+
+
+def layers(count=1):
+    names = tuple(f"layer{i}" for i in range(count))
+    return {"student_layers": names, "teacher_layers": names}
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def expected_vid(term, student, teacher):
+    total = 0
+    for i, (mean, variance) in enumerate(zip(term.parts[::2], term.parts[1::2], strict=True)):
+        mine, theirs = student.features[f"layer{i}"].numpy(), teacher.features[f"layer{i}"].numpy()
+        size = min(mine.shape[1], theirs.shape[1])
+        a, b, c = arrays(mean)
+        predicted = relu(relu(pooled(mine, size) @ a) @ b) @ c
+        spread = np.log1p(np.exp(arrays(variance)[0])) + 1e-5
+        value = ((predicted - pooled(theirs, size)) ** 2 / spread + np.log(spread)) / 2
+        total = total + value.mean((1, 2, 3))
+    return total
+
+
+def expected_ctkd(term, student, teacher):
+    t = term.tau_init + term.tau_range / (1 + math.exp(-float(arrays(term.parts[0])[0])))
+    p, q = softmax(teacher.logits.numpy() / t), softmax(student.logits.numpy() / t)
+    return t**2 * (p * np.log(p / q)).sum(-1)
+
+
+# The term, the shape of the teacher's features, and the reference.
+CASES = {
+    "vid": (lambda: VID(**layers(2)), (4, 4, 7), expected_vid),
+    "vid, a larger teacher": (lambda: VID(2.0, **layers()), (8, 8, 2), expected_vid),
+    "vid, a smaller teacher": (lambda: VID(40.0, **layers()), (2, 2, 2), expected_vid),
+    "ctkd": (CTKD, (1,), expected_ctkd),
+    "ctkd, another range": (lambda: CTKD(2.0, 3.0), (1,), expected_ctkd),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_value_is_the_papers_in_float64(name):
+    make, shape, expected = CASES[name]
+    term, student, teacher = make(), outputs(0), outputs(1, shape)
+    value = term(labels(), student, teacher)
+    assert value.dtype == torch.float64
+    np.testing.assert_allclose(value.detach().numpy(), expected(term, student, teacher), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_of_features_logits_and_weights_are_the_values_slopes(name):
+    make, shape, _ = CASES[name]
+    term, student, teacher = make(), outputs(0, batch=2), outputs(1, shape, batch=2)
+    taught = [student.logits, *(student.features[name] for name in getattr(term, "student_layers", ()))]
+
+    def value(*_):
+        return term(labels(2), student, teacher).sum()
+
+    value()  # makes the parts
+    if name.startswith("ctkd"):
+        term.strength = -1.0  # not turned round, it is the value's own gradient
+    weights = [v.value for part in term.parts for v in part.trainable_variables]
+    inputs = [tensor.requires_grad_() for tensor in taught] + weights
+    gradients = torch.autograd.grad(value(), inputs, allow_unused=True)
+    draw = np.random.default_rng(2)
+    for tensor, gradient in zip(inputs, gradients, strict=True):
+        way = torch.tensor(draw.normal(size=tuple(tensor.shape)))
+        with torch.no_grad():
+            step = 1e-6
+            tensor += step * way
+            above = float(value())
+            tensor -= 2 * step * way
+            below = float(value())
+            tensor += step * way
+        slope = 0.0 if gradient is None else float((gradient * way).sum())
+        assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_teacher_gets_no_gradient(name):
+    make, shape, _ = CASES[name]
+    student, teacher = outputs(0), outputs(1, shape)
+    for tensor in (student.logits, teacher.logits, *student.features.values(), *teacher.features.values()):
+        tensor.requires_grad_()
+    make()(labels(), student, teacher).sum().backward()
+    assert teacher.logits.grad is None and all(one.grad is None for one in teacher.features.values())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_image_half_precision_and_no_labels_are_taken(name):
+    make, shape, _ = CASES[name]
+    term = make()
+    alone = term(labels(1), outputs(0, batch=1), outputs(1, shape, batch=1))
+    assert torch.isfinite(alone).all()
+    term = make()
+    half = [outputs(i, one, dtype=torch.bfloat16) for i, one in ((0, (4, 4, 3)), (1, shape))]
+    for one in half:
+        one.logits = one.logits.float()  # as a distiller gives them
+    wide = [Outputs(o.logits, {k: v.float() for k, v in o.features.items()}, o.index) for o in half]
+    unlabelled = torch.full((BATCH,), -1)
+    value = term(unlabelled, *half)
+    assert value.dtype == torch.float32 and torch.isfinite(value).all()
+    torch.testing.assert_close(term(unlabelled, *wide), value)
+
+
+def test_vid_begins_with_the_variance_that_is_given():
+    for variance in (0.5, 5.0, 100.0):
+        term = VID(variance, **layers())
+        term(labels(), outputs(0), outputs(1))
+        assert np.log1p(np.exp(arrays(term.parts[1])[0])) + 1e-5 == pytest.approx(variance, rel=1e-4)
+    with pytest.raises(ValueError, match="`initial_variance` must be a finite number above 1e-05"):
+        VID(0.0)
+
+
+def test_vid_refuses_a_map_beside_a_vector():
+    student = outputs(0)
+    with pytest.raises(ValueError, match=r"'layer0' gives \(6, 4, 4, 3\) and .* both must be maps, or both vectors"):
+        VID(**layers())(labels(), student, outputs(1, (7,)))
+
+
+def test_terms_on_features_say_which_layers_they_need():
+    for term in (VID(),):
+        with pytest.raises(ValueError, match=f"`{term.name}` needs student_layers and teacher_layers"):
+            term(labels(), outputs(0), outputs(1))
+
+
+def test_ctkd_turns_the_gradient_of_its_temperature_round():
+    """Equation 4: θ goes up the gradient that the student goes down, λ times as fast; λ grows along half a cosine."""
+    term, student, teacher = CTKD(loop_epochs=4), outputs(0), outputs(1)
+    slopes = {}
+    for progress in (0, 1, 2, 4, 9):
+        term.at(progress)
+        value = term(labels(), student, teacher).mean()
+        (slopes[progress],) = torch.autograd.grad(value, [term.parts[0].tensor])
+    term.strength = -1.0
+    (true,) = torch.autograd.grad(term(labels(), student, teacher).mean(), [term.parts[0].tensor])
+    shares = {0: 0.0, 1: (1 - math.sqrt(0.5)) / 2, 2: 0.5, 4: 1.0, 9: 1.0}
+    assert true != 0
+    for progress, share in shares.items():
+        assert float(slopes[progress]) == pytest.approx(-share * float(true), abs=1e-12)
+
+
+def test_ctkd_is_kd_at_its_temperature_and_nothing_between_equals():
+    student, teacher = outputs(0), outputs(1)
+    term = CTKD()
+    value = term(labels(), student, teacher)
+    t = 1 + 20 / (1 + math.exp(-1))
+    assert t == pytest.approx(15.62117)
+    torch.testing.assert_close(value.detach(), kdrecipes.KD(temperature=t)(labels(), student, teacher))
+    assert term(labels(), student, student).abs().max() < 1e-12
+    with pytest.raises(ValueError, match=r"`lambda_max` is at least lambda_min\. Received: 0.5 and 1.0"):
+        CTKD(lambda_min=1.0, lambda_max=0.5)
