@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 from kdrecipes.components.losses import TERMS
 
 if TYPE_CHECKING:
+    from kdrecipes.components.losses.attention import Attention as Attention
     from kdrecipes.components.losses.ctkd import CTKD as CTKD
     from kdrecipes.components.losses.dist import DIST as DIST
+    from kdrecipes.components.losses.fsp import FSP as FSP
     from kdrecipes.components.losses.hint import Hint as Hint
     from kdrecipes.components.losses.kd import KD as KD
+    from kdrecipes.components.losses.nst import NST as NST
+    from kdrecipes.components.losses.pkt import PKT as PKT
+    from kdrecipes.components.losses.rkd import RKD as RKD
+    from kdrecipes.components.losses.similarity_preserving import SimilarityPreserving as SimilarityPreserving
     from kdrecipes.components.losses.vid import VID as VID
+    from kdrecipes.components.losses.wkd_features import WKDFeatures as WKDFeatures
 
 _MODULES = {name: f"kdrecipes.components.losses.{module}" for module, name in TERMS.items()}
 __all__ = sorted(_MODULES)

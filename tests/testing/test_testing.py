@@ -31,6 +31,7 @@ MODELS = [
     pytest.param("bit_m_r101x1", {"weights": "none", "image_size": [32], "classes": [3]}, marks=pytest.mark.slow),
     pytest.param("efficientnet_lite", {"weights": "none"}, marks=pytest.mark.slow),
 ]
+ON_FEATURES = ["attention", "similarity_preserving", "rkd", "pkt", "nst", "wkd_features"]
 LOSSES = [
     ("kd", {}),
     ("dist", {}),
@@ -38,6 +39,8 @@ LOSSES = [
     ("hint", {**LAYERS, "projector": "linear"}),
     ("ctkd", {}),
     ("vid", LAYERS),
+    ("fsp", {"student_layers": ["a", "b"], "teacher_layers": ["c", "d"]}),
+    *((name, LAYERS) for name in ON_FEATURES),
 ]
 FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits"}  # below
 CALLBACKS = {

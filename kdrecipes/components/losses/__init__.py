@@ -19,6 +19,13 @@ TERMS = {
     "hint": "Hint",
     "ctkd": "CTKD",
     "vid": "VID",
+    "attention": "Attention",
+    "similarity_preserving": "SimilarityPreserving",
+    "rkd": "RKD",
+    "pkt": "PKT",
+    "nst": "NST",
+    "fsp": "FSP",
+    "wkd_features": "WKDFeatures",
 }
 
 

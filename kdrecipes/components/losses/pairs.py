@@ -72,6 +72,32 @@ def vectors(feature: torch.Tensor) -> torch.Tensor:
     return feature if feature.ndim == 2 else feature.flatten(1, -2).mean(1)
 
 
+def positions(feature: torch.Tensor) -> torch.Tensor:
+    """(batch, positions, channels) of a map (batch, height, width, channels) or tokens (batch, tokens, channels).
+
+    Raises:
+        ValueError: when the feature has no positions.
+    """
+    if feature.ndim not in (3, 4):
+        raise ValueError(
+            "a layer must give maps (batch, height, width, channels) or tokens (batch, tokens, channels). "
+            f"Received: {tuple(feature.shape)}"
+        )
+    return feature.flatten(1, -2)
+
+
+def same_positions(pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both features as (batch, positions, channels), maps of two sizes averaged to the smaller.
+
+    Raises:
+        ValueError: when they have no positions, or tokens are not equally many.
+    """
+    a, b = to_smaller_map(pair.student, pair.teacher)
+    if a.ndim not in (3, 4) or b.ndim not in (3, 4) or a.shape[1:-1].numel() != b.shape[1:-1].numel():
+        raise ValueError(f"{pair.shapes()}: both must give maps, or tokens that are equally many.")
+    return positions(a), positions(b)
+
+
 def to_smaller_map(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Two maps (batch, height, width, channels) at one size, the smaller of each side, by averages over their cells.
 
