@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import loss_tables
 from schema_tables import code, keys, prose, table, tables
 
 from kdrecipes import testing
@@ -31,7 +32,7 @@ PYTHON = {
     "Whole runs": ["load_recipe", "run", "Recipe"],
     "Using a student": ["load_student", "SavedStudent"],
     "Distilling in a script": ["Distiller", "Outputs"],
-    "Losses": ["KD", "DIST", "Hint", "Projected"],
+    "Losses": ["KD", "DIST", "Hint", "Projected"],  # and the terms that `kdrecipes.losses` alone names
     "Components": ["component", "Component", "hookimpl"],
     "Speed": ["accelerate", "fast.restore"],
     "Errors": ["KDRecipesError", "RecipeError", "RunError", "UsageError", "EnvironmentProblem"],
@@ -51,7 +52,10 @@ def pages() -> dict[str, str]:
 
 
 def inserted(markdown: str) -> str:
-    """A hand-written page with its lines `<!-- results/NAME.json -->` replaced by what that file holds."""
+    """A hand-written page with its lines `<!-- results/NAME.json -->` replaced by what that file holds.
+
+    A line `<!-- losses -->` becomes the table of the terms on logits.
+    """
 
     def found(match: re.Match[str]) -> str:
         report = json.loads((ROOT / match[1]).read_text(encoding="utf-8"))
@@ -69,7 +73,8 @@ def inserted(markdown: str) -> str:
         text, _, verdict = summary_text(report).partition("\n\n")
         return f"```text\n{text}\n```\n\n{verdict}"
 
-    return re.sub(r"<!-- (results/\w+\.json) -->", found, markdown)
+    markdown = re.sub(r"<!-- (results/\w+\.json) -->", found, markdown)
+    return re.sub("^<!-- losses -->$", lambda _: loss_tables.on_logits(), markdown, flags=re.MULTILINE)
 
 
 def steps_tried(found: dict[str, Any]) -> str:
@@ -264,7 +269,13 @@ def python_page() -> str:
     import kdrecipes
 
     placed = [name for names in PYTHON.values() for name in names]
-    groups = PYTHON | {"More": [name for name in kdrecipes.__all__ if name not in placed]}
+    terms = {term.__name__: term for term in loss_tables.classes().values()}
+    more = [f"losses.{name}" for name in terms if name not in placed]
+    groups = (
+        PYTHON
+        | {"Losses": PYTHON["Losses"] + more}
+        | {"More": [name for name in kdrecipes.__all__ if name not in placed]}
+    )
     parts = [
         "# Python",
         "`import kdrecipes` imports neither torch nor Keras; the names that need them do at first use.",
@@ -277,6 +288,10 @@ def python_page() -> str:
             if name == "hookimpl":  # a marker of pluggy's: it has no docstring, the hook has
                 parts.append("`kdrecipes.hookimpl` marks the function of a plugin that implements the hook:")
             parts.append(_documented(f"kdrecipes.{name}"))
+            if (
+                term := terms.get(name.removeprefix("losses."))
+            ) is not None:  # it adds them to its docstring as it runs
+                parts.append(loss_tables.details(term))
     parts += ["## Checks for plugin authors", f"::: kdrecipes.testing\n    options:\n      members: {testing.__all__}"]
     return "\n\n".join(parts) + "\n"
 

@@ -91,7 +91,8 @@ def check_loss(component: Component, /, *, classes: int = 5, examples: int = 64,
     gradients, also for logits of ±10,000, for a student that agrees with its teacher and for equal images; a gradient
     for the student; it changes nothing that it is given. A term that declares layers reads them. The value of an
     example does not depend on the others, unless the term says `relational = True`. Labels of mixed examples are
-    understood, unless it says `mixed_labels = False`. It is no loss on the labels alone.
+    understood, unless it says `mixed_labels = False`. It is no loss on the labels alone, unless it says
+    `hears_teacher = False`; then no teacher changes its value.
 
     Args:
         component: as `kdrecipes.component("loss", name)` gives it, or the plugin's own object.

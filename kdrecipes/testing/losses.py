@@ -194,7 +194,7 @@ def _check_gradients(component: Component, term: Any, batch: Callable[[], Batch]
 
 
 def _check_dependence(component: Component, term: Any, batch: Any, value: torch.Tensor) -> None:
-    """A declared teacher layer is read, and what reads labels reads the teacher too."""
+    """A declared teacher layer is read; what reads labels reads the teacher too, unless it says that it does not."""
     this, other = batch(), batch(seed=1)
     for name in this.teacher.features:
         features = {**this.teacher.features, name: other.teacher.features[name]}
@@ -203,10 +203,12 @@ def _check_dependence(component: Component, term: Any, batch: Any, value: torch.
             raise broken(component, "must read the layers that it declares in teacher_layers", f"not {name!r}")
     without = _value(component, term, replace(this, teacher=other.teacher))
     relabelled = _value(component, term, replace(this, labels=this.labels.roll(1)))
-    if torch.equal(without, value) and not torch.equal(relabelled, value):
-        raise broken(
-            component, "must not be a loss on the labels: the run adds its own", "a value that no teacher changes"
-        )
+    if not getattr(term, "hears_teacher", True):
+        if not torch.equal(without, value):
+            raise broken(component, "must not hear the teacher where it says hears_teacher = False")
+    elif torch.equal(without, value) and not torch.equal(relabelled, value):
+        rule = "must not be a loss on the labels: the run adds its own; or the term must say hears_teacher = False"
+        raise broken(component, rule, "a value that no teacher changes")
 
 
 def _check_examples(component: Component, term: Any, batch: Batch, value: torch.Tensor) -> None:

@@ -25,9 +25,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import kdrecipes
-from kdrecipes import errors
+from kdrecipes import errors, losses
 from kdrecipes.cli.main import app
 from kdrecipes.components import hookspecs
+from kdrecipes.components.contract import PASSED_BY_RUN
+from kdrecipes.components.losses import TERMS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -240,6 +242,36 @@ def test_every_page_is_in_the_navigation_and_every_entry_has_its_page():
 
     shown = leaves(yaml.safe_load(text_of("mkdocs.yml"))["nav"])
     assert sorted(f"docs/{page}" for page in shown) == sorted(page for page in all_pages() if page != "README.md")
+
+
+# The terms of `[loss]`.
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_every_term_stands_in_the_guide_with_its_options_and_defaults(name):
+    term = getattr(losses, TERMS[name])
+    component = kdrecipes.component("loss", term.name)
+    (row,) = re.findall(rf"^\| `{term.name}` \|.*$", generate.inserted(text_of("docs/guide/losses.md")), re.MULTILINE)
+    assert hasattr(term, "student_layers") or schema_tables.prose(component.summary) in row
+    for option, schema in component.options["properties"].items():
+        if option in PASSED_BY_RUN["loss"]:
+            continue
+        shown = re.search(rf"`{option}`(?: \(([^)]*)\))?", row)
+        assert shown, option
+        default = schema.get("default")
+        if isinstance(default, list):
+            assert [float(one) for one in shown[1].split(", ")] == default
+        else:
+            assert shown[1] == (
+                None if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+            )
+
+
+@pytest.mark.parametrize("name", losses.__all__)
+def test_every_class_of_a_term_stands_in_the_reference_with_its_paper(name):
+    page = generated()["docs/reference/python.md"]
+    assert re.search(rf"^::: kdrecipes\.(losses\.)?{name}$", page, re.MULTILINE)
+    assert schema_tables.prose(getattr(losses, name).paper) in page
 
 
 # Figures come from results/, and nothing from a network.

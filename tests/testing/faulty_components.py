@@ -469,6 +469,9 @@ LOSSES = {
     "must be finite on logits of ±10,000": term(logarithm),
     "must have finite gradients on a student that agrees with its teacher": term(distance, relational=False),
     "must not be a loss on the labels": term(labels_only),
+    "must not hear the teacher where it says hears_teacher = False": term(
+        lambda y, s, t: squared(s, t).mean(1), hears_teacher=False
+    ),
     "an example's value must not depend on the others": term(
         lambda y, s, t: squared(s, t).mean(1) * (1 + s.logits.std())
     ),
@@ -510,6 +513,7 @@ SOUND_LOSSES = {
     "relational": term(lambda y, s, t: squared(s, t).sum(), relational=True),
     "integer labels": term(integer_labels_only, mixed_labels=False),
     "a teacher's layer": term(layer("teacher"), teacher_layers=("a",)),
+    "labels alone": term(labels_only, hears_teacher=False),
     "a scalar that is a mean": term(lambda y, s, t: squared(s, t).mean()),
 }
 

@@ -9,6 +9,8 @@ import faulty_components as faulty
 import pytest
 
 import kdrecipes
+from kdrecipes import losses
+from kdrecipes.components.losses import TERMS
 from kdrecipes.components.registry import load_registry
 from kdrecipes.testing import check_callback, check_dataset, check_exporter, check_loss, check_model
 
@@ -31,16 +33,13 @@ MODELS = [
     pytest.param("bit_m_r101x1", {"weights": "none", "image_size": [32], "classes": [3]}, marks=pytest.mark.slow),
     pytest.param("efficientnet_lite", {"weights": "none"}, marks=pytest.mark.slow),
 ]
-ON_FEATURES = ["attention", "similarity_preserving", "rkd", "pkt", "nst", "wkd_features"]
+OF_LAYERS = {"fsp": {"student_layers": ["a", "b"], "teacher_layers": ["c", "d"]}}  # of others: one pair
 LOSSES = [
-    ("kd", {}),
-    ("dist", {}),
-    ("hint", LAYERS),
+    *(
+        (name, OF_LAYERS.get(name, LAYERS) if hasattr(getattr(losses, term), "student_layers") else {})
+        for name, term in TERMS.items()
+    ),
     ("hint", {**LAYERS, "projector": "linear"}),
-    ("ctkd", {}),
-    ("vid", LAYERS),
-    ("fsp", {"student_layers": ["a", "b"], "teacher_layers": ["c", "d"]}),
-    *((name, LAYERS) for name in ON_FEATURES),
 ]
 FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits"}  # below
 CALLBACKS = {

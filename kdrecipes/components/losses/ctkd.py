@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.losses.declared import option, term
+from kdrecipes.components.losses.logits import divergence, logits_of
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,6 @@ class CTKD:
         theta = self.parts[0].tensor
         theta = theta.detach() - self.strength * (theta - theta.detach())  # θ; its gradient is turned round
         temperature = self.tau_init + self.tau_range * theta.sigmoid()
-        log_p = (teacher.logits.detach() / temperature).log_softmax(-1)
-        log_q = (student.logits / temperature).log_softmax(-1)
-        value: torch.Tensor = (log_p.exp() * (log_p - log_q)).sum(-1) * temperature**2
+        mine, theirs = (z / temperature for z in logits_of(student, teacher))
+        value: torch.Tensor = divergence(theirs.log_softmax(-1), mine.log_softmax(-1)) * temperature**2
         return value

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import option, temperature, term
+from kdrecipes.components.losses.logits import logits_of
+from kdrecipes.components.losses.several import refuse_one_image
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +40,13 @@ class DIST:
     relational = True
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
-        """A scalar, in the wider dtype of the two logits; `labels` are not read."""
-        q = (student.logits / self.temperature).softmax(-1)
-        p = (teacher.logits / self.temperature).softmax(-1)
+        """A scalar, in the wider dtype of the two logits; `labels` are not read.
+
+        Raises:
+            ValueError: for a batch of one image.
+        """
+        refuse_one_image("dist", student.logits)
+        q, p = ((z / self.temperature).softmax(-1) for z in logits_of(student, teacher))
         within_images, within_classes = 1 - _correlation(q, p).mean(), 1 - _correlation(q.T, p.T).mean()
         return self.temperature**2 * (self.beta * within_images + self.gamma * within_classes)
 

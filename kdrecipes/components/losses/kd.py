@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import temperature, term
+from kdrecipes.components.losses.logits import divergence, logits_of
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,5 @@ class KD:
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,), in the wider dtype of the two logits; `labels` are not read."""
-        log_p = (teacher.logits / self.temperature).log_softmax(-1)
-        log_q = (student.logits / self.temperature).log_softmax(-1)
-        return (log_p.exp() * (log_p - log_q)).sum(-1) * self.temperature**2
+        mine, theirs = (z / self.temperature for z in logits_of(student, teacher))
+        return divergence(theirs.log_softmax(-1), mine.log_softmax(-1)) * self.temperature**2

@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     import torch
 
 
+def known(labels: torch.Tensor) -> torch.Tensor:
+    """bool (batch,): which examples have a label; -1, or a row of zeros, is none."""
+    return labels >= 0 if labels.ndim == 1 else labels.sum(-1) > 0
+
+
 def classes_of(labels: torch.Tensor | None, teacher_logits: torch.Tensor) -> torch.Tensor:
     """int64 (batch,): the class of each example.
 
@@ -22,5 +27,5 @@ def classes_of(labels: torch.Tensor | None, teacher_logits: torch.Tensor) -> tor
     if labels is None:
         return guessed
     if labels.ndim == 2:
-        return labels.argmax(-1).where(labels.sum(-1) > 0, guessed)
-    return labels.where(labels >= 0, guessed)
+        return labels.argmax(-1).where(known(labels), guessed)
+    return labels.where(known(labels), guessed)
