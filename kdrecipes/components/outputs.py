@@ -16,7 +16,8 @@ class Outputs:
 
     Attributes:
         logits: (batch, classes), at least float32.
-        features: the declared layers' outputs, by name.
+        features: the declared layers' outputs, by name as declared. Maps are (batch, height, width, channels), those of
+            torch modules too: theirs are turned, except where they are square with the channels last and not otherwise.
         index: int64 (batch,), positions in the train split; None where the data have none.
     """
 

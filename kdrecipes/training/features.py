@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -12,52 +13,99 @@ from kdrecipes.backend import keras
 from kdrecipes.keras_private import inner_layers
 from kdrecipes.wording import nearest
 
+_SHOWN = 5  # paths in one message
+
 
 def layer_paths(model: Any) -> dict[str, Any]:
-    """Every layer of a model by its path: `"backbone/block_3"` for a layer of the nested model `backbone`."""
+    """Every layer of a model by its path: `"backbone/block_3"` for a layer of the nested model `backbone`.
+
+    A torch module's are those of `named_modules()`, with slashes. Of one that is all that a Keras model wraps they
+    begin inside it; other wrapped ones are a nested model of the wrapper's name.
+    """
+    if not isinstance(model, keras.layers.Layer):
+        return _module_paths(model, "")
     found: dict[str, Any] = {}
+    wrapped = [la for la in getattr(model, "layers", ()) if isinstance(la, keras.layers.TorchModuleWrapper)]
+    if len(wrapped) == 1:
+        found |= _module_paths(wrapped[0].module, "")
 
     def walk(owner: Any, prefix: str) -> None:
-        layers = owner.layers if isinstance(owner, keras.Model) else inner_layers(owner)
-        for layer in layers:
+        for layer in owner.layers if isinstance(owner, keras.Model) else inner_layers(owner):
             path = prefix + layer.name
             found.setdefault(path, layer)
-            walk(layer, path + "/")
+            if isinstance(layer, keras.layers.TorchModuleWrapper):
+                for name, module in _module_paths(layer.module, path + "/").items():
+                    found.setdefault(name, module)
+            else:
+                walk(layer, path + "/")
 
-    if isinstance(model, keras.layers.Layer):
-        walk(model, "")
-    else:
-        found = {name.replace(".", "/"): module for name, module in model.named_modules() if name}
+    walk(model, "")
     return found
 
 
+def _module_paths(module: torch.nn.Module, prefix: str) -> dict[str, Any]:
+    return {prefix + name.replace(".", "/"): part for name, part in module.named_modules() if name}
+
+
 def find_layer(model: Any, name: str) -> Any:
-    """The layer at a path, or the only one of that name at any depth.
+    """The layer at a path, the only one of that name at any depth, or the only one whose path a glob matches.
+
+    Args:
+        model: a Keras model or a torch module.
+        name: a path; its end, from a slash on; or a glob such as `"backbone/*/conv_1"`, where `*` stands for any text,
+            slashes too, `?` for one character and `[12]` for one of these. A torch module's path may have dots.
 
     Raises:
-        ValueError: when there is none, or several; the message names the nearest.
+        ValueError: when there is none, or several; the message names the nearest, or the several.
     """
-    paths = layer_paths(model)
-    path = name if isinstance(model, keras.layers.Layer) else name.replace(".", "/")
-    if path in paths:
-        return paths[path]
-    endings = {id(layer): ending for ending, layer in paths.items() if ending.endswith("/" + path)}
-    if len(endings) == 1:
-        return paths[next(iter(endings.values()))]
-    owner = getattr(model, "name", type(model).__name__)
-    if endings:
-        several = ", ".join(list(endings.values())[:5])
-        raise ValueError(f"{owner!r} has several layers called {name!r}: {several}. Give the whole path.")
-    bare = {ending.rsplit("/", 1)[-1]: ending for ending in paths}
+    paths, owner = layer_paths(model), getattr(model, "name", type(model).__name__)
+    texts = dict.fromkeys([name, name.replace(".", "/")])
+    for text in texts:
+        if text in paths:
+            return paths[text]
+    is_glob = any(mark in name for mark in "*?[")
+    chosen = [
+        path
+        for path in paths
+        if any(fnmatchcase(path, text) if is_glob else path.endswith("/" + text) for text in texts)
+    ]
+    different = {id(paths[path]): path for path in reversed(chosen)}  # one at two places is one: its first path
+    if len(different) == 1:
+        return paths[next(iter(different.values()))]
+    if different:
+        several = list(reversed(different.values()))
+        more = f" and {len(several) - _SHOWN} more" if len(several) > _SHOWN else ""
+        shown = ", ".join(several[:_SHOWN]) + more
+        if is_glob:
+            raise ValueError(f"{owner!r} has several layers that {name!r} matches: {shown}. Say it so that one does.")
+        raise ValueError(f"{owner!r} has several layers called {name!r}: {shown}. Give the whole path.")
+    raise ValueError(f"{owner!r} has no layer {name!r}. {_nearest_layer(list(texts)[-1], paths)}")
+
+
+def _nearest_layer(path: str, paths: Mapping[str, Any]) -> str:
+    """What may have been meant by a path that is none."""
+    bare = {ending.rsplit("/", 1)[-1]: ending for ending in reversed(list(paths))}
     near = nearest(path, paths) or bare.get(nearest(path, bare), "")
-    hint = f"Did you mean {near!r}?" if near else f"It has: {', '.join(list(paths)[:12])} …"
-    raise ValueError(f"{owner!r} has no layer {name!r}. {hint}")
+    return f"Did you mean {near!r}?" if near else f"It has: {', '.join(list(paths)[:12])} …"
 
 
 class Tapped(dict[str, torch.Tensor]):
-    """Layers' outputs by name, and how often the layers were called in all."""
+    """Layers' outputs by name, how often the layers were called in all, and why some have no output to read."""
 
-    calls = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.refused: dict[str, str] = {}
+
+    def take(self, name: str, output: Any, *, once: bool) -> None:
+        """Keep what a layer returned; `once`: a second output makes it unclear which is meant."""
+        self.calls += 1
+        if not isinstance(output, torch.Tensor):
+            self.refused[name] = f"gives a {type(output).__name__}, and a term reads one tensor"
+        elif once and name in self:
+            self.refused[name] = "is called several times in a forward pass: it is not known which output is meant"
+        else:
+            self[name] = output
 
 
 class _Enough(BaseException):
@@ -68,22 +116,35 @@ class _Enough(BaseException):
 def tapped(layers: Mapping[str, Any], stop_after: int | None = None) -> Iterator[Tapped]:
     """While the block runs, collect what each of `layers` returns, by name.
 
-    Keras' `Layer.__call__` goes past torch's forward hooks, so a Keras layer's `call` is wrapped on the instance; torch
-    modules get a hook. A layer called twice keeps its last output.
-
     Args:
         layers: by name.
         stop_after: calls of `layers` after which the block ends, wherever it is; None lets it run to its end.
 
     Raises:
-        ValueError: at the block's end, when a layer was not called.
+        ValueError: at the block's end, when a layer was not called, or gives no single tensor.
+    """
+    with overheard(layers, stop_after) as outputs:
+        yield outputs
+    for name in layers:
+        why = outputs.refused.get(name)
+        if why is None and name not in outputs:
+            why = "was not called in the forward pass: it has no output to read"
+        if why is not None:
+            raise ValueError(f"Layer {name!r} {why}. `kdrecipes list layers` shows those that can be read.")
+
+
+@contextmanager
+def overheard(layers: Mapping[str, Any], stop_after: int | None = None) -> Iterator[Tapped]:
+    """As `tapped`, and nothing is raised for a layer whose output can't be read.
+
+    Keras' `Layer.__call__` goes past torch's forward hooks, so a Keras layer's `call` is wrapped on the instance; torch
+    modules get a hook. A Keras layer called twice keeps its last output. Maps of torch modules are given channels last.
     """
     outputs = Tapped()
     hooks, wrapped = [], []
 
-    def keep(name: str, output: torch.Tensor) -> None:
-        outputs[name] = output
-        outputs.calls += 1
+    def keep(name: str, output: Any, *, once: bool) -> None:
+        outputs.take(name, output, once=once)
         if outputs.calls == stop_after:
             raise _Enough
 
@@ -92,28 +153,37 @@ def tapped(layers: Mapping[str, Any], stop_after: int | None = None) -> Iterator
 
         def recording(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
-            keep(name, output)
+            keep(name, output, once=False)
             return output
 
         layer.__dict__["call"] = recording
         wrapped.append((layer, before))
 
+    def hook(name: str, module: torch.nn.Module) -> None:
+        hooks.append(module.register_forward_hook(lambda _m, _i, out: keep(name, channels_last(out), once=True)))
+
     try:
         for name, layer in layers.items():
-            if isinstance(layer, keras.layers.Layer):
-                wrap(name, layer)
-            else:
-                hooks.append(layer.register_forward_hook(lambda _m, _i, out, name=name: keep(name, out)))
+            (wrap if isinstance(layer, keras.layers.Layer) else hook)(name, layer)
         with suppress(_Enough):
             yield outputs
-        if len(outputs) < len(layers):
-            silent = next(name for name in layers if name not in outputs)
-            raise ValueError(f"Layer {silent!r} was not called in the forward pass: it has no output to read.")
     finally:
         for layer, before in reversed(wrapped):
             if before is None:
                 del layer.__dict__["call"]
             else:
                 layer.__dict__["call"] = before
-        for hook in hooks:
-            hook.remove()
+        for handle in hooks:
+            handle.remove()
+
+
+def channels_last(output: Any) -> Any:
+    """A torch module's map as (batch, height, width, channels); what has not four axes stays as it is.
+
+    Most modules give (batch, channels, height, width). Some give channels last, and nothing says which: a map that is
+    square only with its channels last is taken for one of these.
+    """
+    if not isinstance(output, torch.Tensor) or output.ndim != 4:
+        return output
+    _, a, b, c = output.shape
+    return output if a == b != c else output.permute(0, 2, 3, 1)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.training.features import find_layer, layer_paths, tapped
+from kdrecipes.torch_modules import as_keras
+from kdrecipes.training.features import channels_last, find_layer, layer_paths, tapped
 from kdrecipes.training.inference import Inference
 
 
@@ -62,6 +63,107 @@ def test_unknown_layer_far_from_all_lists_some(nested):
 
 def test_layers_of_torch_modules_are_named_by_slash_or_dot(torch_net):
     assert find_layer(torch_net, "1/0") is find_layer(torch_net, "1.0") is torch_net[1][0]
+
+
+class Photos(torch.nn.Module):
+    """A torch network for a run, with what can't be read: a module called twice, one never, one that gives a tuple."""
+
+    class Pair(torch.nn.Module):
+        def forward(self, x):
+            return x, x
+
+    def __init__(self):
+        super().__init__()
+        self.stages = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+        self.relu, self.spare, self.pair = torch.nn.ReLU(), torch.nn.Linear(1, 1), self.Pair()
+        self.head = torch.nn.Linear(4, 5)
+
+    def forward(self, pixels):
+        x = self.relu(self.pair(self.relu(self.stages(pixels.permute(0, 3, 1, 2))))[0])
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return as_keras(Photos(), 5, 8)
+
+
+@pytest.mark.parametrize("name", ["stages/0", "stages.0", "module/stages/0", "module.stages.0", "0", "st*.[0]"])
+def test_modules_of_a_wrapped_torch_network_are_named_as_by_itself(photos, name):
+    assert find_layer(photos, name) is photos.layers[1].module.stages[0]
+
+
+def test_a_wrapped_torch_network_inside_another_model_has_a_path():
+    twice = [
+        keras.layers.TorchModuleWrapper(torch.nn.Sequential(torch.nn.Flatten()), output_shape=(None, 48), name=n)
+        for n in ("one", "two")
+    ]
+    pixels = keras.Input((4, 4, 3))
+    model = keras.Model(pixels, keras.layers.Add()([layer(pixels) for layer in twice]))
+    assert find_layer(model, "two/0") is twice[1].module[0]
+    with pytest.raises(ValueError, match=r"several layers called '0': one/0, two/0\."):
+        find_layer(model, "0")
+
+
+@pytest.mark.parametrize(("glob", "path"), [("*conv*", "body/conv_1"), ("body/r?lu", "body/relu"), ("h*", "head")])
+def test_a_glob_finds_the_only_layer_that_it_matches(nested, glob, path):
+    assert find_layer(nested, glob) is layer_paths(nested)[path]
+
+
+def test_a_glob_that_matches_several_layers_lists_them_and_one_that_matches_none_tells_the_nearest(nested, photos):
+    with pytest.raises(ValueError, match=r"'net' has several layers that 'body/\*' matches: body/\S+, body/.*that one"):
+        find_layer(nested, "body/*")
+    with pytest.raises(ValueError, match=r"'net' has no layer 'body/conv_\[2-9\]'\. Did you mean 'body/conv_1'\?"):
+        find_layer(nested, "body/conv_[2-9]")
+    with pytest.raises(ValueError, match=r"no layer 'stage/0'\. Did you mean 'stages/0'\?"):
+        find_layer(photos, "stage/0")
+
+
+def test_a_glob_that_matches_one_layer_at_two_places_finds_it():
+    shared = backbone("shared")
+    pixels = keras.Input((4, 4, 3))
+    inner = [keras.Model(i := keras.Input((4, 4, 3)), shared(i), name=n) for n in ("a", "b")]
+    model = keras.Model(pixels, keras.layers.Add()([m(pixels) for m in inner]))
+    assert find_layer(model, "*/relu") is shared.get_layer("relu")
+
+
+def test_maps_of_torch_modules_are_given_channels_last(photos):
+    taps = {name: find_layer(photos, name) for name in ("stages", "head")}
+    images = torch.rand(2, 8, 8, 3)
+    with torch.no_grad(), tapped(taps) as features:
+        photos(images, training=False)
+    with torch.no_grad():
+        raw = photos.layers[1].module.eval().stages(images.permute(0, 3, 1, 2))
+    assert features["stages"].shape == (2, 6, 6, 4) and features["head"].shape == (2, 5)
+    torch.testing.assert_close(features["stages"], raw.permute(0, 2, 3, 1))
+
+
+def test_what_is_square_only_with_channels_last_stays():
+    for shape, seen in (
+        ((2, 7, 4, 4), (2, 4, 4, 7)),  # channels first
+        ((2, 4, 4, 7), (2, 4, 4, 7)),  # channels last, as Swin's blocks give them
+        ((2, 4, 4, 4), (2, 4, 4, 4)),
+        ((2, 7, 3, 5), (2, 3, 5, 7)),
+        ((2, 7, 4), (2, 7, 4)),
+    ):
+        assert channels_last(torch.zeros(shape)).shape == seen
+    cube = torch.rand(1, 4, 4, 4)
+    assert torch.equal(channels_last(cube), cube.permute(0, 2, 3, 1)), "where it can't be told, channels come first"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("relu", "is called several times in a forward pass: it is not known which output is meant"),
+        ("spare", "was not called in the forward pass: it has no output to read"),
+        ("pair", "gives a tuple, and a term reads one tensor"),
+    ],
+)
+def test_what_a_torch_module_cannot_give_is_told_plainly(photos, name, why):
+    for model in (photos, photos.layers[1].module):
+        with pytest.raises(ValueError) as caught, tapped({name: find_layer(model, name)}):
+            model(torch.rand(2, 8, 8, 3))
+        assert str(caught.value) == f"Layer {name!r} {why}. `kdrecipes list layers` shows those that can be read."
 
 
 def test_taps_read_the_same_pass_and_leave_no_trace(nested, torch_net):
