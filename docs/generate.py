@@ -22,7 +22,7 @@ from kdrecipes import testing
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import KINDS
 from kdrecipes.components.registry import Registry, load_registry
-from kdrecipes.recipe.structure import CLOSED_LISTS, structure_schema
+from kdrecipes.recipe.structure import CLOSED_LISTS, TERM_SCHEDULES, structure_schema
 from kdrecipes.wording import points
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,7 +207,8 @@ def recipe_page() -> str:
             if path.startswith("teacher"):
                 parts.append(f"Its options: as in [`[train.{last}]`](#{slug(f'train.{last}')}).")
                 continue
-            for name, options in root["definitions"][CLOSED_LISTS[last]].items():
+            choices = TERM_SCHEDULES if path.startswith("loss") else CLOSED_LISTS[last]
+            for name, options in root["definitions"][choices].items():
                 rows = keys(options, root)
                 parts.append(f'### `name = "{name}"`')
                 parts.append(table(["key", "type", "default", ""], rows) if rows else "No options.")

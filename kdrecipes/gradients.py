@@ -8,6 +8,7 @@ from typing import Any
 FAINT = 1e-6  # of the label loss's gradient: nothing, to float32
 LOUD = 100.0  # times the label loss's gradient
 OF_ROW = "gradient_"  # before a part's name in a row of the history
+OF_WEIGHT = "weight_"  # before a term's name in a row: the mean over the epoch of its weight, where that changes
 LABEL_LOSS = "label_loss"
 
 Pair = tuple[float, float | None]  # norms of a term's gradient and of the label loss's, None where there is none

@@ -24,11 +24,13 @@ from kdrecipes.recipe.source import is_json
 from kdrecipes.recipe.structure import (
     CLOSED_LISTS,
     Data,
+    choices_at,
     component_tables,
     definition,
     run_keys,
     structure_schema,
     teacher_tables,
+    term_tables,
 )
 from kdrecipes.recipe.tables import is_path
 from kdrecipes.wording import nearest, printable
@@ -56,7 +58,10 @@ class Checker:
         for path, table, kind, value in list(component_tables(self.data)):
             self.component(path, table, kind, value)
         for path in (("train",), *((*path, "train") for path, _ in teacher_tables(self.data))):
-            self.closed_lists(path, self.get(path))
+            for key in CLOSED_LISTS:
+                self.closed_list((*path, key))
+        for path, _ in term_tables(self.data):
+            self.closed_list((*path, "schedule"))
         self.loss(self.data.get("loss"))
         for rule in RULES:
             for path, *words in rule.broken(self.right):
@@ -165,18 +170,17 @@ class Checker:
             if path_option and (message := messages.escaped_path(option)):
                 self.report((*path, key), message)
 
-    def closed_lists(self, path: Path, train: Any) -> None:
-        """Optimisers and schedules: short closed lists with options of their own."""
-        for key, group in CLOSED_LISTS.items():
-            table = train.get(key) if isinstance(train, dict) else None
-            if not isinstance(table, dict) or not isinstance(table.get("name"), str):
-                continue
-            choices = definition(group)
-            if table["name"] not in choices:
-                self.report((*path, key, "name"), messages.not_a_choice(table["name"], list(choices)))
-                continue
-            options = {option: value for option, value in table.items() if option != "name"}
-            self.schema((*path, key), options, with_definitions(choices[table["name"]]), extra=("name",))
+    def closed_list(self, path: Path) -> None:
+        """An optimiser or a schedule: one of a short closed list, with options of its own."""
+        table = self.get(path)
+        if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+            return
+        choices = definition(choices_at(path))
+        if table["name"] not in choices:
+            self.report((*path, "name"), messages.not_a_choice(table["name"], list(choices)))
+            return
+        options = {option: value for option, value in table.items() if option != "name"}
+        self.schema(path, options, with_definitions(choices[table["name"]]), extra=("name",))
 
     def loss(self, loss: Any) -> None:
         """`[loss]` is also a term of its own where it names one; its misspelled keys where it does not."""

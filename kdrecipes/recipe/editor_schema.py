@@ -14,7 +14,7 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import NAMED_BY_RECIPES
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.rules import RULES
-from kdrecipes.recipe.structure import CLOSED_LISTS, structure_schema
+from kdrecipes.recipe.structure import CLOSED_LISTS, TERM_SCHEDULES, structure_schema
 
 Schema = dict[str, Any]
 
@@ -41,6 +41,8 @@ def composed_schema(registry: Registry) -> Schema:
     for kind in NAMED_BY_RECIPES:
         definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
     definitions["demands.teacher"] = _whole_teacher()
+    words = "What a term's schedule must have that completes no other one."
+    definitions["demands.schedule"] = {"description": words, "properties": {"schedule": _NAMED}}
     for table in {rule.table: None for rule in RULES if rule.table}:
         if fragments := _fragments(table, whole=False):
             definitions[table]["allOf"] = [*definitions[table].get("allOf", ()), *fragments]
@@ -57,7 +59,7 @@ def _offer_components(definitions: Schema, options_of: dict[str, dict[str, Schem
         return [_branch(name, options, run_keys, summaries[name]) for name, options in options_of[kind].items()]
 
     loss, term_keys = definitions["loss"], definitions["term"]["properties"]
-    for table, group in CLOSED_LISTS.items():
+    for table, group in {**CLOSED_LISTS, "term_schedule": TERM_SCHEDULES}.items():
         choices = definitions.pop(group)
         branches = [_branch(name, options, {}, options["description"]) for name, options in choices.items()]
         definitions[table] = _choice(definitions[table], [*branches, _unnamed({})])
@@ -67,6 +69,7 @@ def _offer_components(definitions: Schema, options_of: dict[str, dict[str, Schem
     for table, kind in _LISTED.items():
         branches = branches_of(kind, definitions[table]["properties"])
         definitions[table] = {**_choice(definitions[table], branches), "allOf": [_reference(kind)]}
+    definitions["term"]["allOf"].append(_reference("schedule"))
     shared = {key: part for key, part in loss["properties"].items() if key != "terms"}
     named = branches_of("loss", {**term_keys, **shared})
     definitions["loss"] = _choice(loss, [*named, _unnamed({**term_keys, **loss["properties"]})])
@@ -93,7 +96,7 @@ def _whole(root: list[str], train: list[str]) -> Schema:
         "student": {**_NAMED, "allOf": [_reference("model")]},
         "teacher": _reference("teacher"),
         "train": {"required": train, **closed_lists},
-        "loss": {"allOf": [_reference("loss"), *_fragments("loss", whole=True)]},
+        "loss": {"allOf": [_reference("loss"), _reference("schedule"), *_fragments("loss", whole=True)]},
     }
     return {
         "description": "What a recipe without `extends` must have.",

@@ -87,7 +87,10 @@ def make_recipe(
             loss["label_weight"],
             loss["label_smoothing"],
             loss["teachers"],
-            tuple(component(TermTable, place, "loss", term) for place, term in terms),
+            tuple(
+                component(TermTable, place, "loss", term, schedule=term_schedule(term.get("schedule")))
+                for place, term in terms
+            ),
         ),
         train=train_table(data["train"]),
         compare=_filled(CompareTable, data["compare"]),
@@ -112,6 +115,11 @@ def train_table(data: Json) -> TrainTable:
         schedule=_filled(ScheduleTable, data["schedule"]),
         data=data,
     )
+
+
+def term_schedule(data: Json | None) -> ScheduleTable | None:
+    """`schedule` of a term from its resolved form; None where there is none."""
+    return None if data is None else _filled(ScheduleTable, data)
 
 
 def views_table(data: Json) -> ViewsTable:

@@ -17,8 +17,8 @@ from kdrecipes.components.registry import Registry, not_loaded
 from kdrecipes.errors import Code
 from kdrecipes.recipe.positions import Path, show_path
 from kdrecipes.recipe.structure import (
-    CLOSED_LISTS,
     Data,
+    choices_at,
     definition,
     home_of,
     one_of,
@@ -196,8 +196,8 @@ def missing_key(path: Path, schema: Data, *, is_json: bool, extends: bool) -> Me
     if target.get("type") == "object":
         rule = "missing object" if is_json else "missing table"
     elif key == "name" and len(path) > 1:
-        if path[-2] in CLOSED_LISTS:
-            rule += f"; it is {one_of(list(definition(CLOSED_LISTS[str(path[-2])])))}"
+        if choices := choices_at(path[:-1]):
+            rule += f"; it is {one_of(list(definition(choices)))}"
         elif path[0] in _TOPICS:
             rule += f"; `kdrecipes list {_TOPICS[str(path[0])]}` shows what it can be"
     elif path == ("name",) and extends:

@@ -12,12 +12,14 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.structure import (
     CLOSED_LISTS,
+    TERM_SCHEDULES,
     component_tables,
     definition,
     followed,
     run_keys,
     structure_schema,
     teacher_tables,
+    term_tables,
 )
 
 # Keys that are younger than reports whose fingerprints people keep. Their defaults are what was done before there were
@@ -32,6 +34,8 @@ NEWER_KEYS = (
     ("dataset", "max_pixels"),
     ("dataset", "stratified"),
 )
+
+_CONSTANT = {"name": "constant"}
 
 
 def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
@@ -52,6 +56,9 @@ def resolve(recipe: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     for training in (train, *(teacher["train"] for teacher in teachers if "train" in teacher)):
         for key, group in CLOSED_LISTS.items():
             fill(training[key], definition(group)[training[key]["name"]], root)
+    for _, term in term_tables(data):
+        if "schedule" in term:
+            fill(term["schedule"], definition(TERM_SCHEDULES)[term["schedule"]["name"]], root)
     for table in ("loss", "compare", "report"):
         fill(data.setdefault(table, {}), definition(table), root)
     data["compare"].setdefault("seeds", [data["seed"]])
@@ -72,6 +79,9 @@ def counted(resolved: Mapping[str, Any]) -> dict[str, Any]:
     for table, key in NEWER_KEYS:
         if table in found:
             found[table] = _without(found[table], key, definition(table)["properties"][key]["default"])
+    if isinstance(loss := found.get("loss"), Mapping):  # a schedule that changes nothing counts as none
+        terms = {"terms": _without(loss["terms"], "schedule", _CONSTANT)} if "terms" in loss else {}
+        found["loss"] = {**_without(loss, "schedule", _CONSTANT), **terms}
     teacher = found.get("teacher")
     return {**found, "teacher": teacher[0]} if isinstance(teacher, list) and len(teacher) == 1 else found
 

@@ -24,6 +24,7 @@ TYPES = {
 }
 # Optimisers and schedules are short closed lists, whose options stand under these names of the schema.
 CLOSED_LISTS = {"optimizer": "optimizers", "schedule": "schedules"}
+TERM_SCHEDULES = "term_schedules"  # those of a term's `schedule`, which changes its weight
 
 
 @cache
@@ -119,6 +120,13 @@ def run_keys(table: str) -> Data:
     return keys
 
 
+def choices_at(path: Path) -> str:
+    """The definition that holds what a table of a closed list can be; empty for any other table."""
+    if not path or path[-1] not in CLOSED_LISTS:
+        return ""
+    return TERM_SCHEDULES if path[0] == "loss" else CLOSED_LISTS[str(path[-1])]
+
+
 def one_of(choices: list[Any]) -> str:
     """`"a"`, `"a" or "b"`, `one of "a", "b", "c"`."""
     shown = [show(choice) for choice in choices]
@@ -140,12 +148,15 @@ def home_of(path: Path) -> str:
     definitions = structure_schema()["definitions"]
     parent, key = tuple(part for part in path[:-1] if isinstance(part, str)), path[-1]
     train = "teacher.train" if parent[:2] == ("teacher", "train") else "train"
-    tables = [("", structure_schema()), ("loss", definitions["term"])]
+    # Who writes `schedule` in a wrong place rather means the learning rate's.
+    term = {key: part for key, part in definitions["term"]["properties"].items() if key != "schedule"}
+    tables = [("", structure_schema()), ("loss", {"properties": term})]
     own = ("dataset", "teacher", "student", "loss", "train", "compare", "report")
     tables += [(name, definitions[name]) for name in own]
     tables += [("dataset.views", definitions["views"])]
     for group in CLOSED_LISTS:
         tables += [(f"{train}.{group}", options) for options in definitions[CLOSED_LISTS[group]].values()]
+    tables += [("loss.schedule", options) for options in definitions[TERM_SCHEDULES].values()]
     for name, table in tables:
         if key != "name" and key in table["properties"] and tuple(name.split(".")) != parent:
             return f"[{name}]" if name else "the recipe's root"

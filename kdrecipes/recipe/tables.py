@@ -103,10 +103,14 @@ class OptimizerTable:
 
 @dataclass(frozen=True, eq=False)
 class ScheduleTable:
-    """A schedule of the closed list: `warmup` is a share of all steps, `start` and `end` are shares of the peak."""
+    """A schedule of a closed list, of the learning rate or of a term's weight.
+
+    `warmup` and `length` are shares of all steps; `start` and `end` are factors of the peak, or of the term's weight.
+    """
 
     name: str
     warmup: float | None = None
+    length: float | None = None
     start: float | None = None
     end: float | None = None
 
@@ -168,10 +172,11 @@ class StudentTable(ComponentTable):
 class TermTable(ComponentTable):
     """One distillation term: `[loss]` itself where it names one, or an entry of `[[loss.terms]]`.
 
-    `teacher` is the id of the one that it hears; None: all of them together.
+    `schedule` None: the weight is constant. `teacher` is the id of the one that it hears; None: all of them together.
     """
 
     weight: float
+    schedule: ScheduleTable | None = None
     teacher: str | None = None
     student_layers: tuple[str, ...] | None = None
     teacher_layers: tuple[str, ...] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdrecipes.gradients import Pair, drowning, measured_gradients, pairs_of, unheard
+from kdrecipes.gradients import OF_WEIGHT, Pair, drowning, measured_gradients, pairs_of, unheard
 from kdrecipes.recipe.recalibration import BATCHES, FEW_STEPS
 from kdrecipes.report.facts import ArmFacts, Facts, Report
 from kdrecipes.report.figures import log_softmax
@@ -228,7 +228,8 @@ def _judged(facts: Facts, judge: Callable[[str, Sequence[Pair], float], str]) ->
     measured = [measured_gradients(row) for row in facts.rows if row["arm"] == "kd"]
     for name, pairs in pairs_of(measured).items():
         if text := judge(name, pairs, facts.label_weight):
-            yield text
+            changes = any(f"{OF_WEIGHT}{name}" in row for row in facts.rows)
+            yield f"{text} It was measured with the weight that its schedule had put in force." if changes else text
 
 
 RULES = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdrecipes.gradients import LABEL_LOSS, OF_ROW
+from kdrecipes.gradients import LABEL_LOSS, OF_ROW, OF_WEIGHT
 from kdrecipes.report.drawing import DASHES, INK, MARKERS, ROLES, Chart, empty_figure, logarithmic, quiet, unit_above
 from kdrecipes.report.history import Row
 
@@ -47,7 +47,8 @@ def learning_curves(rows: Sequence[Row]) -> Iterator[Chart]:
         ),
     ]
     for term in terms_of(rows):
-        note = "Running mean over each epoch, before its weight. Each term has a scale of its own."
+        note = f"Running mean over each epoch, before its weight. {weight_words(rows, term)}"
+        note += "Each term has a scale of its own."
         file = f"term_{re.sub(r'[^a-z0-9_-]', '_', term)}"
         losses.append((file, f"Distillation term {term}", note, _of(term)))
     note = "What the distilled student minimises: label loss and terms, each with its weight, and regularisers."
@@ -59,7 +60,17 @@ def learning_curves(rows: Sequence[Row]) -> Iterator[Chart]:
 def terms_of(rows: Sequence[Row]) -> list[str]:
     """The names of the distillation terms, in the order of the history."""
     kept = (key for row in rows if row["arm"] == "kd" for key in row)
-    return list(dict.fromkeys(key for key in kept if key not in NO_TERM and not key.startswith(OF_ROW)))
+    return list(dict.fromkeys(key for key in kept if key not in NO_TERM and not key.startswith((OF_ROW, OF_WEIGHT))))
+
+
+def weight_words(rows: Sequence[Row], term: str) -> str:
+    """How a term's weight changed, in a sentence with a space after it; empty where it is constant."""
+    found = [row for row in rows if row["arm"] == "kd" and f"{OF_WEIGHT}{term}" in row]
+    if not found:
+        return ""
+    first, last = (f"{row[f'{OF_WEIGHT}{term}']:.3g} in epoch {row['epoch']}" for row in (found[0], found[-1]))
+    ends = f"{first} and {last}" if first != last else first
+    return f"Its weight follows a schedule: on average {ends}. "
 
 
 def labels_part(row: Row) -> float | None:

@@ -15,6 +15,7 @@ from kdrecipes.errors import UsageError
 from kdrecipes.report.confusions import confusion
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.html import measured, outputs_words
+from kdrecipes.report.loss_words import loss_words
 from kdrecipes.report.markdown import fenced, inline, scalar, table
 from kdrecipes.report.measures import LONG, cost_headings, how_words
 from kdrecipes.report.table import cost_rows, taught_by_words, teachers_of
@@ -190,7 +191,7 @@ def _making(report: Report, facts: Facts, arm: Mapping[str, Any], recipe: Mappin
             f"for test{unread}. This student used {arm['labels']:,} labels.",
         )
     )
-    rows.append(("Loss", _loss(recipe.get("loss", {})) if arm["arm"] == "kd" else "the label loss alone"))
+    rows.append(("Loss", loss_words(recipe.get("loss", {})) if arm["arm"] == "kd" else "the label loss alone"))
     rows.append(("Training", f"{arm['epochs']:,} epochs, {arm['steps']:,} steps{_training(train)}"))
     rows.append(("Seed", f"{arm['seed']}; the run trained {', '.join(map(str, seeds))}"))
     if outputs := outputs_words(teachers_of(report)):
@@ -200,17 +201,6 @@ def _making(report: Report, facts: Facts, arm: Mapping[str, Any], recipe: Mappin
     rows.append(("With", f"{versions}; on {device}" if versions else str(device)))
     rows.append(("Fingerprints", f"recipe {report['recipe_sha256']}, data {data.fingerprint}"))
     return rows
-
-
-def _loss(loss: Mapping[str, Any]) -> str:
-    """The label loss and the terms, with their options."""
-    terms = loss.get("terms") or ([loss] if "name" in loss else [])
-    own = ("name", "terms", "label_weight", "label_smoothing", "teachers")
-    words = [f"label loss × {float(loss.get('label_weight', 1.0)):g}"]
-    for term in terms:
-        options = ", ".join(f"{key} = {value}" for key, value in term.items() if key not in own)
-        words.append(f"{term['name']} ({options})" if options else str(term["name"]))
-    return " + ".join(words)
 
 
 def _training(train: Mapping[str, Any]) -> str:

@@ -17,8 +17,10 @@ from kdrecipes.runs.pixel_contract import check_network
 from kdrecipes.torch_modules import as_keras
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.inference import Inference
+from kdrecipes.training.loss_parts import Weight
 from kdrecipes.training.projector import Projected
 from kdrecipes.training.teachers import named_by
+from kdrecipes.training.term_schedule import weight_over
 
 
 def build_component(recipe: Recipe, table: ComponentTable, **passed: Any) -> Any:
@@ -71,10 +73,10 @@ def mixes(recipe: Recipe) -> bool:
     return recipe.dataset.views is not None and bool(recipe.dataset.views.mixup)
 
 
-def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[float]]:
-    """The distillation terms of `[loss]` and their weights."""
+def build_terms(recipe: Recipe, data: Data) -> tuple[list[Any], list[Weight]]:
+    """The distillation terms of `[loss]` and their weights, those with a schedule by the share of the fit."""
     terms = [_build_term(recipe, data, table) for table in recipe.loss.terms]
-    return terms, [table.weight for table in recipe.loss.terms]
+    return terms, [weight_over(table.weight, table.schedule) for table in recipe.loss.terms]
 
 
 def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:

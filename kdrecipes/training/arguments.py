@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.training.inference import Inference
+from kdrecipes.training.loss_parts import Weight, is_weight
 from kdrecipes.training.teachers import ONLY
 
 _NO_TERM = "There is a teacher and no term to hear it: give one, such as loss=KD(temperature=4.0)."
@@ -55,34 +55,30 @@ def check_ways(label_smoothing: float, precision: str) -> None:
     Raises:
         ValueError: naming the argument, what it may be and what was received.
     """
-    if not _is_weight(label_smoothing) or label_smoothing >= 1:
+    if not is_weight(label_smoothing) or label_smoothing >= 1:
         raise ValueError(f"`label_smoothing`: a number from 0 to below 1. Received: {label_smoothing!r}")
     if precision not in _PRECISIONS:
         raise ValueError(f"`precision`: one of {', '.join(map(repr, _PRECISIONS))}. Received: {precision!r}")
 
 
-def _is_weight(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value < math.inf
-
-
 def terms_and_weights(
-    loss: Any, weight: float | Sequence[float], label_weight: float, *, taught: bool
-) -> tuple[list[Any], list[float]]:
+    loss: Any, weight: Weight | Sequence[Weight], label_weight: float, *, taught: bool
+) -> tuple[list[Any], list[Weight]]:
     """The distillation terms as a list, and a weight for each; `taught`: there is a teacher, for one of them to hear.
 
     Raises:
-        ValueError: when there are more weights or fewer, a weight is no number of 0 or more, a term can't be called,
-            there is a teacher and no term, or nothing to train on.
+        ValueError: when there are more weights or fewer, a weight is no number of 0 or more and no function, a term
+            can't be called, there is a teacher and no term, or nothing to train on.
     """
-    if not _is_weight(label_weight):
+    if not is_weight(label_weight):
         raise ValueError(f"`label_weight`: a number of 0 or more. Received: {label_weight!r}")
     terms: list[Any] = list(loss) if isinstance(loss, list | tuple) else [loss]
     weights: list[Any] = list(weight) if isinstance(weight, list | tuple) else [weight] * len(terms)
     if len(weights) != len(terms):
         raise ValueError(f"`weight`: a number, or one for each term. Received: {len(weights)} for {len(terms)}")
     for one in weights:
-        if not _is_weight(one):
-            raise ValueError(f"`weight`: a number of 0 or more. Received: {one!r}")
+        if not callable(one) and not is_weight(one):
+            raise ValueError(f"`weight`: a number of 0 or more, or a function to one. Received: {one!r}")
     for term in terms:
         if isinstance(term, type):
             raise ValueError(f"`loss`: a term, not its class: {term.__name__}().")
@@ -95,7 +91,7 @@ def terms_and_weights(
         raise ValueError(_NO_TERM)
     if not terms and label_weight == 0:
         raise ValueError("`label_weight` is 0 and there is no term: nothing to train on.")
-    return terms, [float(one) for one in weights]
+    return terms, weights
 
 
 def unnamed_networks(unnamed: Sequence[Any], named: Mapping[str, Any]) -> str:

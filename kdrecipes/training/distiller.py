@@ -27,7 +27,7 @@ from kdrecipes.training.class_counts import classes_of, refuse_labels_of_fit, re
 from kdrecipes.training.inference import Inference, wide
 from kdrecipes.training.last_activation import refuse_probabilities
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
-from kdrecipes.training.loss_parts import LossParts
+from kdrecipes.training.loss_parts import LossParts, Weight
 from kdrecipes.training.metrics import Accuracy, RunningMean
 from kdrecipes.training.parts import Parts
 from kdrecipes.training.pixels import refuse_other_pixels
@@ -65,7 +65,7 @@ class Distiller(SavedAsStudent):
             returns (batch,) values, or a scalar where it is no mean over examples; `labels` is int64 (batch,) or
             float (batch, classes), `student` and `teacher` are `Outputs`. See `KD`. A term that is a Keras layer, and
             the layers that a term's first call puts into its list `parts`, train with the student.
-        weight: the term's weight, or a list as long as `loss`. Default 1.0.
+        weight: a term's, or a list as long as `loss`: numbers, or functions of the share of the fit done. Default 1.0.
         teacher_weights: how much each of several teachers counts, above 0, by its name; only proportions matter.
             Default: 1.0 of each.
         teachers: how several are heard together: "probabilities", as the logarithm of the weighted mean of their
@@ -108,7 +108,7 @@ class Distiller(SavedAsStudent):
         student: keras.Model,
         teacher: Network | Mapping[str, Network] | None = None,
         loss: Term | Sequence[Term] = (),
-        weight: float | Sequence[float] = 1.0,
+        weight: Weight | Sequence[Weight] = 1.0,
         teacher_weights: Mapping[str, float] | None = None,
         teachers: str = "probabilities",
         label_weight: float = 1.0,
@@ -132,8 +132,8 @@ class Distiller(SavedAsStudent):
         self.cache_teacher = cache_teacher
         if cache_teacher:
             refuse_uncacheable(self.teachers)
-        self._loss_parts = LossParts(label_weight, weights, names_of(terms))
-        self._part_metrics = self._loss_parts.metrics  # where Keras finds them
+        self.loss_parts = LossParts(label_weight, weights, names_of(terms))
+        self._part_metrics = self.loss_parts.metrics  # where Keras finds them
         self._parts: Parts | None = None
         self._own_metrics = False
         self.learner.build_terms(self.teachers)
@@ -147,12 +147,12 @@ class Distiller(SavedAsStudent):
     @property
     def label_weight(self) -> float:
         """Weight of the cross-entropy with the labels."""
-        return self._loss_parts.label_weight
+        return self.loss_parts.label_weight
 
     @property
     def term_weights(self) -> Sequence[float]:
-        """Weights of the terms, in their order."""
-        return self._loss_parts.weights
+        """Weights of the terms, in their order, those in force now."""
+        return self.loss_parts.weights
 
     @property
     def label_smoothing(self) -> float:
@@ -214,7 +214,7 @@ class Distiller(SavedAsStudent):
         self.teachers.refreeze()
         if self.cache_teacher:
             x = with_teacher_logits(self.teachers, x, batch_size or 32)
-        callbacks = told(self.terms, callbacks)
+        callbacks = told(self.terms, self.loss_parts, epochs, callbacks)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **options)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -240,7 +240,7 @@ class Distiller(SavedAsStudent):
         image, index = self._images(x), index_of(x)
         heard = self.teachers(x, image, index) if self.terms else ()  # first: what it refuses changes no statistics
         logits, own, values = self.learner.call(image, lambda wide_logits: labels_of(y, wide_logits), heard, index)
-        total = self._loss_parts.total(own, values, y, logits, sample_weight)
+        total = self.loss_parts.total(own, values, y, logits, sample_weight)
         for extra in parts.losses():
             total = total + keras.ops.sum(extra)
         loss_tracker(self).update_state(total.detach(), sample_weight=logits.shape[0])

@@ -31,8 +31,9 @@ class GradientWatch(keras.callbacks.Callback):
         tell: gets a line for each term that is unheard or drowns the labels at the very first step.
 
     Attributes:
-        figures: of this epoch, by part: norms, each with the part's weight; `gradient_label_loss` is with a weight of
-            1 where `label_weight` is 0, and absent where no example of the batch has a label.
+        figures: of this epoch, by part: norms, each with the part's weight in force, and absent where a schedule makes
+            that 0; `gradient_label_loss` is with a weight of 1 where `label_weight` is 0, and absent where no example
+            of the batch has a label.
     """
 
     def __init__(self, distiller: Distiller, label: str, tell: Callable[[str], None]):
@@ -59,10 +60,10 @@ class GradientWatch(keras.callbacks.Callback):
         parts: dict[str, torch.Tensor] = {}
         if own is not None and bool((labelled := known(labels)).any()):
             parts[LABEL_LOSS] = (self.distiller.label_weight or 1.0) * mean_over_labelled(own, labelled, None)[0]
-        for name, term, weight, value in zip(
-            names_of(learner.terms), learner.terms, self.distiller.term_weights, values, strict=True
-        ):
-            if self.epoch or not hasattr(term, "at"):  # one with a schedule may begin with nothing
+        weighed = zip(learner.terms, self.distiller.term_weights, self.distiller.loss_parts.changes, strict=True)
+        for name, (term, weight, changes), value in zip(names_of(learner.terms), weighed, values, strict=True):
+            # One with a schedule may begin with nothing, or end with it.
+            if (self.epoch or not hasattr(term, "at")) and (weight or not changes):
                 parts[name] = weight * mean_over_examples(value, None)
         targets = [v.value for v in learner.student.trainable_variables] if learner.taps else [logits]
         factor = float(scale(torch.ones((), device=logits.device)))

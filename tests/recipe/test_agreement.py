@@ -70,6 +70,12 @@ BETWEEN_KEYS = [
     (False, TAUGHT + 'loss = { name = "hint", projector = "linear", teacher_layers = ["b"] }\n'),
     (True, TAUGHT + f'loss.terms = [{{ name = "hint", projector = "linear", {LAYERS} }}]\n'),
     (False, TAUGHT + 'loss.terms = [{ name = "hint", projector = "linear", student_layers = ["b"] }]\n'),
+    (True, TAUGHT + 'loss = { name = "kd", schedule = { name = "warmup", length = 1 } }\n'),
+    (False, TAUGHT + 'loss = { name = "kd", schedule = { name = "warmup", length = 1.1 } }\n'),
+    (False, TAUGHT + 'loss = { name = "kd", schedule = { name = "warmup", end = 1 } }\n'),
+    (False, TAUGHT + 'loss = { name = "kd", schedule = { length = 0.5 } }\n'),
+    (True, TAUGHT + 'loss.terms = [{ name = "kd", schedule = { name = "linear", start = 0, end = 2 } }]\n'),
+    (False, TAUGHT + 'loss.terms = [{ name = "kd", schedule = { length = 0.5 } }]\n'),
     (True, SEVERAL + 'loss = { name = "kd", student_layers = ["a"] }\n'),
     (False, SEVERAL + 'loss = { name = "kd", teacher_layers = ["a"] }\n'),
     (True, SEVERAL + 'loss = { name = "kd", teacher_layers = ["a"], teacher = "cnn_2" }\n'),
@@ -108,6 +114,7 @@ PARTS = {
     "no labels": "loss.label_weight = 0\n",
     "no baseline": "compare.baseline = false\n",
     "an optimiser's option": "train.optimizer.momentum = 0.5\nteacher.train.schedule.warmup = 0.1\n",
+    "a schedule's option": "loss.schedule.length = 0.5\n",
 }
 
 

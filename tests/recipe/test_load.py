@@ -232,6 +232,40 @@ def test_every_resolved_leaf_is_in_the_fingerprint():
     assert len(seen) == counted + 1, "each change gives a fingerprint of its own"
 
 
+OF_A_TERM = MINIMAL + 'teacher.name = "cnn"\nloss = {{ name = "kd"{} }}\n'
+
+
+def test_a_schedule_that_changes_nothing_leaves_the_fingerprint_as_it_was(load):
+    plain, constant, warmup, longer = (
+        load(OF_A_TERM.format(more), name=f"{number}.toml")
+        for number, more in enumerate(
+            (
+                "",
+                ', schedule.name = "constant"',
+                ', schedule.name = "warmup"',
+                ', schedule = { name = "warmup", length = 0.2 }',
+            )
+        )
+    )
+    assert plain.loss.terms[0].schedule is None and constant.loss.terms[0].schedule.name == "constant"
+    assert plain.fingerprint == constant.fingerprint
+    assert len({plain.fingerprint, warmup.fingerprint, longer.fingerprint}) == 3
+    listed = [
+        load(OF_A_TERM.format("").replace('name = "kd" ', f'terms = [{{ name = "kd"{more} }}] '), name=f"list{i}.toml")
+        for i, more in enumerate(("", ', schedule.name = "constant"', ', schedule.name = "warmup"'))
+    ]
+    assert listed[0].fingerprint == listed[1].fingerprint != listed[2].fingerprint
+
+
+def test_a_schedule_has_its_defaults_filled_in(load):
+    written = [', schedule.name = "warmup"', ', schedule.name = "cosine"']
+    first, second = (load(OF_A_TERM.format(more), name=f"{i}.toml") for i, more in enumerate(written))
+    assert first.data["loss"]["schedule"] == {"name": "warmup", "length": 0.1}
+    assert second.data["loss"]["schedule"] == {"name": "cosine", "start": 1.0, "end": 0.0, "length": 1.0}
+    table = second.loss.terms[0].schedule
+    assert (table.name, table.start, table.end, table.length) == ("cosine", 1.0, 0.0, 1.0)
+
+
 def test_what_the_report_holds_is_no_part_of_the_fingerprint(load):
     plain, silent = load(MINIMAL), load(MINIMAL + "report = {measure = false, images = false}\n", name="silent.toml")
     assert plain.report.measure and not silent.report.measure

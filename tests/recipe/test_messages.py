@@ -90,6 +90,8 @@ def test_everything_uses_every_key(monkeypatch):
             note("teacher_train", table.get("train", {}))
         for term in [*data.get("loss", {}).get("terms", []), data.get("loss", {})]:
             note("term", term)
+            if "schedule" in term:
+                note(f"term schedule {term['schedule']['name']}", term["schedule"])
         for callback in data.get("callbacks", []):
             note("callback", callback)
         for train in (data.get("train", {}), *(table.get("train", {}) for table in teachers)):
@@ -104,6 +106,7 @@ def test_everything_uses_every_key(monkeypatch):
         **{k: definitions["views"]["properties"][k] for k in ("random_resized_crop", "random_erasing")},
         **definitions["optimizers"],
         **definitions["schedules"],
+        **{f"term schedule {name}": table for name, table in definitions["term_schedules"].items()},
     }
     unused = {name: set(table["properties"]) - used.get(name, set()) for name, table in tables.items()}
     unused["adam"] -= {"learning_rate", "beta_2"}  # as in adamw

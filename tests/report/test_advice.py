@@ -6,12 +6,13 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_build import CLASSES, IMAGES, fill
 
-from kdrecipes.report.advice import RULES
+from kdrecipes.report.advice import RULES, drowning_terms
 from kdrecipes.report.build import build_report, check_report, write_report
 from kdrecipes.report.facts import read_arms, write_facts
 from kdrecipes.report.intervals import detectable, seeds_to_see
@@ -283,3 +284,12 @@ def test_advice_is_in_terminal_report_and_page(tmp_path):
     older = {key: value for key, value in report.items() if key != "advice"}
     check_report(older)
     assert "KD003" not in summary_text(older), "a report of before advice is still told"
+
+
+def test_advice_on_a_term_whose_weight_changes_speaks_of_the_weight_in_force():
+    row = {"arm": "kd", "gradient_kd": 500.0, "gradient_label_loss": 1.0}
+    words = "It was measured with the weight that its schedule had put in force."
+    for more, said in (({}, False), ({"weight_kd": 0.5}, True)):
+        facts = SimpleNamespace(rows=[row | more], label_weight=1.0)
+        [text] = drowning_terms(facts, {})
+        assert text.endswith(words) is said

@@ -108,3 +108,10 @@ def test_a_network_of_one_epoch_is_a_dot_beside_one_of_many():
     )
     long, short = curves(points_of([*few, *many], lambda row: row["v"]), "%").axes[0].get_lines()
     assert (long.get_marker(), short.get_marker()) == ("", "o")
+
+
+def test_a_weight_that_changes_is_told_beside_its_term_and_is_no_term_itself():
+    rows = [{"arm": "kd", "seed": 0, "epoch": e, "loss": 1.0, "kd": 2.0 / e, "weight_kd": 0.1 * e} for e in (1, 2, 3)]
+    assert terms_of(rows) == ["kd"]
+    [chart] = [chart for chart in learning_curves(rows) if chart.name == "term_kd"]
+    assert "Its weight follows a schedule: on average 0.1 in epoch 1 and 0.3 in epoch 3. Each term" in chart.note
