@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from kdrecipes.components.losses.rkd import RKD as RKD
     from kdrecipes.components.losses.rld import RLD as RLD
     from kdrecipes.components.losses.similarity_preserving import SimilarityPreserving as SimilarityPreserving
+    from kdrecipes.components.losses.simkd import SimKD as SimKD
     from kdrecipes.components.losses.soft_ce import SoftCE as SoftCE
+    from kdrecipes.components.losses.srrl import SRRL as SRRL
     from kdrecipes.components.losses.teacher_free import TeacherFree as TeacherFree
     from kdrecipes.components.losses.ttm import TTM as TTM
     from kdrecipes.components.losses.vid import VID as VID

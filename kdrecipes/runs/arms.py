@@ -81,9 +81,14 @@ def _train_arm(
     trackers: Sequence[Any],
 ) -> None:
     backend.seed_everything(arm.seed)
-    student = build_model(recipe, recipe.student, data)
     heard = teachers if arm.arm == "kd" else {}
-    distiller = build_distiller(recipe, data, student, {name: teacher.model for name, teacher in heard.items()})
+    distiller = build_distiller(
+        recipe,
+        data,
+        build_model(recipe, recipe.student, data),
+        {name: teacher.model for name, teacher in heard.items()},
+    )
+    student = distiller.student  # a term may have put another one in its place
     outputs = {name: teacher.outputs for name, teacher in heard.items() if teacher.outputs is not None}
     state = StateFolder(folder.path / "state")
 

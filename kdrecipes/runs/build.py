@@ -87,7 +87,7 @@ def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
             setattr(term, key, getattr(table, key))
     mine, theirs = (getattr(term, key, ()) for key in ("student_layers", "teacher_layers"))
     if table.projector is not None:
-        if hasattr(term, "parts"):
+        if hasattr(term, "parts") or hasattr(term, "meet"):
             raise RunError(f"{table.place}.projector: {table.name!r} maps features by layers of its own; leave it out.")
         if len(mine) != len(theirs) or not mine:
             raise RunError(
@@ -106,6 +106,8 @@ def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
 def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: Mapping[str, keras.Model]) -> Distiller:
     """The distiller of one arm: of the distilled one where there are teachers, else on labels only.
 
+    A term may put a model of its own in the student's place: what is trained and saved is `distiller.student`.
+
     Args:
         recipe, data: of the run.
         student: the model that is trained.
@@ -116,10 +118,10 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
     """
     terms, weights = build_terms(recipe, data) if teachers else ([], [])
     tables = {name: recipe.teachers[name] for name in teachers}
-    read = {named_by(term) for term in terms if getattr(term, "teacher_layers", ())}
+    read = {named_by(term) for term in terms if getattr(term, "teacher_layers", ()) or hasattr(term, "meet")}
     whole = {name: name in read or None in read for name in teachers}
     try:
-        return Distiller(
+        made = Distiller(
             student=student,
             teacher={n: inference(recipe, tables[n], model, whole=whole[n]) for n, model in teachers.items()},
             teacher_weights={name: table.weight for name, table in tables.items()},
@@ -131,6 +133,9 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
             precision=recipe.train.precision,
             accelerate=False,  # `build_model` did, where the recipe wants it
         )
+        if made.student is not student and recipe.train.fast:
+            accelerate(made.student)
+        return made
     except ValueError as error:
         raise RunError(f"{'loss' if terms else 'student'}: {error}") from error
 

@@ -108,12 +108,16 @@ def _rehearse_arm(
     *,
     saves: bool,
 ) -> tuple[float, float]:
-    """Seconds of a student's step and of its logits for one image; `saves`: whether to save and load it too."""
-    student, n = build_model(recipe, recipe.student, data), recipe.train.batch_size
-    distiller = build_distiller(recipe, data, student, teachers)
+    """Seconds of a student's step and of its logits for one image; `saves`: whether to save and load it too.
+
+    A student that a term put in the plain one's place is saved and loaded in any case.
+    """
+    plain, n = build_model(recipe, recipe.student, data), recipe.train.batch_size
+    distiller = build_distiller(recipe, data, plain, teachers)
+    student = distiller.student
     batch = black_batch(recipe, data, distiller, recipe.train, data.student_size, cached if teachers else ())
     seconds = rehearse(distiller, recipe.train, batch, jit["student"])[1]
-    if saves:
+    if saves or student is not plain:
         _refuse_unsaveable(student, lambda: build_model(recipe, recipe.student, data))
     look = rehearse_inference(lambda image: student(image, training=False), n, data.student_size, "student")
     return seconds, look / n

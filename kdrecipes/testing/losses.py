@@ -48,6 +48,9 @@ def check(component: Component, classes: int, examples: int, options: Mapping[st
         (term,), _ = build_terms(recipe, data_of(classes, examples=examples))
     if not callable(term):
         raise broken(component, "build must return a callable term(labels, student, teacher)", type(term).__name__)
+    if hasattr(term, "meet"):
+        with trying(component, "meet(student, teacher)"):
+            term.meet(*(_network(term, key, classes) for key in ("student_layers", "teacher_layers")))
     if hasattr(term, "at"):
         with trying(component, "at(progress)"):
             term.at(0.5)
@@ -72,6 +75,15 @@ def check(component: Component, classes: int, examples: int, options: Mapping[st
         _check_examples(component, term, batch(), value)
     if getattr(term, "mixed_labels", True):
         _check_mixed(component, term, batch(), classes, value)
+
+
+def _network(term: Any, key: str, classes: int) -> keras.Model:
+    """One whose classifier reads the mean of a map like those that the term is given; its layers are so named."""
+    images = keras.Input(_FEATURE)
+    x = images
+    for name in getattr(term, key, ()) or ("features",):
+        x = keras.layers.Dense(_FEATURE[-1], name=name)(x)
+    return keras.Model(images, keras.layers.Dense(classes)(keras.layers.GlobalAveragePooling2D()(x)))
 
 
 def _batch(term: Any, classes: int, examples: int, dtype: torch.dtype, seed: int) -> Batch:

@@ -25,6 +25,7 @@ from kdrecipes.training.batches import (
 from kdrecipes.training.checkpoint import SavedAsStudent
 from kdrecipes.training.class_counts import classes_of, refuse_labels_of_fit, refuse_other_widths
 from kdrecipes.training.inference import Inference, wide
+from kdrecipes.training.introduced import introduced
 from kdrecipes.training.last_activation import refuse_probabilities
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
 from kdrecipes.training.loss_parts import LossParts, Weight
@@ -52,7 +53,6 @@ class Distiller(SavedAsStudent):
     over the others of a batch. Where labels are rows of shares, a row of zeros is none.
 
     The teacher runs in inference mode under `torch.no_grad()`. It is in no checkpoint, and nothing of it changes.
-
     Several teachers are heard as one by every term that does not name one: a term with the attribute `teacher`, a text,
     hears the one of that name. A term on features must name one where there are several.
 
@@ -64,7 +64,9 @@ class Distiller(SavedAsStudent):
         loss: one distillation term or a list of them. A term is a callable `term(labels, student, teacher)` that
             returns (batch,) values, or a scalar where it is no mean over examples; `labels` is int64 (batch,) or
             float (batch, classes), `student` and `teacher` are `Outputs`. See `KD`. A term that is a Keras layer, and
-            the layers that a term's first call puts into its list `parts`, train with the student.
+            the layers that a term's first call puts into its list `parts`, train with the student. A term's method
+            `meet(student, teacher)` is called once with the networks; a model that it gives is trained, and saved, in
+            the student's place.
         weight: a term's, or a list as long as `loss`: numbers, or functions of the share of the fit done. Default 1.0.
         teacher_weights: how much each of several teachers counts, above 0, by its name; only proportions matter.
             Default: 1.0 of each.
@@ -77,9 +79,8 @@ class Distiller(SavedAsStudent):
             and validation stay float32. Default "float32".
         accelerate: let torch's own kernels compute the networks, see `kdrecipes.accelerate`. Default True.
         cache_teacher: ask each teacher once for each image, as `fit` begins, and keep its logits in memory as float32,
-            4 bytes for each image and class. Every `fit` asks anew. The images are an array or a tensor; the teacher
-            hears them as they are there, and so it does without a cache: layers of the student that augment are the
-            student's alone. Default False.
+            4 bytes for each image and class. Every `fit` asks anew. The images are an array or a tensor, which the
+            teacher hears as they are. Default False.
 
     Raises:
         ValueError: when weights and terms do not pair up, there is a teacher and no term to hear it, a network ends in
@@ -119,10 +120,11 @@ class Distiller(SavedAsStudent):
         name: str = "distiller",
     ):
         named = networks_of(student, teacher)
-        # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
-        super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         terms, weights = terms_and_weights(loss, weight, label_weight, taught=bool(named))
         refuse_probabilities(student, "student")
+        student = introduced(terms, student, named)
+        # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
+        super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.teachers = Teachers(named, terms, teacher_weights, teachers)
         refuse_other_widths(student, {n: one.model for n, one in self.teachers.networks.items()}, terms)
         self.learner = Learner(student, terms, label_smoothing, precision)
@@ -247,10 +249,8 @@ class Distiller(SavedAsStudent):
         parts.update(self.optimizer, total)
         with torch.no_grad():
             results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
-        if own is not None:
-            return results
         measured = {"loss", *(metric.name for metric in self._part_metrics[1:])}
-        return {name: value for name, value in results.items() if name in measured}
+        return results if own is not None else {name: results[name] for name in results if name in measured}
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The student on labels: `loss` is the cross-entropy, without smoothing or terms."""
@@ -279,8 +279,7 @@ class Distiller(SavedAsStudent):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics' values by name; compiled metrics have none before they met a label."""
-        compiled = compiled_metrics(self)
-        results: dict[str, Any] = {}
+        compiled, results = compiled_metrics(self), dict[str, Any]()
         for metric in self._gathered().metrics:
             if metric is not compiled:
                 results[metric.name] = metric.result()

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import kdrecipes
+from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
-from kdrecipes.losses import CTKD, VID
+from kdrecipes.losses import CTKD, SRRL, VID, SimKD
 
 BATCH, CLASSES = 6, 5
 
@@ -67,11 +68,44 @@ def expected_ctkd(term, student, teacher):
     return t**2 * (p * np.log(p / q)).sum(-1)
 
 
+def network(shape, seed=0):
+    """From features like those of `outputs` to logits, by a classifier of their mean."""
+    keras.utils.set_random_seed(seed)
+    features = keras.Input(shape)
+    x = keras.layers.Activation("linear", name="layer0")(features)
+    x = keras.layers.GlobalAveragePooling2D()(x) if len(shape) == 3 else x
+    head = keras.layers.Dense(CLASSES, bias_initializer="normal")
+    return keras.Model(features, head(x))
+
+
+def introduced(term, shape):
+    term.meet(network((4, 4, 3)), network(shape, 1))
+    return term
+
+
+def normalised(x, gamma, beta):
+    axes = tuple(range(x.ndim - 1))
+    return (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-5) * gamma + beta
+
+
+def expected_srrl(term, student, teacher):
+    theirs = teacher.features[term.teacher_layers[0]].numpy()
+    theirs = theirs.reshape(BATCH, -1, theirs.shape[-1]).mean(1)
+    kernel, gamma, beta = arrays(term.parts[0])
+    mine = relu(normalised(student.features["layer0"].numpy() @ kernel, gamma, beta)).mean((1, 2))
+    w, b = (one.numpy() for one in term.classifier.weights())
+    return term.alpha * ((mine - theirs) ** 2).mean(1) + term.beta * (
+        (mine @ w + b - teacher.logits.numpy()) ** 2
+    ).mean(1)
+
+
 # The term, the shape of the teacher's features, and the reference.
 CASES = {
     "vid": (lambda: VID(**layers(2)), (4, 4, 7), expected_vid),
     "vid, a larger teacher": (lambda: VID(2.0, **layers()), (8, 8, 2), expected_vid),
     "vid, a smaller teacher": (lambda: VID(40.0, **layers()), (2, 2, 2), expected_vid),
+    "srrl": (lambda: introduced(SRRL(**layers()), (4, 4, 7)), (4, 4, 7), expected_srrl),
+    "srrl, a vector": (lambda: introduced(SRRL(2.0, 3.0, **layers()), (2,)), (2,), expected_srrl),
     "ctkd": (CTKD, (1,), expected_ctkd),
     "ctkd, another range": (lambda: CTKD(2.0, 3.0), (1,), expected_ctkd),
 }
@@ -189,3 +223,39 @@ def test_ctkd_is_kd_at_its_temperature_and_nothing_between_equals():
     assert term(labels(), student, student).abs().max() < 1e-12
     with pytest.raises(ValueError, match=r"`lambda_max` is at least lambda_min\. Received: 0.5 and 1.0"):
         CTKD(lambda_min=1.0, lambda_max=0.5)
+
+
+def test_srrl_reads_the_layers_before_both_classifiers_where_none_are_named():
+    term = introduced(SRRL(), (4, 4, 7))
+    assert (term.student_layers, [name[:6] for name in term.teacher_layers]) == (("layer0",), ["global"])
+    with pytest.raises(ValueError, match="it works inside a Distiller, which shows it"):
+        SRRL(**layers())(labels(), outputs(0), outputs(1))
+    with pytest.raises(ValueError, match=r"`srrl` reads one layer of each network\. Received: \['layer0', 'layer1'\]"):
+        introduced(SRRL(**layers(2)), (4, 4, 7))
+
+
+def test_simkd_is_the_mean_squared_distance_of_features_and_nothing_between_equals():
+    term = SimKD()
+    made = term.meet(network((4, 4, 3)), network((7,), 1))
+    images = torch.rand(BATCH, 4, 4, 3)
+    features = keras.Model(made.input, made.get_layer("simkd_features").output)(images)
+    student = Outputs(made(images), {"simkd_features": features})
+    teacher = Outputs(student.logits, {"layer0": torch.rand(BATCH, 7)})
+    expected = ((features.detach().numpy() - teacher.features["layer0"].numpy()) ** 2).mean(1)
+    np.testing.assert_allclose(term(None, student, teacher).detach().numpy(), expected, rtol=1e-5)
+    assert not term(None, student, Outputs(student.logits, {"layer0": features})).any()
+    with pytest.raises(ValueError, match="it works inside a Distiller, which asks it for that"):
+        SimKD()(None, outputs(0), outputs(1))
+
+
+def test_simkd_puts_a_projector_and_the_teachers_classifier_behind_the_students_features():
+    student, teacher = network((4, 4, 3)), network((4, 4, 9), 1)
+    made = SimKD(reduction=3).meet(student, teacher)
+    shapes = [tuple(v.shape) for layer in made.layers for v in layer.trainable_variables if "conv" in layer.name]
+    assert shapes == [(1, 1, 3, 3), (3, 3, 3, 3), (1, 1, 3, 9)]  # 9 / 3 wide inside
+    head, theirs = made.layers[-1], teacher.layers[-1]
+    for mine, other in zip(head.variables, theirs.variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), other.numpy())
+        assert mine is not other and not mine.trainable and other.trainable
+    with pytest.raises(ValueError, match=r"The student has no layer 'layer1' in its graph\. Did you mean 'layer0'\?"):
+        SimKD(student_layers=("layer1",), teacher_layers=("layer0",)).meet(student, teacher)

@@ -16,6 +16,7 @@ DOORS = (
 HEAVY = ("torch", "keras")
 OWN_KERAS = (  # the ground's heavy part
     "kdrecipes.backend",
+    "kdrecipes.classifiers",
     "kdrecipes.keras_private",
     "kdrecipes.layers",
     "kdrecipes.saved_models",

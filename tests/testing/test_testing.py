@@ -40,6 +40,8 @@ LOSSES = [
         for name, term in TERMS.items()
     ),
     ("hint", {**LAYERS, "projector": "linear"}),
+    ("srrl", {}),
+    ("simkd", {}),
 ]
 FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits"}  # below
 CALLBACKS = {

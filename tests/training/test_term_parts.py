@@ -5,7 +5,7 @@ import pytest
 from distilling import fit, made, net, same, snapshot
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.losses import CTKD, VID
+from kdrecipes.losses import CTKD, SRRL, VID
 from kdrecipes.torch_modules import variables_of
 
 LAYERS = {"student_layers": ["feature"], "teacher_layers": ["feature"]}
@@ -13,7 +13,7 @@ LAYERS = {"student_layers": ["feature"], "teacher_layers": ["feature"]}
 
 def terms():
     seed_everything(3)
-    return [CTKD(lambda_min=0.5), VID(**LAYERS)]
+    return [CTKD(lambda_min=0.5), VID(**LAYERS), SRRL()]
 
 
 def parts_of(distiller):

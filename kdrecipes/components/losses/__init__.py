@@ -40,6 +40,8 @@ TERMS = {
     "nst": "NST",
     "fsp": "FSP",
     "wkd_features": "WKDFeatures",
+    "srrl": "SRRL",
+    "simkd": "SimKD",
 }
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @term(
     "ctkd",
     summary="T² · KL at a temperature that learns against the student (CTKD)",
-    paper='Li et al., "Curriculum Temperature for Knowledge Distillation", arXiv:2211.16231, eq. 4-8, with the one '
-    "temperature for all images; θ starts at 1, as in the published code",
+    paper='Li et al., "Curriculum Temperature for Knowledge Distillation", arXiv:2211.16231, the one '
+    "temperature for all images (Global-T); θ starts at 1, as in the published code",
 )
 class CTKD:
     """T² · KL(softmax(teacher / T) ‖ softmax(student / T)) at T = tau_init + tau_range · sigmoid(θ), one per example.

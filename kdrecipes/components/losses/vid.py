@@ -20,8 +20,8 @@ _EPSILON = 1e-5  # below which no variance falls: that of the paper's published 
 @term(
     "vid",
     summary="how well the student's features predict the teacher's, by regressions that learn (VID)",
-    paper='Ahn et al., "Variational Information Distillation for Knowledge Transfer", arXiv:1904.05835, eq. 5 and 6, '
-    "with the mean over a feature's elements instead of their sum",
+    paper='Ahn et al., "Variational Information Distillation for Knowledge Transfer", arXiv:1904.05835, the '
+    "Gaussian with a variance for each channel, and the mean over a feature's elements instead of their sum",
 )
 class VID:
     """Σ over the named pairs of layers of mean(½ · ((μ(student) − teacher)² / σ² + log σ²)), one value per example.
