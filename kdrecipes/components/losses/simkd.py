@@ -53,7 +53,7 @@ class SimKD:
             self.projected = self.student_layers
         self.student_layers = (FEATURES,)
         one_pair(self)
-        reads = spot_named(student, *self.projected, "student") if self.projected else own.reads.before_pooling()
+        reads = spot_named(student, self.projected[0], "student") if self.projected else own.reads.before_pooling()
         kernel, bias = theirs.weights()
         if (classes := student.output_shape[-1]) != len(bias):
             raise ValueError(f"`simkd`: the teacher gives {len(bias)} logits, and the student {classes}.")

@@ -65,9 +65,8 @@ class SRRL:
         if not self.parts:
             self.parts.append(_connector(pair.student, theirs.shape[-1]))
         mine = vectors(self.parts[0](pair.student))
-        logits, target = self.classifier.logits(mine), teacher.logits.detach()
-        features = (mine - theirs).square().mean(1)
-        return self.alpha * features + self.beta * (logits - target).square().mean(1)
+        logits: torch.Tensor = self.classifier.logits(mine) - teacher.logits.detach()
+        return self.alpha * (mine - theirs).square().mean(1) + self.beta * logits.square().mean(1)
 
 
 def one_pair(term: Any) -> None:
