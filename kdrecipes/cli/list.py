@@ -1,4 +1,4 @@
-"""`kdrecipes list`: what a recipe can name here, and who provides it; and the runs in a folder."""
+"""`kdrecipes list`: what a recipe can name here, and who provides it; the runs in a folder; a recipe's layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption
+from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
 from kdrecipes.cli.result import print_json, say
 from kdrecipes.errors import UsageError
 
@@ -30,6 +30,10 @@ class Topic(StrEnum):
     plugins = "plugins"
     advice = "advice"
     runs = "runs"
+    layers = "layers"
+
+
+OF_ONE = (Topic.runs, Topic.layers)  # listed on request, of a folder or a recipe
 
 
 _KIND_OF = {
@@ -42,29 +46,49 @@ _KIND_OF = {
 
 
 def list_(
-    topic: Annotated[Topic | None, typer.Argument(help="Default: everything but runs.")] = None,
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="Where to look for runs; default: the folder `runs`.")
+    topic: Annotated[Topic | None, typer.Argument(help="Default: everything but runs and layers.")] = None,
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DIR|RECIPE",
+            help="For runs: where to look; default: the folder `runs`. For layers: the recipe.",
+        ),
     ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="For layers: student, teacher, or the id of one of several teachers. Default: all networks."),
+    ] = None,
+    overrides: SetOption = [],  # noqa: B006 (typer reads the default, nobody changes it)
     plugin: PluginOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Show what is installed and who provides it: models, datasets, losses, callbacks, exporters, plugins; and recipes.
 
-    Example:  kdrecipes list runs
+    Example:  kdrecipes list runs;  kdrecipes list layers digits --role teacher
 
     Of runs it shows the state, the recipe, the test accuracies and the size. A killed run is one whose process ended
     without a word; the command that began it continues it, as it does a preempted one.
+
+    Of layers it shows the names that `student_layers` and `teacher_layers` take, with the shape of what they give. It
+    builds the networks as a run does, weights from the network included.
     """
+    if topic is not Topic.layers and (role or overrides):
+        given = "--role" if role else "--set"
+        raise UsageError(f"{given} is for layers alone: `kdrecipes list layers RECIPE {given} …`.")
     if topic is Topic.runs:
-        _list_runs(folder, as_json)
+        _list_runs(Path(place) if place else None, as_json)
         return
-    if folder is not None:
-        raise UsageError(f"A folder is for runs alone: `kdrecipes list runs {folder}`.")
+    if topic is Topic.layers:
+        if place is None:
+            raise UsageError("Say which recipe's layers: `kdrecipes list layers RECIPE`.")
+        _list_layers(place, overrides, plugin, role, as_json)
+        return
+    if place is not None:
+        raise UsageError(f"A folder is for runs alone: `kdrecipes list runs {place}`.")
     from kdrecipes.components.registry import load_registry
 
     registry = load_registry(tuple(path.resolve() for path in plugin))
-    topics = [topic] if topic else [one for one in Topic if one is not Topic.runs]
+    topics = [topic] if topic else [one for one in Topic if one not in OF_ONE]
     listing = {shown: _rows(shown, registry) for shown in topics}
     if as_json:
         print_json(listing)
@@ -100,6 +124,30 @@ def _list_runs(folder: Path | None, as_json: bool) -> None:
     for row in rows:
         path, state, recipe, size = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
         say(f"  {path}  {state}  {recipe}  {size.strip().rjust(widths[3])}  {row[4]}".rstrip())
+
+
+def _list_layers(recipe: str, overrides: list[str], plugin: list[Path], role: str | None, as_json: bool) -> None:
+    """Print the layers of a recipe's networks that terms can read."""
+    from kdrecipes.extras import need_run, telling_what_is_missing
+    from kdrecipes.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, overrides, plugins=plugin)
+    need_run("`kdrecipes list layers`")
+    collect_as_usual()
+    from kdrecipes.runs.layers import readable_layers  # torch and keras
+
+    with telling_what_is_missing("This recipe"):
+        layers = readable_layers(loaded, role)
+    if as_json:
+        rows = [{"role": layer.role, "name": layer.name, "shape": list(layer.shape)} for layer in layers]
+        print_json({"layers": rows})
+        return
+    width = max((len(layer.name) for layer in layers), default=0)
+    for shown in dict.fromkeys(layer.role for layer in layers):
+        say(shown)
+        for layer in layers:
+            if layer.role == shown:
+                say(f"  {layer.name:<{width}}  {layer.shape}")
 
 
 def _rows(topic: Topic, registry: Registry) -> list[Row]:

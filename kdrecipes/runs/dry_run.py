@@ -21,6 +21,7 @@ from kdrecipes.runs.trackers import need_callbacks
 
 BATCH = 4  # images: whether layers, shapes and losses fit does not depend on how many, but for relational terms
 EXAMPLES = 10_000  # that terms are told of where the data are not asked
+WITHOUT_DATA = "With --classes N, and dataset.image_size, a dry run does without the data."
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def dry_run(recipe: Recipe, *, classes: int | None = None, device: str = "auto")
     need_callbacks(recipe)
     device = backend.device_name(device)
     refuse_precision(recipe, device)
-    data = _data(recipe, classes)
+    data = data_without_images(recipe, classes, WITHOUT_DATA)
     with keras.device(device):
         terms = build_terms(recipe, data)[0] if recipe.teachers else []
         relational = any(getattr(term, "relational", False) for term in terms)
@@ -78,8 +79,14 @@ def _with_small_batches(recipe: Recipe) -> Recipe:
     return replace(recipe, train=small(recipe.train), teachers=teachers)
 
 
-def _data(recipe: Recipe, classes: int | None) -> Data:
-    """Data of the right sizes without an image in them."""
+def data_without_images(recipe: Recipe, classes: int | None = None, hint: str = "") -> Data:
+    """Data of the right sizes without an image in them; the dataset is asked only for what is not known without it.
+
+    Args:
+        recipe: from `load_recipe`.
+        classes: how many the dataset has. Default: what the dataset says.
+        hint: what is added where the dataset has to be asked and can't be.
+    """
     table = recipe.dataset
     # What a dataset's builder may know without its data; see docs/plugins.md.
     count = getattr(recipe.registry.components["dataset", table.name][0].build, "count_classes", None)
@@ -88,7 +95,7 @@ def _data(recipe: Recipe, classes: int | None) -> Data:
     size = table.image_size or table.store_size or 0
     parts, names = {key: _Images() for key in SPLITS}, None
     if known is None or not all(network.image_size or size for network in networks):
-        sources = _sources(recipe)
+        sources = _sources(recipe, hint)
         parts = {key: _Images(len(source), getattr(source, "labelled", True)) for key, source in sources.items()}
         refuse_without_labels(recipe, parts)
         names = list(sources["train"].classes)
@@ -117,10 +124,10 @@ def _side(source: Any) -> int:
     return height
 
 
-def _sources(recipe: Recipe) -> dict[str, Any]:
+def _sources(recipe: Recipe, hint: str) -> dict[str, Any]:
     """The dataset's sources of the splits that the recipe names, by key."""
     try:
         return {key: build_source(recipe, parse_split(text)[0], key) for key, text in splits_of(recipe.dataset).items()}
     except KDRecipesError as error:
-        error.hint = "With --classes N, and dataset.image_size, a dry run does without the data."
+        error.hint = hint
         raise

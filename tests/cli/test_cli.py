@@ -18,7 +18,7 @@ from jsonschema import Draft7Validator
 
 import kdrecipes
 from kdrecipes.cli import main as cli
-from kdrecipes.cli.list import Topic
+from kdrecipes.cli.list import OF_ONE, Topic
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
@@ -69,7 +69,7 @@ def test_the_verbs_and_flags_are_frozen():
             "--verbose",
             "paths",
         ],
-        "list": ["--json", "--plugin", "folder", "topic"],
+        "list": ["--json", "--plugin", "--role", "--set", "place", "topic"],
         "schema": ["--json", "--out", "--plugin"],
         "cache list": ["--json"],
         "cache clear": ["--yes", "names"],
@@ -77,7 +77,8 @@ def test_the_verbs_and_flags_are_frozen():
         "new plugin": ["--out", "name"],
     }
     assert [p.opts for p in command.params] == [["--version"]]
-    known = ["models", "datasets", "losses", "callbacks", "exporters", "recipes", "plugins", "advice", "runs"]
+    known = ["models", "datasets", "losses", "callbacks", "exporters", "recipes", "plugins", "advice"]
+    known += ["runs", "layers"]
     assert [topic.value for topic in Topic] == known
 
 
@@ -177,7 +178,7 @@ def test_validate_says_all_of_a_problem_in_json(call, monkeypatch):
 # ---- list
 
 
-INSTALLED = [topic.value for topic in Topic if topic is not Topic.runs]
+INSTALLED = [topic.value for topic in Topic if topic not in OF_ONE]
 
 
 @pytest.mark.parametrize("topic", INSTALLED)

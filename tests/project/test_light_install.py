@@ -232,6 +232,8 @@ def test_a_heavy_verb_says_the_pip_line(hidden, tmp_path):
     assert not (tmp_path / "runs").exists()
     done = kdrecipes("run", "digits", "--json", cwd=tmp_path, hidden=hidden)
     assert done.returncode == 3 and RUN_LINE in json.loads(done.stdout)["error"]
+    done = kdrecipes("list", "layers", "digits", cwd=tmp_path, hidden=hidden)
+    assert (done.returncode, done.stdout) == (3, "") and RUN_LINE in done.stderr
     done = kdrecipes("validate", "digits", "--dry-run", cwd=tmp_path, hidden=hidden)
     assert done.returncode == 3 and done.stderr.startswith("digits  --dry-run needs keras") and RUN_LINE in done.stderr
     done = kdrecipes("validate", "digits", "--dry-run", "--json", cwd=tmp_path, hidden=hidden)
