@@ -20,6 +20,7 @@ TITLES = {
     "mobilenet_v3_large": "MobileNetV3Large",
     "mobilenet_v3_small": "MobileNetV3Small",
     "resnet50_v2": "ResNet50V2",
+    "resnet20": "ResNet-20",
 }
 
 
@@ -47,6 +48,28 @@ def two_layers(size: int) -> keras.Model:
     return keras.Sequential([keras.Input((size, size, 3)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
 
 
+def resnet20(size: int) -> keras.Model:
+    """The ResNet of twenty layers for small images: three stages of three blocks, 16, 32 and 64 channels wide.
+
+    He et al., arXiv:1512.03385, section 4.2; where a stage begins a 1×1 convolution stands on the shortcut.
+    """
+    seed_everything(0)
+    layers = keras.layers
+
+    def convolved(x: Any, width: int, kernel: int, stride: int) -> Any:
+        return layers.BatchNormalization()(layers.Conv2D(width, kernel, stride, "same", use_bias=False)(x))
+
+    pixels = keras.Input((size, size, 3))
+    x = layers.ReLU()(convolved(layers.Rescaling(1 / 127.5, -1.0)(pixels), 16, 3, 1))
+    for width in (16, 32, 64):
+        for block in range(3):
+            stride = 2 if width > 16 and block == 0 else 1
+            shortcut = convolved(x, width, 1, stride) if stride > 1 else x
+            inner = layers.ReLU()(convolved(x, width, 3, stride))
+            x = layers.ReLU()(layers.Add()([convolved(inner, width, 3, 1), shortcut]))
+    return keras.Model(pixels, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x)))
+
+
 def batch_of(count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Random pixels, float32 (count, size, size, 3), and labels, int64 (count,), on the device in use."""
     generator = torch.Generator().manual_seed(0)
@@ -67,10 +90,19 @@ def stock(model: keras.Model) -> keras.Model:
 
 
 def distiller(
-    student: keras.Model, teacher: keras.Model | None = None, *, kd: bool = False, precision: str = "float32"
+    student: keras.Model,
+    teacher: keras.Model | None = None,
+    *,
+    kd: bool = False,
+    term: Any = None,
+    precision: str = "float32",
 ) -> Distiller:
-    """Compiled as a run does it: on labels only, or with `kd` on the teacher's logits too, its own or the batch's."""
-    terms: dict[str, Any] = {"loss": KD(temperature=4.0), "weight": 0.5, "label_weight": 0.5} if kd else {}
+    """Compiled as a run does it: on labels only, or with `kd` or another term too.
+
+    What a term hears of the teacher's logits is its own or the batch's.
+    """
+    loss = KD(temperature=4.0) if kd else term
+    terms: dict[str, Any] = {} if loss is None else {"loss": loss, "weight": 0.5, "label_weight": 0.5}
     model = Distiller(student=fast.accelerate(student), teacher=teacher, precision=precision, **terms)
     optimizer = {"name": "adamw", "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}
     train = {"epochs": 1, "batch_size": 64, "precision": precision, "fast": True, "compile": False}

@@ -12,6 +12,7 @@ from dataclasses import replace
 from benchmarks.rows import Row, Setting
 
 PARTS = {"steps": (1, 2), "inference": (3,), "epochs": (4,), "whole": (5, 6), "input": (7,), "overhead": (8,)}
+TERMS = {"terms": (9, 10)}  # what a term costs: rows of a file of their own
 
 
 def measure(part: str, setting: Setting) -> list[Row]:
@@ -29,7 +30,7 @@ def measure_all(wanted: Iterable[int], setting: Setting) -> list[Row]:
     """The wanted rows; a process for each part, so that none finds another's memory and threads."""
     rows: list[Row] = []
     wanted = set(wanted)
-    for part, numbers in PARTS.items():
+    for part, numbers in (PARTS | TERMS).items():
         if not wanted.intersection(numbers):
             continue
         print(f"measuring {part} …", file=sys.stderr, flush=True)

@@ -238,7 +238,7 @@ def test_a_mixed_label_counts_as_its_largest_share_and_a_missing_one_as_what_the
 def test_a_relational_term_refuses_a_batch_of_one(name):
     labels, student, teacher = random_logits(1)
     with pytest.raises(
-        ValueError, match=rf"^`{name}` compares the images of a batch .* Received: a batch of 1\. Raise"
+        ValueError, match=rf"^`{name}` compares the images of a batch: .* Received: 1\. Raise the batch"
     ):
         called(term_of(name), labels, student, teacher)
     assert called(term_of(name), *random_logits(2)).shape == ()

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from kdrecipes import Outputs
-from kdrecipes.components.losses.pairs import pairs_of, refuse_one_image, summed, take_pairs, to_smaller_map, vectors
+from kdrecipes.components.losses.pairs import pairs_of, summed, take_pairs, to_smaller_map, vectors
+from kdrecipes.components.losses.several import refuse_one_image
 
 
 def outputs(**features):

@@ -12,11 +12,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is no part of the package
 
-from benchmarks import handwritten, networks, report
-from benchmarks.__main__ import main
+from benchmarks import handwritten, networks, report, terms
+from benchmarks.__main__ import RESULTS, TERM_COSTS, by_file, main
 from benchmarks.parts import PARTS
 from benchmarks.rows import Row, Setting, row_of
+from benchmarks.terms import names, term_of
 from benchmarks.timing import Ratio, interleave, milliseconds, per_second, ratio
+from kdrecipes import Outputs
+from kdrecipes.components.losses import TERMS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -137,6 +140,53 @@ def test_stock_and_kdrecipes_steps_are_the_same_training():
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)
 
 
+# --- what a term costs ------------------------------------------------------------------------------------------------
+
+
+def test_every_term_is_measured():
+    assert {"kd", *names(layers=False), *names(layers=True)} == set(TERMS)  # a module is named as its term
+    assert "dkd" in names(layers=False) and "hint" in names(layers=True)
+
+
+def test_a_term_is_measured_with_its_defaults_and_the_teachers_logits_of_the_batch():
+    images, labels = networks.batch_of(8, 8)
+    teacher = torch.randn(8, networks.CLASSES, generator=torch.Generator().manual_seed(0))
+    model = networks.distiller(networks.two_layers(8), term=term_of("dkd"))
+    expected = term_of("dkd")(labels, Outputs(model.student(images).detach()), Outputs(teacher)).mean()
+    received = networks.step_of(model, networks.as_loaded(images, teacher=teacher), labels)()
+    assert float(received["dkd"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_each_term_makes_a_step_and_has_a_row(monkeypatch):
+    """Without the clock."""
+
+    def once(candidates, rounds, **_):
+        return {name: [1.0, float(step() is not None)] for name, step in candidates.items()}
+
+    monkeypatch.setattr(terms, "interleave", once)
+    rows = terms.measure(Setting(quick=True))
+    for number, layers, goal in ((9, False, 1.1), (10, True, None)):
+        found = [row for row in rows if row.row == number]
+        assert [row.figures["term"] for row in found] == names(layers) and {row.goal for row in found} == {goal}
+
+
+def test_resnet20_has_as_many_parameters_as_in_its_paper():
+    assert round(networks.resnet20(32).count_params() / 1e6, 2) == 0.27
+
+
+def test_what_terms_cost_stands_in_a_file_of_its_own():
+    rows = [row_of(number, str(number), Ratio(1, 1, 1), "at most") for number in (1, 8, 9, 10)]
+    assert by_file(rows) == {RESULTS: rows[:2], TERM_COSTS: rows[2:]}
+    assert by_file(rows[2:]) == {TERM_COSTS: rows[2:]}
+
+
+@pytest.mark.parametrize("more", [["--row", "1"], ["--gpu"]])
+def test_the_terms_alone_take_no_rows_and_no_gpu(more, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["terms", *more])
+    assert stopped.value.code == 2 and capsys.readouterr().err
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
@@ -227,3 +277,13 @@ def test_quick_run_writes_its_rows(tmp_path):
         assert set(row) == set(asdict(row_of(1, "", Ratio(1, 1, 1), "at least")))
         assert 0 < low <= high and row["ratio"] > 0
         assert row["name"] in done.stdout
+
+
+def test_the_terms_alone_are_a_command(tmp_path, monkeypatch, capsys):
+    row = row_of(9, "training step, dkd ÷ kd", Ratio(1.02, 1.0, 1.1), "at most", 1.1, term="dkd")
+    asked = []
+    monkeypatch.setattr("benchmarks.__main__.measure_all", lambda wanted, setting: asked.extend(wanted) or [row])
+    main(["terms", "--quick", "--out", str(tmp_path / "costs.json")])
+    assert asked == [9, 10]
+    assert json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))["rows"][0]["name"] == row.name
+    assert row.name in capsys.readouterr().out

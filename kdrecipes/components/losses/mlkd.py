@@ -47,14 +47,21 @@ class MLKD:
         """
         mine, theirs = logits_of(student, teacher)
         refuse_one_image("mlkd", mine)
-        values = [_aligned(mine / one, theirs / one, one**2) for one in self.temperatures]
-        return sum(values[1:], values[0])
+        temperatures = mine.new_tensor(self.temperatures)[:, None, None]  # all at once: (temperatures, batch, classes)
+        log_p, log_q = ((z / temperatures).log_softmax(-1) for z in (theirs, mine))
+        images, classes = _grams_apart(log_p.exp(), log_q.exp())
+        within_images = (temperatures[:, 0] ** 2 * divergence(log_p, log_q)).mean(1).sum()
+        return within_images + images.sum() / log_p.shape[1] + classes.sum() / log_p.shape[2]
 
 
-def _aligned(mine: torch.Tensor, theirs: torch.Tensor, factor: float) -> torch.Tensor:
-    """The three parts at one temperature, which logits (batch, classes) are divided by; `factor`: of the divergence."""
-    log_p, log_q = theirs.log_softmax(-1), mine.log_softmax(-1)
-    p, q = log_p.exp(), log_q.exp()
-    images, classes = p @ p.T - q @ q.T, p.T @ p - q.T @ q
-    grams = images.square().sum() / len(images) + classes.square().sum() / len(classes)
-    return factor * divergence(log_p, log_q).mean() + grams
+def _grams_apart(p: torch.Tensor, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """‖P·Pᵀ − Q·Qᵀ‖² and ‖Pᵀ·P − Qᵀ·Q‖² of matrices (temperatures, batch, classes), a value for each temperature.
+
+    With D = P − Q and S = P + Q the first difference is (S·Dᵀ + D·Sᵀ) / 2 and the second (Sᵀ·D + Dᵀ·S) / 2. So the
+    second needs no matrix of classes × classes, and where P is near Q nothing large is subtracted.
+    """
+    apart, both = p - q, p + q
+    crossed = both @ apart.mT
+    images = (crossed + crossed.mT).square().sum((1, 2)) / 4
+    classes = ((apart @ apart.mT) * (both @ both.mT) + crossed * crossed.mT).sum((1, 2)) / 2
+    return images, classes

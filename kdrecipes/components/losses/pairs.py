@@ -110,13 +110,3 @@ def to_smaller_map(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torc
     height, width = (min(x, y) for x, y in zip(a.shape[1:3], b.shape[1:3], strict=True))
     a, b = (adaptive_avg_pool2d(x.permute(0, 3, 1, 2), (height, width)).permute(0, 2, 3, 1) for x in (a, b))
     return a, b
-
-
-def refuse_one_image(name: str, feature: torch.Tensor) -> None:
-    """Refuse a batch of one image for a term that compares images.
-
-    Raises:
-        ValueError: naming the term.
-    """
-    if len(feature) < 2:
-        raise ValueError(f"`{name}` compares the images of a batch: it needs at least 2. Received: {len(feature)}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, refuse_one_image, summed, take_pairs, vectors
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs, vectors
+from kdrecipes.components.losses.several import refuse_one_image
 
 if TYPE_CHECKING:
     import torch

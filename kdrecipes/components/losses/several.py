@@ -20,6 +20,6 @@ def refuse_one_image(name: str, values: torch.Tensor) -> None:
     """
     if len(values) < 2:
         raise ValueError(
-            f"`{name}` compares the images of a batch with each other and needs 2 at least. Received: a batch of "
-            f"{len(values)}. Raise the batch size, or leave the last, smaller batch out."
+            f"`{name}` compares the images of a batch: it needs at least 2. Received: {len(values)}. Raise the batch "
+            "size, or leave the last, smaller batch out."
         )
