@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli import cache, new
+from kdrecipes.cli.compare import compare
 from kdrecipes.cli.export import export
 from kdrecipes.cli.list import list_
 from kdrecipes.cli.options import collect_as_usual, collect_rarely
@@ -52,6 +53,7 @@ def _root(
 
 app.command()(result_only(run))
 app.command()(result_only(report))
+app.command()(result_only(compare))
 app.command()(result_only(export))
 app.command()(result_only(predict))
 app.command()(result_only(push))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.disk.files import locked, new_file, write_json
-from kdrecipes.errors import UsageError, one_line
+from kdrecipes.errors import UsageError
 from kdrecipes.gradients import measured_gradients
 from kdrecipes.report.advice import advice_of
 from kdrecipes.report.charts import charts_of
@@ -25,7 +25,7 @@ from kdrecipes.report.measures import how_measured, measures_of
 from kdrecipes.report.model_card import CardFiles, chosen_student, model_card, saved_in
 from kdrecipes.report.pictures import read_pictures
 from kdrecipes.report.predictions import ENSEMBLE
-from kdrecipes.report.run_list import check_run_folder
+from kdrecipes.report.run_list import check_finished, check_run_folder
 from kdrecipes.report.verdict import decide, unequal_pairs
 from kdrecipes.wording import printable
 
@@ -193,7 +193,7 @@ def rebuild_report(folder: Path) -> Report:
 
     check_run_folder(folder)
     with locked(folder / ".lock", f"Another process is running in {folder}. Wait for it."):
-        _refuse_unfinished(folder)
+        check_finished(folder)
         try:
             return write_report(folder)
         except ValidationError as error:
@@ -202,24 +202,3 @@ def rebuild_report(folder: Path) -> Report:
                 f"What {folder / 'facts'} holds makes no report: {worst.json_path[2:]}: {worst.message}. "
                 f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
             ) from error
-
-
-def _refuse_unfinished(folder: Path) -> None:
-    try:
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{folder / 'status.json'} can't be read ({one_line(error)}). "
-            f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
-        ) from error
-    if status != "done":
-        raise UsageError(
-            f"The run in {folder} is not finished ({status}), and a report is made of finished runs only. The command "
-            f"that began it continues it: `kdrecipes run RECIPE --out {folder}`."
-        )
-    if not (folder / "facts").exists():
-        raise UsageError(
-            f"{folder} holds a run of an earlier version: it has no folder facts, which a report is made from. Its "
-            "report.json and report.html stay as they are, and that version can show them again. "
-            f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
-        )

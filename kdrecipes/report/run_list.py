@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import is_locked
-from kdrecipes.errors import UsageError
+from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.table import table_rows
 
 STATES = ("done", "failed", "preempted", "running")  # that status.json knows; "killed" and "damaged" are found out
@@ -47,6 +47,36 @@ def check_run_folder(run: Path) -> None:
     """
     if not (run / "lock.json").is_file():
         raise UsageError(f"{run} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
+
+
+def check_finished(folder: Path, why: str = "a report is made of finished runs only") -> None:
+    """Refuse a run folder whose run has not ended, or that a report can't be made from.
+
+    Args:
+        folder: a run folder.
+        why: what asks for a finished run, for the message.
+
+    Raises:
+        UsageError: saying what goes on.
+    """
+    try:
+        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{folder / 'status.json'} can't be read ({one_line(error)}). "
+            f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
+        ) from error
+    if status != "done":
+        raise UsageError(
+            f"The run in {folder} is not finished ({status}), and {why}. The command that "
+            f"began it continues it: `kdrecipes run RECIPE --out {folder}`."
+        )
+    if not (folder / "facts").exists():
+        raise UsageError(
+            f"{folder} holds a run of an earlier version: it has no folder facts, which a report is made from. Its "
+            "report.json and report.html stay as they are, and that version can show them again. "
+            f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
+        )
 
 
 def find_runs(folder: Path) -> list[FoundRun]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft7Validator
+from test_build import fill
 
 import kdrecipes
 from kdrecipes.cli import main as cli
@@ -44,6 +45,7 @@ def test_the_verbs_and_flags_are_frozen():
     assert surface == {
         "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
         "report": ["--json", "run"],
+        "compare": ["--html", "--json", "runs"],
         "export": [
             "--arm",
             "--format",
@@ -481,3 +483,26 @@ def test_nothing_but_the_result_reaches_the_file_that_stdout_is(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout == "digits  ok\n" if not more else json.loads(done.stdout)["ok"]
         assert {"imported", "by a child", "asked", "at the end"} <= set(done.stderr.split("\n"))
+
+
+# ---- compare
+
+
+def test_compare_prints_text_or_one_object_and_writes_a_page(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, loss in (("a", "kd"), ("b", "dist")):
+        fill(tmp_path / name, loss={"name": loss})
+    code, out, err = call("compare", "a", "b", "--html", "made/page.html")
+    assert code == 0 and out.splitlines()[1].startswith("a ") and "loss.name" in out
+    assert err == "page: made/page.html\n" and (tmp_path / "made" / "page.html").is_file()
+    code, out, err = call("compare", "a", "b", "--json")
+    assert code == 0 and [run["run"] for run in json.loads(out)["runs"]] == ["a", "b"] and err == ""
+
+
+def test_runs_that_cannot_be_compared_leave_with_2(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "a")
+    code, out, err = call("compare", "a")
+    assert (code, out) == (2, "") and err.startswith("Two runs or more are compared, and only a is given")
+    code, out, err = call("compare", "a", "nowhere", "--json")
+    assert code == 2 and "nowhere is no run folder" in json.loads(out)["error"]

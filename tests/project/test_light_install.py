@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from kdrecipes.extras import EVERY_RUN, EXTRAS, need_run, telling_what_is_missin
 PACKAGE = ROOT / "kdrecipes"
 PLUGINS = sorted(file.parent for file in (ROOT / "plugins").glob("*/pyproject.toml"))
 UNASKED = {"importlib-resources"}  # no module of ours imports it: TensorFlow Datasets forgets to ask for it
-ENTRIES = (  # what the light verbs import: all but run, report and --dry-run
+ENTRIES = (  # what the light verbs import: all but run, report, compare and --dry-run
     "kdrecipes",
     "kdrecipes.cli.main",
     "kdrecipes.cli.checks",
@@ -257,6 +258,10 @@ def test_a_report_says_the_pip_line(hidden, tmp_path):
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
     assert done.stderr.startswith("`kdrecipes report` needs ") and RUN_LINE in done.stderr
     assert (tmp_path / "runs/digits/report.json").read_bytes() == before
+    shutil.copytree(tmp_path / "runs/digits", tmp_path / "runs/again")
+    done = kdrecipes("compare", "runs/digits", "runs/again", cwd=tmp_path, hidden=hidden)
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    assert done.stderr.startswith("`kdrecipes compare` needs ") and RUN_LINE in done.stderr
     listed = kdrecipes("list", "runs", cwd=tmp_path, hidden=hidden)
     assert listed.returncode == 0 and "kd " in listed.stdout and "%" in listed.stdout
     pushed = kdrecipes("push", "runs/digits", "--to", "hub/digits", cwd=tmp_path, hidden=hidden)

@@ -101,6 +101,8 @@ def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
         "kdrecipes/schemas/structure.schema.json",
         "kdrecipes/schemas/recipe.schema.json",
         "kdrecipes/schemas/report.schema.json",
+        "kdrecipes/schemas/compare.schema.json",
+        "kdrecipes/schemas/sweep.schema.json",
         "kdrecipes/report/model_card.md.jinja",
         "kdrecipes/py.typed",
         "kdrecipes/testing/__init__.py",
