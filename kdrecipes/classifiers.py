@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -159,13 +160,13 @@ def layer_at(spot: Spot, role: str, key: str) -> str:
 
 
 def spot_named(model: Any, name: str, role: str) -> Spot:
-    """What a layer gives out, found by its path, or by its name where one layer alone has it.
+    """What a layer gives out, found by its path, by its name or by a glob, where one layer alone has it.
 
     Raises:
         ValueError: when there is none, or several.
     """
     spots = {spot.path: spot for spot in _spots(Spot((model,), (), None))}
-    found = [name] if name in spots else [path for path in spots if path.endswith(f"/{name}")]
+    found = [name] if name in spots else [p for p in spots if p.endswith(f"/{name}") or fnmatchcase(p, name)]
     if len(found) == 1:
         return spots[found[0]].settled()
     near = nearest(name, spots)

@@ -13,6 +13,7 @@ from kdrecipes.components.losses import TERMS
 if TYPE_CHECKING:
     from kdrecipes.components.losses.abkd import ABKD as ABKD
     from kdrecipes.components.losses.attention import Attention as Attention
+    from kdrecipes.components.losses.crd import CRD as CRD
     from kdrecipes.components.losses.ctkd import CTKD as CTKD
     from kdrecipes.components.losses.dist import DIST as DIST
     from kdrecipes.components.losses.dkd import DKD as DKD
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from kdrecipes.components.losses.mlkd import MLKD as MLKD
     from kdrecipes.components.losses.nkd import NKD as NKD
     from kdrecipes.components.losses.nst import NST as NST
+    from kdrecipes.components.losses.ofa import OFA as OFA
     from kdrecipes.components.losses.ofa_logit import OFALogit as OFALogit
     from kdrecipes.components.losses.pkt import PKT as PKT
     from kdrecipes.components.losses.pld import PLD as PLD
+    from kdrecipes.components.losses.review_kd import ReviewKD as ReviewKD
     from kdrecipes.components.losses.rkd import RKD as RKD
     from kdrecipes.components.losses.rld import RLD as RLD
     from kdrecipes.components.losses.similarity_preserving import SimilarityPreserving as SimilarityPreserving

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,19 +133,24 @@ class Chain(keras.layers.Layer):
 
 
 class Draws(keras.layers.Layer):
-    """Whole numbers at random, from a generator whose state is kept with the layer's variables.
+    """Whole numbers at random, from a generator whose state is a weight: so it is in every state and file of weights.
 
     Args:
-        seed: two layers of one seed draw the same.
+        seed: from 0 to 2^31 - 1; two layers of one seed draw the same. None takes one from Python's generator, which
+            `keras.utils.set_random_seed` seeds.
         name: of the layer.
     """
 
-    def __init__(self, seed: int, name: str | None = None):
+    def __init__(self, seed: int | None = None, name: str | None = None):
         super().__init__(name=name)
-        self.generator = keras.random.SeedGenerator(seed)
+        start = random.randrange(2**31) if seed is None else seed
+        self.state = self.add_weight(shape=(2,), initializer="zeros", trainable=False, dtype="int64", name="state")
+        self.state.assign([start, 0])  # the seed, and how often it was asked
         self.built = True
 
     def integers(self, shape: Sequence[int], below: int) -> torch.Tensor:
-        """int64 numbers from 0 to `below` - 1, evenly."""
-        drawn: torch.Tensor = keras.random.randint(tuple(shape), 0, below, dtype="int64", seed=self.generator)
-        return drawn
+        """int64 numbers from 0 to `below` - 1, evenly, where the state is."""
+        seed, asked = self.state.value.tolist()
+        generator = torch.Generator(self.state.value.device).manual_seed(seed * 2**31 + asked)
+        self.state.assign([seed, asked + 1])
+        return torch.randint(below, tuple(shape), generator=generator, device=generator.device)

@@ -135,7 +135,8 @@ def black_batch(
         cached: names of the teachers whose logits the batches will bring.
     """
     n, classes = train.batch_size, len(data.classes)
-    x: dict[str, Any] = {"image": keras.ops.zeros((n, size, size, 3))}
+    index = np.arange(n) % max(data.images, 1)
+    x: dict[str, Any] = {"image": keras.ops.zeros((n, size, size, 3)), "index": index}
     sizes = {name: data.teacher_sizes[name] for name in distiller.teachers.asked(cached)}
     if own := {name: keras.ops.zeros((n, its, its, 3)) for name, its in sizes.items() if its != size}:
         x["teacher_image"] = own

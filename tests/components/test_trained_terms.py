@@ -9,7 +9,7 @@ import torch
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
-from kdrecipes.losses import CTKD, SRRL, VID, SimKD
+from kdrecipes.losses import CRD, CTKD, OFA, SRRL, VID, ReviewKD, SimKD
 
 BATCH, CLASSES = 6, 5
 
@@ -99,6 +99,69 @@ def expected_srrl(term, student, teacher):
     ).mean(1)
 
 
+def convolved(x, kernel, stride=1):
+    """A convolution of maps (batch, height, width, channels), padded to their size divided by the stride."""
+    side, size = kernel.shape[0], x.shape[1]
+    out = -(-size // stride)
+    missing = max((out - 1) * stride + side - size, 0)
+    pad = (missing // 2, missing - missing // 2)
+    x = np.pad(x, ((0, 0), pad, pad, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (side, side), (1, 2))[:, ::stride, ::stride]
+    return np.einsum("bhwcij,ijcd->bhwd", windows, kernel)
+
+
+def ofa_of(z, term, teacher):
+    """The formula of ofa_logit."""
+    y = np.eye(CLASSES)[labels().numpy()]
+    share = (softmax(teacher.logits.numpy() / term.temperature) + y) ** term.epsilon - y
+    return -(share * np.log(softmax(z / term.temperature))).sum(-1)
+
+
+def expected_ofa(term, student, teacher):
+    total = ofa_of(student.logits.numpy(), term, teacher)
+    for i, (trunk, linear) in enumerate(zip(term.parts[::2], term.parts[1::2], strict=True)):
+        x = student.features[f"layer{i}"].numpy()
+        weights = iter(arrays(trunk))
+        for depthwise in weights:
+            depthwise = depthwise[:, :, :, 0][..., None] * np.eye(x.shape[-1])
+            x = convolved(x, depthwise, 2) @ next(weights)[0, 0]
+            x = relu(normalised(x, next(weights), next(weights)))
+        kernel, bias = arrays(linear)
+        total = total + ofa_of(x.mean((1, 2)) @ kernel + bias, term, teacher)
+    return total
+
+
+def enlarged(x, size):
+    nearest = np.arange(size) * x.shape[1] // size
+    return x[:, nearest][:, :, nearest]
+
+
+def hcl(a, b):
+    value, weights = ((a - b) ** 2).mean((1, 2, 3)), 1
+    for side, weight in ((4, 1 / 2), (2, 1 / 4), (1, 1 / 8)):
+        if side < a.shape[1]:
+            value = value + weight * ((pooled(a, side) - pooled(b, side)) ** 2).mean((1, 2, 3))
+            weights += weight
+    return value / weights
+
+
+def expected_review(term, student, teacher):
+    parts, total, deeper = iter(term.parts), 0, None
+    for name in reversed(term.student_layers):
+        x, t = student.features[name].numpy(), teacher.features[name].numpy()
+        kernel, gamma, beta = arrays(next(parts))
+        x = normalised(x @ kernel, gamma, beta)
+        if deeper is not None:
+            deeper = enlarged(deeper, x.shape[1])
+            kernel, bias = arrays(next(parts))
+            attention = 1 / (1 + np.exp(-(np.concatenate([x, deeper], -1) @ kernel + bias)))
+            x = x * attention[..., :1] + deeper * attention[..., 1:]
+        deeper = enlarged(x, t.shape[1])
+        kernel, gamma, beta = arrays(next(parts))
+        total = total + hcl(normalised(convolved(deeper, kernel), gamma, beta), t)
+    return total
+
+
 # The term, the shape of the teacher's features, and the reference.
 CASES = {
     "vid": (lambda: VID(**layers(2)), (4, 4, 7), expected_vid),
@@ -106,6 +169,10 @@ CASES = {
     "vid, a smaller teacher": (lambda: VID(40.0, **layers()), (2, 2, 2), expected_vid),
     "srrl": (lambda: introduced(SRRL(**layers()), (4, 4, 7)), (4, 4, 7), expected_srrl),
     "srrl, a vector": (lambda: introduced(SRRL(2.0, 3.0, **layers()), (2,)), (2,), expected_srrl),
+    "ofa": (lambda: OFA(student_layers=("layer0", "layer1")), (1,), expected_ofa),
+    "ofa, other options": (lambda: OFA(1.5, 2.0, student_layers=("layer0",)), (1,), expected_ofa),
+    "review_kd": (lambda: ReviewKD(**layers(2)), (4, 4, 7), expected_review),
+    "review_kd, larger maps": (lambda: ReviewKD(2, **layers(2)), (8, 8, 5), expected_review),
     "ctkd": (CTKD, (1,), expected_ctkd),
     "ctkd, another range": (lambda: CTKD(2.0, 3.0), (1,), expected_ctkd),
 }
@@ -192,8 +259,8 @@ def test_vid_refuses_a_map_beside_a_vector():
 
 
 def test_terms_on_features_say_which_layers_they_need():
-    for term in (VID(),):
-        with pytest.raises(ValueError, match=f"`{term.name}` needs student_layers and teacher_layers"):
+    for term in (VID(), OFA(), ReviewKD(), CRD(examples=8)):
+        with pytest.raises(ValueError, match=f"`{term.name}` needs student_layers"):
             term(labels(), outputs(0), outputs(1))
 
 
@@ -259,3 +326,148 @@ def test_simkd_puts_a_projector_and_the_teachers_classifier_behind_the_students_
         assert mine is not other and not mine.trainable and other.trainable
     with pytest.raises(ValueError, match=r"The student has no layer 'layer1' in its graph\. Did you mean 'layer0'\?"):
         SimKD(student_layers=("layer1",), teacher_layers=("layer0",)).meet(student, teacher)
+
+
+def test_ofa_halves_large_maps():
+    """9 pixels become 5 and then 3: two separable convolutions, twice as wide each."""
+    term, student, teacher = OFA(student_layers=("layer0",)), outputs(0, (9, 9, 3)), outputs(1)
+    value = term(labels(), student, teacher)
+    assert [tuple(v.shape) for v in term.parts[0].variables][:2] == [(3, 3, 3, 1), (1, 1, 3, 6)]
+    assert tuple(term.parts[1].variables[0].shape) == (12, CLASSES)
+    np.testing.assert_allclose(value.detach().numpy(), expected_ofa(term, student, teacher), rtol=1e-9)
+    term.teacher_layers = ("layer0",)
+    with pytest.raises(ValueError, match="`ofa` needs student_layers, and reads no teacher_layers"):
+        term(labels(), student, teacher)
+
+
+def test_review_kd_fuses_a_vector_with_the_maps_before_it():
+    """From deep to shallow: a vector is a map of one pixel, enlarged to the map before it."""
+    term = ReviewKD(**layers(2))
+    student, teacher = outputs(0), outputs(1, (4, 4, 7))
+    for one, width in ((student, 3), (teacher, 6)):
+        one.features["layer1"] = one.features["layer1"].mean((1, 2))[:, :width]
+    value = term(labels(), student, teacher)
+    for one in (student, teacher):
+        one.features["layer1"] = one.features["layer1"][:, None, None]
+    np.testing.assert_allclose(value.detach().numpy(), expected_review(term, student, teacher), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"reads maps and vectors\. Received: a layer that gives \(6, 4, 3\)"):
+        term(labels(), outputs(0, (4, 3)), teacher)
+
+
+def test_review_kd_is_zero_between_equal_maps():
+    from kdrecipes.components.losses.review_kd import _distance
+
+    same = outputs(0, (8, 8, 3)).features["layer0"]
+    assert not _distance(same, same.clone()).any()
+
+
+EXAMPLES = 20
+
+
+def contrasted(**options):
+    """A term that has met a batch, and all that it keeps, as arrays by what they are."""
+    keras.utils.set_random_seed(0)
+    term = CRD(examples=EXAMPLES, **options, **layers())
+    term(labels(), outputs(0, (4, 4, 3)), outputs(1, (7,)))
+    return term
+
+
+def kept(term):
+    names = ("map_s", "map_t", "bank_s", "bank_t", "classes", "constants")
+    values = {name: [one.copy() for one in arrays(part)] for name, part in zip(names, term.parts, strict=False)}
+    return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
+
+
+def expected_crd(term, before, student, teacher, chosen):
+    """In NumPy, image by image and draw by draw."""
+    vectors = {}
+    for role, one in (("s", student), ("t", teacher)):
+        x = one.features["layer0"].numpy()
+        kernel, bias = before[f"map_{role}"]
+        v = x.reshape(len(x), -1, x.shape[-1]).mean(1) @ kernel + bias
+        vectors[role] = v / np.linalg.norm(v, axis=1, keepdims=True)
+    index, y, noise = student.index.numpy(), labels().numpy(), chosen.shape[1] / EXAMPLES
+    counts = (before["classes"][chosen] != y[:, None]) & (chosen != index[:, None])
+    total, constants = np.zeros(BATCH), [1.0]
+    for role, other, place in (("s", "t", 1), ("t", "s", 2)):
+        products = {
+            (i, j): np.exp(vectors[role][i] @ before[f"bank_{other}"][j] / term.temperature)
+            for i in range(BATCH)
+            for j in range(EXAMPLES)
+        }
+        used = [products[i, index[i]] for i in range(BATCH)]
+        used += [products[i, j] for i in range(BATCH) for j, c in zip(chosen[i], counts[i], strict=True) if c]
+        z = np.exp(before["constants"][place]) if before["constants"][0] else EXAMPLES * np.mean(used)
+        constants.append(np.log(z))
+        for i in range(BATCH):
+            p = products[i, index[i]] / z
+            total[i] -= np.log(p / (p + noise + 1e-7))
+            refused = [
+                np.log(noise / (products[i, j] / z + noise + 1e-7))
+                for j, c in zip(chosen[i], counts[i], strict=True)
+                if c
+            ]
+            total[i] -= chosen.shape[1] * np.mean(refused) if refused else 0
+    return total, vectors, constants
+
+
+def test_crd_is_the_papers_contrast_and_keeps_what_it_met():
+    """The first batch sets Z, the second one finds it; negatives of the own class do not count once they were met."""
+    keras.utils.set_random_seed(0)
+    term = CRD(examples=EXAMPLES, negatives=9, momentum=0.3, dimensions=6, **layers())
+    student, teacher = outputs(0), outputs(1, (7,))
+    with torch.no_grad():
+        term(labels(), student, teacher)  # the networks are shown to it: it makes its parts and keeps nothing
+    assert not kept(term)["constants"].any() and (kept(term)["classes"] == -1).all()
+    draws = []
+    real = term.parts[-1].integers
+    term.parts[-1].integers = lambda *asked: draws.append(real(*asked)) or draws[-1]
+    for place in range(2):
+        student.index = teacher.index = torch.arange(BATCH) + 3 * place
+        before = kept(term)
+        value = term(labels(), student, teacher)
+        assert value.dtype == torch.float64 and draws[-1].shape == (BATCH, 9)
+        expected, vectors, constants = expected_crd(term, before, student, teacher, draws[-1].numpy())
+        np.testing.assert_allclose(value.detach().numpy(), expected, rtol=1e-9)
+        after, index = kept(term), student.index.numpy()
+        np.testing.assert_allclose(after["constants"], constants, rtol=1e-9)
+        np.testing.assert_array_equal(after["classes"][index], labels().numpy())
+        for role in "st":
+            mixed = 0.3 * before[f"bank_{role}"][index] + 0.7 * vectors[role]
+            expected = before[f"bank_{role}"].copy()
+            expected[index] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+            np.testing.assert_allclose(after[f"bank_{role}"], expected, rtol=1e-9)
+    assert not np.array_equal(*draws)
+
+
+def test_crd_draws_at_most_the_other_images():
+    term, asked = contrasted(), []
+    real = term.parts[-1].integers
+    term.parts[-1].integers = lambda *given: asked.append(given) or real(*given)
+    term(labels(), outputs(0), outputs(1, (7,)))
+    assert asked == [((BATCH, EXAMPLES - 1), EXAMPLES)]
+
+
+def test_crd_sends_gradients_to_the_student_and_both_maps():
+    term, student, teacher = contrasted(), outputs(2), outputs(3, (7,))
+    student.features["layer0"].requires_grad_()
+    teacher.features["layer0"].requires_grad_()
+    term(labels(), student, teacher).sum().backward()
+    assert student.features["layer0"].grad.abs().max() > 0 and teacher.features["layer0"].grad is None
+    assert all(v.value.grad.abs().max() > 0 for one in term.parts[:2] for v in one.trainable_variables)
+    assert not any(part.trainable_variables for part in term.parts[2:])
+
+
+def test_crd_needs_the_index_of_each_image():
+    student = outputs(0)
+    student.index = None
+    with pytest.raises(ValueError, match="`crd` needs each image's index, its place in the training data"):
+        CRD(examples=EXAMPLES, **layers())(labels(), student, outputs(1))
+
+
+def test_crd_bears_one_image_half_precision_and_no_labels():
+    term = CRD(examples=EXAMPLES, **layers())
+    student, teacher = (outputs(i, batch=1, dtype=torch.bfloat16) for i in range(2))
+    value = term(torch.tensor([-1]), student, teacher)
+    assert value.dtype == torch.float32 and torch.isfinite(value).all()
+    assert kept(term)["classes"][0] == int(teacher.logits.argmax())

@@ -121,7 +121,7 @@ def test_features_that_no_layer_gives_are_told():
 
 def test_a_layer_that_is_not_there_or_several_times_is_told():
     model = nested(False)
-    assert spot_named(model, "map", "student").path == "backbone/map"
+    assert spot_named(model, "map", "student").path == spot_named(model, "*map", "student").path == "backbone/map"
     with pytest.raises(
         ValueError, match=r"The student has no layer 'backbone/mop' in its graph\. Did you mean 'backbon"
     ):

@@ -55,7 +55,20 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("options", [[], OPTIONS], ids=["dropout", "every option of training"])
+_PAIR = 'student_layers=["batch_normalization"], teacher_layers=["stage2b_relu"]'
+LEARNING = [  # what they learn or keep is in the state; simkd puts a student of its own in the place of the plain one
+    f'loss={{terms=[{{name="ctkd"}}, {{name="vid", {_PAIR}}}, {{name="srrl"}}, {{name="review_kd", {_PAIR}}}, '
+    '{name="ofa", student_layers=["batch_normalization"]}, {name="crd"}, {name="simkd"}]}',
+    "teacher.train.epochs=1",
+    'teacher.preflight="warn"',
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], OPTIONS, pytest.param(LEARNING, marks=pytest.mark.slow)],
+    ids=["dropout", "every option of training", "every term that learns"],
+)
 def test_a_resumed_run_is_what_it_would_have_been(tmp_path, drops, options):
     whole = tmp_path / "whole"
     kdrecipes.run(drops(*options), whole)

@@ -33,7 +33,11 @@ MODELS = [
     pytest.param("bit_m_r101x1", {"weights": "none", "image_size": [32], "classes": [3]}, marks=pytest.mark.slow),
     pytest.param("efficientnet_lite", {"weights": "none"}, marks=pytest.mark.slow),
 ]
-OF_LAYERS = {"fsp": {"student_layers": ["a", "b"], "teacher_layers": ["c", "d"]}}  # of others: one pair
+OF_LAYERS = {  # of others: one pair
+    "fsp": {"student_layers": ["a", "b"], "teacher_layers": ["c", "d"]},
+    "review_kd": {"student_layers": ["a", "b"], "teacher_layers": ["c", "d"]},
+    "ofa": {"student_layers": ["a"]},
+}
 LOSSES = [
     *(
         (name, OF_LAYERS.get(name, LAYERS) if hasattr(getattr(losses, term), "student_layers") else {})
@@ -41,6 +45,7 @@ LOSSES = [
     ),
     ("hint", {**LAYERS, "projector": "linear"}),
     ("srrl", {}),
+    ("crd", {}),
     ("simkd", {}),
 ]
 FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits"}  # below

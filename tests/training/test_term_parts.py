@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from distilling import fit, made, net, same, snapshot
+from distilling import EXAMPLES, fit, made, net, same, snapshot
 
 from kdrecipes.backend import keras, seed_everything
-from kdrecipes.losses import CTKD, SRRL, VID
+from kdrecipes.losses import CRD, CTKD, OFA, SRRL, VID, ReviewKD
 from kdrecipes.torch_modules import variables_of
 
 LAYERS = {"student_layers": ["feature"], "teacher_layers": ["feature"]}
@@ -13,7 +13,8 @@ LAYERS = {"student_layers": ["feature"], "teacher_layers": ["feature"]}
 
 def terms():
     seed_everything(3)
-    return [CTKD(lambda_min=0.5), VID(**LAYERS), SRRL()]
+    learning = [CTKD(lambda_min=0.5), VID(**LAYERS), SRRL(), OFA(student_layers=["feature"]), ReviewKD(**LAYERS)]
+    return [*learning, CRD(examples=EXAMPLES)]
 
 
 def parts_of(distiller):
@@ -25,7 +26,8 @@ def taught(data):
     """One epoch with every term that learns: the distiller, and what its parts were before."""
     distiller = made(net(0), teacher=net(1, width=5), loss=terms(), weight=0.1)
     before = [variable.numpy().copy() for variable in parts_of(distiller)]
-    fit(distiller, *data, batch_size=10)
+    images, labels = data
+    fit(distiller, {"image": images, "index": np.arange(EXAMPLES)}, labels, batch_size=10)
     return distiller, before
 
 

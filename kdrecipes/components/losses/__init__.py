@@ -42,6 +42,9 @@ TERMS = {
     "wkd_features": "WKDFeatures",
     "srrl": "SRRL",
     "simkd": "SimKD",
+    "ofa": "OFA",
+    "review_kd": "ReviewKD",
+    "crd": "CRD",
 }
 
 
