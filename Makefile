@@ -1,6 +1,7 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
 # make test-litert  the exporter litert, in an environment of its own
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
+# make soak   what `make test` leaves out: more sizes of networks whose families it tests
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # make studies  what distillation buys, asked of many runs: hours, can be stopped and goes on; writes results/
 # make docs   the documentation into site/, to be opened from disk or served by anything
@@ -18,7 +19,7 @@ RUN_ARGS ?=
 # geffnet names torchvision and keras-hub TensorFlow without needing them here; what else it imports, transformers brings.
 WITHOUT_DEPENDENCIES := geffnet keras-hub
 
-.PHONY: run test test-fast test-litert browser bench studies lint schema docs clean
+.PHONY: run test test-fast soak test-litert browser bench studies lint schema docs clean
 
 run: .venv/ready
 	@if $(BIN)/python -m kdrecipes.components.datasets.fashion_mnist; then \
@@ -29,10 +30,13 @@ run: .venv/ready
 	fi
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" --durations 30
+
+soak: .venv/ready
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m soak
 
 test-fast: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not soak"
 
 # LiteRT's converter brings jax and asks for older packages than constraints.txt names: it has an environment of its own.
 test-litert: .venv-litert/ready

@@ -59,8 +59,9 @@ QUICK = {"ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small", "ResNet50V2", *hu
 
 
 def some(names):
-    """The names as parameters of a test, slow where they are not quick."""
-    return [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in sorted(names)]
+    """The names as parameters of a test, slow where they are not quick. A family's other sizes are for `make soak`."""
+    marks = {name: [pytest.mark.slow] if name in FAMILIES else [pytest.mark.slow, pytest.mark.soak] for name in names}
+    return [pytest.param(name, marks=[] if name in QUICK else marks[name]) for name in sorted(names)]
 
 
 # --- the measure itself ----------------------------------------------------------------------------------------------
