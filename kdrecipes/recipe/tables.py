@@ -180,7 +180,7 @@ class TermTable(ComponentTable):
     teacher: str | None = None
     student_layers: tuple[str, ...] | None = None
     teacher_layers: tuple[str, ...] | None = None
-    projector: Literal["linear"] | None = None
+    projector: Literal["linear", "conv"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,7 +94,7 @@ def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
                 f"{table.place}.projector: pairs layers, and there are {len(mine)} of the student and {len(theirs)} "
                 "of the teacher."
             )
-        term = Projected(term)
+        term = Projected(term, table.projector)
     if mixes(recipe) and not getattr(term, "mixed_labels", True):
         raise RunError(
             f"{table.place}: {table.name!r} can't take the labels of mixed examples. Take dataset.views.mixup out, or "

@@ -57,6 +57,6 @@ def test_arms_of_a_seed_start_from_the_same_weights_and_are_fed_the_same_batches
 def test_layers_without_names_are_numbered_alike_in_every_build(tmp_path, drops):
     term = 'loss={name="hint", student_layers=["conv2d_1"], teacher_layers=["stage1b_relu"], projector="linear"}'
     with pytest.raises(RunError, match="shapes must be equal"):  # found, both times; 4 and 8 px wide
-        kdrecipes.run(drops(term), tmp_path / "run")
+        kdrecipes.run(drops(term.replace(', projector="linear"', "")), tmp_path / "run")
     good = term.replace("stage1b_relu", "logits").replace("conv2d_1", "global_average_pooling2d")
     kdrecipes.run(drops(good), tmp_path / "good")

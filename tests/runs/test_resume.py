@@ -58,6 +58,7 @@ OPTIONS = [
 _PAIR = 'student_layers=["batch_normalization"], teacher_layers=["stage2b_relu"]'
 LEARNING = [  # what they learn or keep is in the state; simkd puts a student of its own in the place of the plain one
     f'loss={{terms=[{{name="ctkd"}}, {{name="vid", {_PAIR}}}, {{name="srrl"}}, {{name="review_kd", {_PAIR}}}, '
+    f'{{name="hint", {_PAIR}, projector="linear"}}, {{name="hint", {_PAIR}, projector="conv"}}, '
     '{name="ofa", student_layers=["batch_normalization"]}, {name="crd"}, {name="simkd"}]}',
     "teacher.train.epochs=1",
     'teacher.preflight="warn"',

@@ -44,6 +44,7 @@ LOSSES = [
         for name, term in TERMS.items()
     ),
     ("hint", {**LAYERS, "projector": "linear"}),
+    ("hint", {**LAYERS, "projector": "conv"}),
     ("srrl", {}),
     ("crd", {}),
     ("simkd", {}),

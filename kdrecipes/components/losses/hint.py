@@ -23,7 +23,7 @@ class Hint:
     """Σ over the named pairs of layers of mean((student − teacher)²), one value per example.
 
     `student_layers` and `teacher_layers` name layers, equally many. Two layers of a pair whose shapes differ raise a
-    ValueError at the first step. Widths that differ need a projector: `projector = "linear"` in a recipe,
+    ValueError at the first step. Widths and sizes that differ need a projector: `projector = "linear"` in a recipe,
     `Projected(Hint(…))` in Python.
     """
 
@@ -41,7 +41,7 @@ class Hint:
 def _distance(pair: Pair) -> torch.Tensor:
     if pair.student.shape != pair.teacher.shape:
         raise ValueError(
-            f'{pair.shapes()}: shapes must be equal. `projector = "linear"` (Python: `Projected`) maps widths; '
-            "sizes must agree."
+            f'{pair.shapes()}: shapes must be equal. `projector = "linear"` (Python: `Projected`) maps widths, and '
+            "averages the larger of two maps."
         )
     return (pair.student - pair.teacher).square().flatten(1).mean(1)
