@@ -46,6 +46,7 @@ Code = Literal[
     "nothing-to-compare",
     "nothing-to-learn",
     "term-and-terms",
+    "grid-and-points",
     "unpaired-layers",
     "two-crops",
     # Beyond the recipe
@@ -133,7 +134,8 @@ def one_line(error: BaseException) -> str:
 class Problem:
     """One thing wrong in a recipe: where, which rule, what was received, what may have been meant, of what kind it is.
 
-    `line` and `column` count from 1; 0 where the file has no such place. `file` is `--set …` where a command wrote it.
+    `line` and `column` count from 1; 0 where the file has no such place. `file` is `--set …` or `--grid …` where a
+    command wrote it.
     """
 
     file: str
@@ -147,8 +149,8 @@ class Problem:
 
     @property
     def in_file(self) -> bool:
-        """Whether a file says it, not a `--set`."""
-        return not self.file.startswith("--set ")
+        """Whether a file says it, not an option of the command."""
+        return not self.file.startswith("--")
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file

@@ -14,8 +14,8 @@ from kdrecipes.recipe.source import MAX_DEPTH, packaged_recipes, parse, read
 from kdrecipes.recipe.structure import CLOSED_LISTS, Data, definition, run_keys, show
 from kdrecipes.wording import nearest, printable
 
-# What names a recipe is never another's.
-_OWN = ("$schema", "extends", "name", "description")
+# What names a recipe is never another's; nor is what is to be compared with it.
+_OWN = ("$schema", "extends", "name", "description", "sweep")
 
 
 class Place(NamedTuple):

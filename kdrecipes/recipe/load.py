@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kdrecipes.components.registry import Registry, load_registry
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
@@ -20,6 +20,23 @@ from kdrecipes.recipe.resolve import fingerprint, resolve
 from kdrecipes.recipe.structure import component_tables, parse_requirement
 from kdrecipes.recipe.tables import Recipe, is_path
 from kdrecipes.wording import normal_name
+
+
+class Draft(NamedTuple):
+    """A recipe that is read and not checked: what it says, and where each key of it is written.
+
+    `overridden`: which text of `overrides` wrote which path.
+    """
+
+    source: str
+    file: str
+    folder: Path
+    text: str
+    data: dict[str, Any]
+    places: Places
+    overrides: tuple[str, ...]
+    overridden: dict[KeyPath, str]
+    registry: Registry
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Iterable[str | Path] = ()) -> Recipe:
@@ -37,8 +54,18 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         RecipeError: with every problem found, each naming the place, the rule and what was received.
         EnvironmentProblem: when a plugin that the recipe requires is missing or broken.
     """
+    return recipe_of(read_draft(path, overrides, plugins=plugins))
+
+
+def read_draft(path: str | Path, overrides: Iterable[str] = (), *, plugins: Iterable[str | Path] = ()) -> Draft:
+    """Read a recipe and what it extends; the arguments are those of `load_recipe`.
+
+    Raises:
+        RecipeError: when a file can't be read, or an override is none.
+    """
     registry = load_registry(tuple(Path(plugin).resolve() for plugin in plugins))
     file, folder, text, data, places = read_merged(str(path))
+    overrides = tuple(overrides)
     overridden = override(data, overrides)
     for key in [k for k in places if any(k[:depth] in overridden for depth in range(len(k) + 1))]:
         del places[key]  # what a command wrote stands in no file
@@ -46,18 +73,28 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), *, plugins: Ite
         rule = "can't be set by a command: write it into a recipe file"
         command = f"--set {overridden[('extends',)]}"
         raise RecipeError([Problem(command, 0, 0, "extends", rule, code="misplaced-key")])
-    checker = Checker(data, places, file, registry, overridden)
+    return Draft(str(path), file, folder, text, data, places, overrides, overridden, registry)
+
+
+def recipe_of(draft: Draft) -> Recipe:
+    """The recipe that a draft says, validated and resolved; paths in `draft.data` are put right.
+
+    Raises:
+        RecipeError, EnvironmentProblem: as `load_recipe`.
+    """
+    data, registry = draft.data, draft.registry
+    checker = Checker(data, draft.places, draft.file, registry, draft.overridden)
     _validate(checker)
-    _rebase_paths(data, places, folder, registry)
-    written = origins(data, places, overridden)
+    _rebase_paths(data, draft.places, draft.folder, registry)
+    written = origins(data, draft.places, draft.overridden)
     resolved = resolve(data, registry)
     recipe = make_recipe(
         resolved,
         registry,
-        text=text,
-        source=str(path),
-        folder=folder,
-        overrides=tuple(overrides),
+        text=draft.text,
+        source=draft.source,
+        folder=draft.folder,
+        overrides=draft.overrides,
         fingerprint=fingerprint(resolved),
         origins=written,
     )

@@ -25,6 +25,7 @@ from kdrecipes.recipe.tables import (
     ReportTable,
     ScheduleTable,
     StudentTable,
+    SweepTable,
     TeacherTable,
     TermTable,
     TrainTable,
@@ -100,6 +101,7 @@ def make_recipe(
             for i, table in enumerate(data.get("callbacks", ()))
         ),
         origins=origins or {},
+        sweep=_filled(SweepTable, data["sweep"]) if "sweep" in data else None,
     )
 
 

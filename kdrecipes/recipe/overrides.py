@@ -42,6 +42,21 @@ def override(data: dict[str, Any], overrides: Iterable[str]) -> dict[KeyPath, st
     return origin
 
 
+def dotted(key: str) -> KeyPath | None:
+    """The path that a dotted key of TOML names, `loss.temperature`; None where the text is no such key."""
+    try:
+        found: Any = tomllib.loads(f"{key} = 0") if "=" not in key and "\n" not in key else {}
+    except ValueError:
+        return None
+    path: tuple[str, ...] = ()
+    while isinstance(found, dict):
+        if len(found) != 1:
+            return None
+        ((part, found),) = found.items()
+        path = (*path, part)
+    return path if len(path) < MAX_DEPTH else None
+
+
 def _fragment(text: str) -> tuple[tuple[str, ...], Any]:
     """The path and value of one `--set key=value`."""
     rule = "is not TOML; write key=value, with strings in double quotes: --set 'student.name=\"cnn\"'"

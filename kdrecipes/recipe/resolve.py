@@ -71,11 +71,11 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 
 
 def counted(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """The resolved recipe without its name, words, callbacks and report, and without newer keys at their defaults.
+    """The resolved recipe without its name, words, callbacks, report and sweep, and without newer keys at defaults.
 
     A list of one teacher counts as that teacher.
     """
-    found = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks", "report")}
+    found = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks", "report", "sweep")}
     for table, key in NEWER_KEYS:
         if table in found:
             found[table] = _without(found[table], key, definition(table)["properties"][key]["default"])

@@ -21,6 +21,7 @@ from kdrecipes.recipe.structure import (
     teacher_tables,
     term_tables,
 )
+from kdrecipes.recipe.sweep_rules import SWEEP_RULES
 from kdrecipes.recipe.teacher_ids import teacher_ids
 from kdrecipes.wording import nearest
 
@@ -247,6 +248,7 @@ RULES = (
     Rule("two-crops", "views", _two_crops, _ONE_CROP),
     Rule("unordered-range", "views", _backward_ranges),
     *SPLIT_RULES,
+    *SWEEP_RULES,
     Rule(
         "missing-key",
         "dataset",

@@ -151,7 +151,7 @@ def home_of(path: Path) -> str:
     # Who writes `schedule` in a wrong place rather means the learning rate's.
     term = {key: part for key, part in definitions["term"]["properties"].items() if key != "schedule"}
     tables = [("", structure_schema()), ("loss", {"properties": term})]
-    own = ("dataset", "teacher", "student", "loss", "train", "compare", "report")
+    own = ("dataset", "teacher", "student", "loss", "train", "compare", "report", "sweep")
     tables += [(name, definitions[name]) for name in own]
     tables += [("dataset.views", definitions["views"])]
     for group in CLOSED_LISTS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -211,6 +211,15 @@ class ReportTable:
 
 
 @dataclass(frozen=True, eq=False)
+class SweepTable:
+    """`[sweep]`: the values of each dotted key, or points that are written out; and seeds. A run does not read it."""
+
+    grid: Mapping[str, Sequence[Any]] | None = None
+    points: tuple[Json, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """A valid recipe.
 
@@ -221,7 +230,7 @@ class Recipe:
         source: where it was read from, as given.
         folder: paths in the recipe are relative to it.
         overrides: the `--set` texts, in order.
-        fingerprint: sha256 (hex) of the resolved form without `name`, `description`, callbacks and report.
+        fingerprint: sha256 (hex) of the resolved form without `name`, `description`, callbacks, report and sweep.
         registry: the components it was validated against.
         name: which is also its run folder's.
         description: empty where there is none.
@@ -231,6 +240,7 @@ class Recipe:
         teachers: by id, in order; empty where only the labels-only student is trained.
         origins: where each key that is written came from, `base.toml:7` or `--set train.epochs=1`; what is not in it
             is a default.
+        sweep: what `kdrecipes sweep` makes of it; None where there is no such table.
     """
 
     data: Json
@@ -253,6 +263,7 @@ class Recipe:
     report: ReportTable
     callbacks: tuple[ComponentTable, ...]
     origins: Mapping[KeyPath, str] = field(default_factory=dict, repr=False)
+    sweep: SweepTable | None = None
 
     def options(self, table: ComponentTable, **passed: Any) -> dict[str, Any]:
         """The keyword arguments for the component that `table` names.

@@ -42,6 +42,11 @@ BEYOND_A_SCHEMA = (
         TOML + 'dataset.train = "train[:900]"\ndataset.validation = "train[899:]"\n',
     ),
     Beyond(
+        "must give at most",
+        "draft-07 does not multiply",
+        TOML + f"sweep.grid = {{ seed = {list(range(101))}, 'train.epochs' = {list(range(1, 101))} }}\n",
+    ),
+    Beyond(
         "must hold an image",
         "draft-07 does not count",
         TOML + 'dataset.train = "train[9:9]"\n',

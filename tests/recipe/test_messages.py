@@ -79,7 +79,7 @@ def test_everything_uses_every_key(monkeypatch):
         text = (FOLDER / name).read_bytes().decode()
         data = json.loads(text) if name.endswith("json") else tomllib.loads(text)
         note("root", data)
-        for table in ("dataset", "student", "loss", "train", "compare", "report"):
+        for table in ("dataset", "student", "loss", "train", "compare", "report", "sweep"):
             note(table, data.get(table, {}))
         teachers = [table for _, table in teacher_tables(data)]
         note("views", data.get("dataset", {}).get("views", {}))

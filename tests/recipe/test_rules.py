@@ -51,6 +51,8 @@ EXAMPLES = [
     (TAUGHT + 'loss.name = "kd"\ndataset.train = "train[:200]"\ndataset.labelled = 201', "dataset.labelled"),
     (START + 'dataset.train = "train[:9]"\ntrain.batch_size = 10', "train.batch_size"),
     (START + "dataset.stratified = true", "dataset.stratified"),
+    (START + 'sweep = { grid = { "train.epochs" = [1, 2] }, points = [{}] }', "sweep.points"),
+    (START + f'sweep.grid = {{ "seed" = {list(range(101))}, "train.epochs" = {list(range(1, 101))} }}', "sweep.grid"),
     (START + "dataset.labelled_share = 0.5", "dataset.labelled_share"),
     (TAUGHT + 'loss.name = "kd"\ndataset.labelled = 1.0', "dataset.labelled"),
     (START + "dataset.labelled = 100", "dataset.labelled"),

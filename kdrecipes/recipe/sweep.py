@@ -1,0 +1,240 @@
+"""`load_sweep`: a recipe and what a command asks of it → a sweep: points, or a space to search for points."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kdrecipes.errors import Problem, RecipeError, UsageError
+from kdrecipes.recipe.extends import Place
+from kdrecipes.recipe.load import Draft, read_draft, recipe_of
+from kdrecipes.recipe.overrides import dotted
+from kdrecipes.recipe.positions import Path as KeyPath
+from kdrecipes.recipe.source import parse, read
+from kdrecipes.recipe.sweep_points import Change, SweepPoint, changed, combinations, points_of, sweep_digest
+from kdrecipes.recipe.sweep_rules import MOST_POINTS
+from kdrecipes.recipe.sweep_text import Span, grid_option
+from kdrecipes.recipe.tables import Recipe
+
+NOTHING_SWEPT = (
+    "{}: nothing is swept. Write [sweep] into the recipe, or name values: --grid loss.temperature=1,2,4. "
+    "--points FILE names whole points."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What is swept.
+
+    Attributes:
+        recipe: that the points change, without their changes.
+        kind: "grid", "points" or "search".
+        swept: the keys that differ, dotted, in their order.
+        seeds: of every point.
+        points: in order; empty for a search, which draws them.
+        space: of a search, what each key may be.
+        trials: of a search, how many points.
+        digest: sha256 (hex) that tells one sweep from another.
+    """
+
+    recipe: Recipe
+    kind: Literal["grid", "points", "search"]
+    swept: list[str]
+    seeds: tuple[int, ...]
+    points: list[SweepPoint]
+    digest: str
+    space: Mapping[str, Sequence[Change] | Span] = field(default_factory=dict)
+    trials: int = 0
+    draft: Draft | None = field(default=None, repr=False)
+
+    def drawn(self, name: str, changes: Mapping[str, Any]) -> SweepPoint:
+        """The point of a search that has drawn these changes.
+
+        Raises:
+            RecipeError: when they do not go together.
+        """
+        assert self.draft is not None
+        made = [Change(key, value, f"--grid {key}={value}", f"--grid {key}={value}") for key, value in changes.items()]
+        return SweepPoint(name, dict(changes), changed(self.draft, made, self.seeds))
+
+
+def load_sweep(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    plugins: Iterable[str | Path] = (),
+    grid: Sequence[str] = (),
+    points: str | Path | None = None,
+    search: int | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Sweep:
+    """Read a recipe and validate it and every point of its sweep.
+
+    Args:
+        path, overrides, plugins: as for `load_recipe`.
+        grid: texts such as `"loss.temperature=1,2,4"`, in place of the recipe's `[sweep]`; of a search also ranges,
+            `"loss.temperature=1..8"`, `"train.optimizer.learning_rate=1e-4..1e-2:log"`.
+        points: a .toml or .json file with `points`, in place of the recipe's.
+        search: how many points to draw from the grid; None: every combination of it.
+        seeds: of every point, in place of the recipe's.
+
+    Raises:
+        UsageError: when nothing is swept, or the arguments do not go together.
+        RecipeError: with all problems of all points.
+        EnvironmentProblem: when a plugin that the recipe requires is missing or broken.
+    """
+    draft = read_draft(path, overrides, plugins=plugins)
+    own = draft._replace(data={**draft.data}, places=dict(draft.places))
+    recipe = recipe_of(_copied(draft))
+    table = recipe.sweep
+    seeds = tuple(seeds or (table and table.seeds) or recipe.compare.seeds)
+    if grid and points:
+        raise UsageError("Give either --grid or --points, not both.")
+    if search is not None and points:
+        raise UsageError("--search draws its points from --grid; --points names them all. Give one of the two.")
+    if grid:
+        written = [grid_option(text, search is not None) for text in grid]
+        _refuse_twice([key for key, _ in written], grid)
+    elif points:
+        candidates = _points_file(str(points), draft)
+        return _written_out(own, recipe, candidates, seeds)
+    elif table and table.grid:
+        written = [(key, _listed(own, key, values)) for key, values in table.grid.items()]
+    elif table and table.points and search is None:
+        found = [_point(own.places, ("sweep", "points", i), one) for i, one in enumerate(table.points)]
+        return _written_out(own, recipe, found, seeds)
+    else:
+        raise UsageError(NOTHING_SWEPT.format(draft.file))
+    _refuse_keys(written, own)
+    if search is not None:
+        return _searched(own, recipe, dict(written), search, seeds)
+    listed = [values for _, values in written if not isinstance(values, Span)]
+    _refuse_too_many(listed)
+    made = points_of(own, combinations(listed), seeds)
+    digest = sweep_digest(recipe, "grid", seeds, [point.recipe.fingerprint for point in made])
+    return Sweep(recipe, "grid", [key for key, _ in written], seeds, made, digest)
+
+
+def _copied(draft: Draft) -> Draft:
+    return draft._replace(data=copy.deepcopy(draft.data), places=dict(draft.places))
+
+
+def _written_out(draft: Draft, recipe: Recipe, candidates: list[list[Change]], seeds: tuple[int, ...]) -> Sweep:
+    made = points_of(draft, candidates, seeds)
+    swept = list(dict.fromkeys(key for point in made for key in point.changes))
+    digest = sweep_digest(recipe, "points", seeds, [point.recipe.fingerprint for point in made])
+    return Sweep(recipe, "points", swept, seeds, made, digest)
+
+
+def _searched(
+    draft: Draft,
+    recipe: Recipe,
+    space: dict[str, list[Change] | Span],
+    trials: int,
+    seeds: tuple[int, ...],
+) -> Sweep:
+    """A search: each choice, and both ends of each range, are validated alone."""
+    alone = [[one] for part in space.values() for one in (part.ends if isinstance(part, Span) else part)]
+    points_of(draft, alone, seeds)
+    typed: dict[str, list[Change] | Span] = {}
+    for key, part in space.items():
+        if isinstance(part, Span):  # a range of whole numbers is one of real numbers where the key takes these
+            value: Any = changed(draft, [part.ends[0]], seeds).data
+            for step in dotted(key) or ():
+                value = value[step]
+            part = part if isinstance(value, int) else part.of_numbers()
+        typed[key] = part
+    told = [[key, v.told if isinstance(v, Span) else [one.value for one in v]] for key, v in typed.items()]
+    digest = sweep_digest(recipe, "search", seeds, told)
+    return Sweep(recipe, "search", list(space), seeds, [], digest, typed, trials, draft)
+
+
+def _listed(draft: Draft, key: str, values: Sequence[Any]) -> list[Change]:
+    """The values of one key of the recipe's own grid, each with its place."""
+    at: KeyPath = ("sweep", "grid", key)
+    key_at = draft.places.get(at) or _command(draft, at)
+    return [Change(key, value, _inside(draft, (*at, i)), key_at) for i, value in enumerate(values)]
+
+
+def _point(places: Mapping[KeyPath, Place], at: KeyPath, table: Mapping[str, Any]) -> list[Change]:
+    """A point that is written out."""
+    changes = []
+    for key, value in table.items():
+        inside = {path[len(at) + 1 :]: place for path, place in places.items() if path[: len(at) + 1] == (*at, key)}
+        where: Mapping[KeyPath, Place] | str = inside or f"--set sweep.points[{at[-1]}]"
+        changes.append(Change(key, value, where, inside.get((), f"--set sweep.points[{at[-1]}]")))
+        if dotted(key) is None:
+            _refuse_no_key(key, changes[-1].key_at)
+    return changes
+
+
+def _inside(draft: Draft, at: KeyPath) -> Mapping[KeyPath, Place] | str:
+    found = {path[len(at) :]: place for path, place in draft.places.items() if path[: len(at)] == at}
+    return found or _command(draft, at)
+
+
+def _command(draft: Draft, at: KeyPath) -> str:
+    """The `--set` that wrote a part of the recipe's `[sweep]`."""
+    texts = [text for path, text in draft.overridden.items() if at[: len(path)] == path]
+    return f"--set {texts[-1] if texts else 'sweep'}"
+
+
+def _points_file(path: str, draft: Draft) -> list[list[Change]]:
+    """The points of a file.
+
+    Raises:
+        RecipeError: when it can't be read, or holds something else.
+    """
+    file, folder, text = read(path)
+    data, positions = parse(text, file)
+    places = {key: Place(file, line, column, folder) for key, (line, column) in positions.items()}
+    problems = []
+    for key in data:
+        if key != "points":
+            rule = "unknown key: a file of points holds `points` alone"
+            problems.append(Problem(file, *positions[(key,)], key, rule, code="unknown-key"))
+    points = data.get("points")
+    if not isinstance(points, list) or not points or not all(isinstance(one, dict) for one in points):
+        rule = 'must be an array of tables, each a point: points = [{ loss = { name = "dist" } }]'
+        line, column = positions.get(("points",), (1, 1))
+        problems.append(Problem(file, line, column, "points", rule, code="wrong-type"))
+    elif len(points) > MOST_POINTS:
+        rule = f"must have at most {MOST_POINTS:,} points"
+        received = f"{len(points):,} points"
+        problems.append(Problem(file, *positions[("points",)], "points", rule, received, code="wrong-length"))
+    if problems:
+        raise RecipeError(problems)
+    assert isinstance(points, list)
+    return [_point(places, ("points", i), one) for i, one in enumerate(points)]
+
+
+def _refuse_twice(keys: list[str], texts: Sequence[str]) -> None:
+    for number, key in enumerate(keys):
+        if key in keys[:number]:
+            rule = "stands twice: write all of its values into one --grid"
+            raise RecipeError([Problem(f"--grid {texts[number]}", 0, 0, key, rule, code="repeated-key")])
+
+
+def _refuse_keys(written: Sequence[tuple[str, list[Change] | Span]], draft: Draft) -> None:
+    for key, values in written:
+        if dotted(key) is None:
+            first = values.ends[0] if isinstance(values, Span) else values[0]
+            _refuse_no_key(key, first.key_at)
+
+
+def _refuse_no_key(key: str, at: Place | str) -> None:
+    rule = "is no key: write it as a recipe would, such as loss.temperature"
+    where = (at, 0, 0) if isinstance(at, str) else (at.file, at.line, at.column)
+    raise RecipeError([Problem(*where, key, rule, code="wrong-form")])
+
+
+def _refuse_too_many(listed: Sequence[Sequence[Change]]) -> None:
+    if (count := math.prod(map(len, listed))) > MOST_POINTS:
+        raise UsageError(
+            f"The grid has {count:,} points, and a sweep has at most {MOST_POINTS:,}. Give fewer values, or draw some "
+            "of them with --search."
+        )
