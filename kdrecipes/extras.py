@@ -35,6 +35,7 @@ EXTRAS = {
     "tensorboard": {"tensorboard": "tensorboard"},
     "wandb": {"wandb": "wandb"},
     "mlflow": {"mlflow": "mlflow-skinny"},
+    "optuna": {"optuna": "optuna"},
 }
 
 

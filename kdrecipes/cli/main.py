@@ -18,6 +18,7 @@ from kdrecipes.cli.report import report
 from kdrecipes.cli.result import close, print_json, result_only
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
+from kdrecipes.cli.sweep import sweep
 from kdrecipes.cli.validate import validate
 from kdrecipes.errors import KDRecipesError, Preempted
 from kdrecipes.wording import escaped
@@ -52,6 +53,7 @@ def _root(
 
 
 app.command()(result_only(run))
+app.command()(result_only(sweep))
 app.command()(result_only(report))
 app.command()(result_only(compare))
 app.command()(result_only(export))

@@ -149,6 +149,16 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     )
 
 
+def refuse_unfit(recipe: Recipe, data: Data) -> None:
+    """Refuse data that were prepared for another recipe of the same `[dataset]`, where this one can't train on them.
+
+    Raises:
+        RunError: as `prepare`.
+    """
+    refuse_without_labels(recipe, {key: getattr(data, key) for key in SPLITS})
+    _refuse_less_than_a_batch(recipe, data.train, data.images - len(data.train))
+
+
 def _unreadable(table: DatasetTable, name: str, key: str, source: Any, store: Store) -> Unreadable:
     labelled = getattr(source, "labelled", True) and _labels_read(table, name) != "none"
     return unreadable_of(source, store, _label(table, name), _place(table, key), labelled)
@@ -193,7 +203,7 @@ def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Prog
             source,
             [table.name, provider.distribution, provider.version, recipe.options(table), name],
             name=label,
-            image_size=_largest_size(recipe),
+            image_size=largest_size(recipe),
             store_size=table.store_size,
             resize=table.resize,
             labels=_labels_read(recipe.dataset, name),
@@ -216,7 +226,7 @@ def _labels_read(table: DatasetTable, base: str) -> Literal["all", "some", "none
     return "all" if "unlabelled" not in keys else "some" if len(keys) > 1 else "none"
 
 
-def _largest_size(recipe: Recipe) -> int | None:
+def largest_size(recipe: Recipe) -> int | None:
     """The largest size that a network is to see, where the recipe says so."""
     networks: list[StudentTable | TeacherTable] = [recipe.student, *recipe.teachers.values()]
     sizes = [size for network in networks if (size := network.image_size or recipe.dataset.image_size)]

@@ -130,6 +130,20 @@ def locked(path: Path, busy: str | None = None, *, waiting: Callable[[], None] |
         yield
 
 
+@contextmanager
+def tried_lock(path: Path) -> Iterator[bool]:
+    """Hold a lock as `locked` does, if nobody holds it; gives whether it is held.
+
+    Raises:
+        EnvironmentProblem: as for `locked`.
+    """
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
+        yield _lock(file, path, wait=False)
+
+
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock now; True too where that can't be found out.
 

@@ -36,9 +36,10 @@ class Sweep:
         swept: the keys that differ, dotted, in their order.
         seeds: of every point.
         points: in order; empty for a search, which draws them.
+        digest: sha256 (hex) that tells one sweep from another.
+        draft: of the recipe, which points are made from.
         space: of a search, what each key may be.
         trials: of a search, how many points.
-        digest: sha256 (hex) that tells one sweep from another.
     """
 
     recipe: Recipe
@@ -47,19 +48,18 @@ class Sweep:
     seeds: tuple[int, ...]
     points: list[SweepPoint]
     digest: str
+    draft: Draft = field(repr=False)
     space: Mapping[str, Sequence[Change] | Span] = field(default_factory=dict)
     trials: int = 0
-    draft: Draft | None = field(default=None, repr=False)
 
-    def drawn(self, name: str, changes: Mapping[str, Any]) -> SweepPoint:
-        """The point of a search that has drawn these changes.
+    def changed(self, changes: Mapping[str, Any], seeds: Sequence[int] | None = None) -> Recipe:
+        """The recipe of a point that makes these changes; `seeds`: others than those of the points.
 
         Raises:
             RecipeError: when they do not go together.
         """
-        assert self.draft is not None
         made = [Change(key, value, f"--grid {key}={value}", f"--grid {key}={value}") for key, value in changes.items()]
-        return SweepPoint(name, dict(changes), changed(self.draft, made, self.seeds))
+        return changed(self.draft, made, self.seeds if seeds is None else seeds)
 
 
 def load_sweep(
@@ -116,7 +116,7 @@ def load_sweep(
     _refuse_too_many(listed)
     made = points_of(own, combinations(listed), seeds)
     digest = sweep_digest(recipe, "grid", seeds, [point.recipe.fingerprint for point in made])
-    return Sweep(recipe, "grid", [key for key, _ in written], seeds, made, digest)
+    return Sweep(recipe, "grid", [key for key, _ in written], seeds, made, digest, own)
 
 
 def _copied(draft: Draft) -> Draft:
@@ -127,7 +127,7 @@ def _written_out(draft: Draft, recipe: Recipe, candidates: list[list[Change]], s
     made = points_of(draft, candidates, seeds)
     swept = list(dict.fromkeys(key for point in made for key in point.changes))
     digest = sweep_digest(recipe, "points", seeds, [point.recipe.fingerprint for point in made])
-    return Sweep(recipe, "points", swept, seeds, made, digest)
+    return Sweep(recipe, "points", swept, seeds, made, digest, draft)
 
 
 def _searched(
@@ -150,7 +150,7 @@ def _searched(
         typed[key] = part
     told = [[key, v.told if isinstance(v, Span) else [one.value for one in v]] for key, v in typed.items()]
     digest = sweep_digest(recipe, "search", seeds, told)
-    return Sweep(recipe, "search", list(space), seeds, [], digest, typed, trials, draft)
+    return Sweep(recipe, "search", list(space), seeds, [], digest, draft, typed, trials)
 
 
 def _listed(draft: Draft, key: str, values: Sequence[Any]) -> list[Change]:

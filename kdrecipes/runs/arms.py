@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from kdrecipes import backend
 from kdrecipes import saved_models as students
+from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
@@ -80,6 +82,39 @@ def _train_arm(
     progress: Progress,
     trackers: Sequence[Any],
 ) -> None:
+    def keep(rows: list[Row]) -> None:
+        folder.keep_rows(arm.arm, arm.seed, rows)
+        progress.curves(folder.rows, recipe.train.epochs)
+
+    student, rows = fit_arm(
+        recipe, arm, data, teachers, jit, anew, folder=folder.path, progress=progress, keep=keep, trackers=trackers
+    )
+    path = save_network(recipe, recipe.student, data, student, folder.path / "students", arm.label)
+    file = path.relative_to(folder.path).as_posix()
+    folder.keep_arm(arm.label, arm_facts(recipe, arm, data, student, rows, anew, file))
+    StateFolder(folder.path / "state").clear()
+
+
+def fit_arm(
+    recipe: Recipe,
+    arm: Arm,
+    data: Data,
+    teachers: Mapping[str, Teacher],
+    jit: Decision,
+    anew: Decision,
+    *,
+    folder: Path,
+    progress: Progress,
+    keep: Callable[[list[Row]], None] = lambda rows: None,
+    trackers: Sequence[Any] = (),
+) -> tuple[keras.Model, list[Row]]:
+    """One arm's student, trained from the seed's own initial weights, and a row for each epoch.
+
+    Args:
+        recipe, arm, data, teachers, jit, anew, progress, trackers: as for `train_arm`.
+        folder: where `state/` is, from which an interrupted fit goes on; callbacks write there.
+        keep: gets all rows so far after each epoch.
+    """
     backend.seed_everything(arm.seed)
     heard = teachers if arm.arm == "kd" else {}
     distiller = build_distiller(
@@ -90,12 +125,6 @@ def _train_arm(
     )
     student = distiller.student  # a term may have put another one in its place
     outputs = {name: teacher.outputs for name, teacher in heard.items() if teacher.outputs is not None}
-    state = StateFolder(folder.path / "state")
-
-    def keep(rows: list[Row]) -> None:
-        folder.keep_rows(arm.arm, arm.seed, rows)
-        progress.curves(folder.rows, recipe.train.epochs)
-
     rows = fit(
         distiller,
         data,
@@ -104,21 +133,27 @@ def _train_arm(
         label=arm.label,
         order_seed=arm.seed,
         settings=view_settings(recipe),
-        state=state,
+        state=StateFolder(folder / "state"),
         teachers=outputs,
         mixed=data.mixture(recipe, taught=arm.arm == "kd"),
         teacher_sizes={name: data.teacher_sizes[name] for name in distiller.teachers.asked(outputs)},
         jit_compile=jit.use,
-        callbacks=[*build_callbacks(recipe, folder=str(folder.path), arm=arm.arm, seed=arm.seed), *trackers],
+        callbacks=[*build_callbacks(recipe, folder=str(folder), arm=arm.arm, seed=arm.seed), *trackers],
         on_epoch=keep,
         watch=progress.watch(arm.label, recipe.train.epochs),
         tell=progress.note,
     )
-    path = save_network(recipe, recipe.student, data, student, folder.path / "students", arm.label)
-    facts = ArmFacts(
+    return student, rows
+
+
+def arm_facts(
+    recipe: Recipe, arm: Arm, data: Data, student: keras.Model, rows: list[Row], anew: Decision, file: str
+) -> ArmFacts:
+    """What is written down of a trained arm; `file`: its student's, in the run folder."""
+    return ArmFacts(
         arm=arm.arm,
         seed=arm.seed,
-        student=path.relative_to(folder.path).as_posix(),
+        student=file,
         params=student.count_params(),
         labels=len(data.train) if data.train.labelled else 0,
         epochs=len(rows),
@@ -128,8 +163,6 @@ def _train_arm(
             student, anew, min(anew.use, rows[-1]["steps"]) if len(rows) == recipe.train.epochs else 0
         ),
     )
-    folder.keep_arm(arm.label, facts)
-    state.clear()
 
 
 def evaluate_once(

@@ -125,7 +125,7 @@ def open_run(
             folder.set_status("running")
             write_facts(path, "recipe", _recipe_facts(recipe))
         try:
-            with _sigterm_raises():
+            with sigterm_raises():
                 yield folder
         except BaseException as error:
             if folder.status.get("status") != "done":
@@ -256,7 +256,7 @@ def _lacks_labels(path: Path) -> bool:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Let SIGTERM end the run like Ctrl-C does, where signals can be handled (the main thread)."""
     if threading.current_thread() is not threading.main_thread():
         yield

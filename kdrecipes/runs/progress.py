@@ -77,11 +77,12 @@ class Progress:
     Args:
         log: a file that gets every line too; None for none.
         clock: the run's; None: it begins now.
+        quiet: whether only the log gets the lines.
     """
 
-    def __init__(self, log: Path | None = None, clock: Clock | None = None):
+    def __init__(self, log: Path | None = None, clock: Clock | None = None, *, quiet: bool = False):
         self.clock = clock or Clock()
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.log = log
         self.bars: _BarsAndChart | None = None
         self.plan: list[PlannedFit] = []

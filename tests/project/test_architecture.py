@@ -34,6 +34,7 @@ OF_A_RUN = {
     "trackers",
     "log.txt",
 }
+OF_A_SWEEP = {"sweep.json", "sweep.html"}
 PLACEHOLDERS = ("NAME.py", "VERB.py")  # in "how to add"
 
 
@@ -59,7 +60,7 @@ def known(path: str) -> bool:
     here = [folder / path for folder in (ROOT, ROOT / "kdrecipes")]
     if "*" in path:
         return any(any(place.parent.glob(place.name)) for place in here)
-    return any(place.exists() for place in here) or kept in OF_A_RUN or kept in (*MADE, *DOWNLOADS)
+    return any(place.exists() for place in here) or kept in OF_A_RUN | OF_A_SWEEP or kept in (*MADE, *DOWNLOADS)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -108,7 +108,7 @@ def test_a_search_has_choices_and_ranges_whole_where_the_key_is():
     assert (type(temperature.low), type(width.low)) == (float, int)
     assert [one.value for one in weight] == [0.3, 0.9]
     assert rate.told == {"low": 1e-4, "high": 1e-2, "log": True}
-    assert sweep.drawn("000", {"loss.temperature": 2.5}).recipe.loss.terms[0].options["temperature"] == 2.5
+    assert sweep.changed({"loss.temperature": 2.5}).loss.terms[0].options["temperature"] == 2.5
 
 
 def told(*args, **options):

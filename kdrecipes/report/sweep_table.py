@@ -1,0 +1,82 @@
+"""A sweep as plain text: its points ranked, those that failed, those that were confirmed; and its plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdrecipes.report.sweep_page import difference_words
+from kdrecipes.report.sweep_results import Point, SweepResults, mean_of, ranked
+from kdrecipes.report.sweep_words import unfinished
+from kdrecipes.report.table import aligned
+from kdrecipes.wording import readable_seconds
+
+_LONGEST = 90  # of a label
+
+
+def sweep_text(results: SweepResults) -> str:
+    """What a sweep found, for the terminal."""
+    done = ranked(results["points"])
+    head = ("point  changes", "rank", "validation", "minus labels only", "minus the first")
+    lines = aligned([head, *map(_row, done)]) if done else ["No point is done."]
+    for point in unfinished(results["points"]):
+        lines.append(f"{_named(point)}  {point['status']}" + (f": {point['message']}" if point["message"] else ""))
+    if results["confirmed"]:
+        lines += ["", *_confirmed(results)]
+    trained = results["trainings"]
+    lines += ["", f"{trained['done']:,} students were trained where the points have {trained['without_sharing']:,}."]
+    if done:
+        text = "Points are ranked by validation, where the best of many looks better than it is."
+        more = " --confirm 1 runs the best again with fresh seeds, and measures it on test."
+        lines.append(text if results["confirmed"] else text + more)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(point: Point) -> tuple[str, ...]:
+    accuracy = point["validation_accuracy"]
+    spread = f" ± {100 * accuracy['sd']:.2f}" if accuracy and accuracy["sd"] is not None else ""
+    return (
+        _named(point),
+        str(point["rank"]),
+        f"{100 * mean_of(point):.2f} %{spread}",
+        difference_words(point["kd_minus_baseline"]),
+        difference_words(point["kd_minus_first"]),
+    )
+
+
+def _named(point: Point) -> str:
+    return f"{point['point']}  {shortened(point['label'], _LONGEST)}"
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _confirmed(results: SweepResults) -> list[str]:
+    rows = [("confirmed on test", "seeds", "distilled", "labels only", "difference")]
+    for one in results["confirmed"]:
+        baseline = one["baseline_test_accuracy"]
+        rows.append(
+            (
+                one["point"],
+                ", ".join(map(str, one["seeds"])),
+                f"{100 * one['test_accuracy']:.2f} %",
+                "–" if baseline is None else f"{100 * baseline:.2f} %",
+                difference_words(one["kd_minus_baseline"]),
+            )
+        )
+    return aligned(rows)
+
+
+def plan_text(plan: dict[str, Any]) -> str:
+    """A plan, for the terminal."""
+    rows = [("to train", "without sharing", "planned")]
+    rows += [(kind, f"{of['without_sharing']:,}", f"{of['planned']:,}") for kind, of in plan["by_kind"].items()]
+    lines = aligned(rows)
+    done, seconds = plan["trainings"]["done"], plan["seconds"]
+    lines += ["", f"{plan['points']:,} points, seeds {', '.join(map(str, plan['seeds']))}."]
+    if done:
+        lines[-1] += f" {done:,} students are trained already."
+    how = f"about {readable_seconds(seconds)}" if seconds is not None else "unknown until one is trained"
+    lines.append(f"Time for the students that are left, by one process: {how}.")
+    return "\n".join(lines)

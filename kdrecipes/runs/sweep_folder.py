@@ -1,0 +1,255 @@
+"""A sweep's folder: which sweep it holds, how its points stand, and sweep.json, which its processes write in turn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdrecipes.disk.files import disk_errors, is_locked, locked, write_json
+from kdrecipes.errors import EnvironmentProblem, UsageError
+from kdrecipes.recipe.sweep import Sweep
+from kdrecipes.recipe.sweep_points import SweepPoint
+from kdrecipes.recipe.tables import Recipe
+from kdrecipes.report.sweep_results import (
+    FILE,
+    Point,
+    Right,
+    SweepResults,
+    accuracy_of,
+    check_sweep,
+    difference,
+    rank,
+)
+from kdrecipes.runs.arm_digests import arm_key
+from kdrecipes.runs.arms import arms_of
+from kdrecipes.runs.changes import difference as recipes_apart
+from kdrecipes.runs.folder import read_object
+from kdrecipes.runs.provenance import command, environment, versions
+from kdrecipes.runs.sweep_point import Outcome
+
+LOCK = "sweep_lock.json"  # makes a folder a sweep's
+# What a sweep writes, and all that --overwrite removes.
+_ENTRIES = ("points", "arms", "confirm", "decisions", FILE, "sweep.html", "search.log", "log.txt", LOCK)
+
+
+class SweepFolder:
+    """The files of one sweep."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def lock(self, name: str) -> Path:
+        """The lock file of a point, a student or a step, which the process holds that works on it."""
+        return self.path / ".locks" / name
+
+    def read(self) -> SweepResults:
+        """sweep.json as it is now."""
+        results: SweepResults = read_object(self.path / FILE)
+        return results
+
+    @contextmanager
+    def update(self) -> Iterator[SweepResults]:
+        """sweep.json to be changed in the block, by one process at a time; written when it ends."""
+        with locked(self.lock("results")):
+            results = self.read()
+            yield results
+            rank(results["points"])
+            results["trainings"]["done"] = len(list(self.path.glob("arms/*/arm.json")))
+            check_sweep(results)
+            write_json(self.path / FILE, results)
+
+    def status_of(self, point: str) -> str:
+        """How a point stands, by its own status.json; "waiting" where there is none."""
+        try:
+            text = (self.path / "points" / point / "status.json").read_text(encoding="utf-8")
+            return str(json.loads(text).get("status", "waiting"))
+        except (OSError, ValueError):
+            return "waiting"
+
+    def close(self, point: str, status: str, message: str) -> None:
+        """Write down that nothing more is done for a point."""
+        write_json(self.path / "points" / point / "status.json", {"status": status, "error": message})
+
+    def right(self, point: str) -> tuple[Right, Right, Any] | None:
+        """What a finished point's students told right, distilled and labels-only ones; and which images these are."""
+        try:
+            with np.load(self.path / "points" / point / "validation.npz", allow_pickle=False) as stored:
+                arrays = dict(stored)
+        except (OSError, ValueError):
+            return None
+        labels, index = arrays.pop("labels"), arrays.pop("index")
+        return *_right(arrays, labels), np.stack([labels, index])
+
+
+def _right(logits: dict[str, Any], labels: Any) -> tuple[Right, Right]:
+    """By seed, of the distilled and of the labels-only students."""
+    found: dict[str, dict[int, Any]] = {"kd": {}, "baseline": {}}
+    for label, one in logits.items():
+        arm, _, seed = label.rpartition("-")
+        found[arm][int(seed)] = one.argmax(1) == labels
+    return found["kd"], found["baseline"]
+
+
+def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool) -> SweepFolder:
+    """The folder of a sweep, begun or gone on with.
+
+    Raises:
+        UsageError: when it holds another sweep, or files that are none.
+        EnvironmentProblem: when it can't be written, or `overwrite` would take it from under another process.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file. Choose another folder with --out.")
+    with disk_errors(path, "Choose another folder with --out."):
+        (path / ".locks").mkdir(parents=True, exist_ok=True)
+    folder = SweepFolder(path)
+    with locked(folder.lock("folder")):
+        _refuse_others(sweep, path, overwrite)
+        if overwrite:
+            _clear(path)
+        if not (path / FILE).is_file() or not (path / LOCK).is_file():
+            _begin(sweep, path, device)
+    return folder
+
+
+def _refuse_others(sweep: Sweep, path: Path, overwrite: bool) -> None:
+    others = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
+    if not (path / LOCK).is_file():
+        if others:
+            raise UsageError(
+                f"{path} holds files that are no sweep ({', '.join(others[:3])} …). Choose another folder with --out."
+            )
+        return
+    lock = read_object(path / LOCK)
+    if overwrite or lock.get("sweep_sha256") == sweep.digest:
+        return
+    if lock.get("recipe_sha256") != sweep.recipe.fingerprint:
+        apart = recipes_apart(lock.get("recipe", {}), sweep.recipe.data)
+    elif list(lock.get("seeds", ())) != list(sweep.seeds):
+        apart = f"its seeds were {lock.get('seeds')} and are {list(sweep.seeds)}"
+    else:
+        apart = f"it swept {', '.join(lock.get('swept', ()))} and this one sweeps {', '.join(sweep.swept)}"
+        apart = "its points are others" if lock.get("swept") == sweep.swept else apart
+    raise UsageError(
+        f"{path} holds another sweep: {apart}. Choose another folder with --out, or replace that sweep with "
+        "--overwrite."
+    )
+
+
+def _clear(path: Path) -> None:
+    """Remove what a sweep wrote, and nothing else."""
+    busy = [lock.name for lock in (path / ".locks").glob("*") if lock.name != "folder" and is_locked(lock)]
+    if busy:
+        raise EnvironmentProblem(
+            f"Another process works on the sweep in {path}. Wait for it, or choose another folder with --out."
+        )
+    with disk_errors(path):
+        for name in _ENTRIES:
+            if (path / name).is_dir():
+                shutil.rmtree(path / name)
+            else:
+                (path / name).unlink(missing_ok=True)
+
+
+def _begin(sweep: Sweep, path: Path, device: str) -> None:
+    points, recipe = [new_point(point) for point in sweep.points], sweep.recipe
+    results: SweepResults = {
+        "schema_version": 1,
+        "name": recipe.name,
+        "status": "running",
+        "command": command(),
+        "recipe_sha256": recipe.fingerprint,
+        "kind": sweep.kind,
+        "swept": sweep.swept,
+        "seeds": list(sweep.seeds),
+        "dataset": None,
+        "points": points,
+        "importance": None,
+        "confirmed": [],
+        "trainings": {**count_of([arm_keys(point.recipe) for point in sweep.points]), "done": 0},
+        "seconds": 0.0,
+        "environment": environment(recipe, device),
+    }
+    check_sweep(results)
+    lock = {
+        "sweep_sha256": sweep.digest,
+        "recipe_sha256": recipe.fingerprint,
+        "recipe": recipe.data,
+        "swept": sweep.swept,
+        "seeds": list(sweep.seeds),
+        "command": command(),
+        "versions": versions(recipe),
+    }
+    write_json(path / LOCK, lock)
+    write_json(path / FILE, results)
+
+
+def arm_keys(recipe: Recipe) -> list[str]:
+    """What tells a point's students from those of others, as far as its recipe tells."""
+    return [arm_key(recipe, arm) for arm in arms_of(recipe)]
+
+
+def count_of(keys: Sequence[Sequence[str]]) -> dict[str, int]:
+    """How many students so many points have, and how many of them differ."""
+    every = [key for of_point in keys for key in of_point]
+    return {"without_sharing": len(every), "planned": len(set(every))}
+
+
+def new_point(point: SweepPoint) -> Point:
+    """A point of which nothing is known yet."""
+    return blank_point(point.name, point.changes, point.label, point.recipe.fingerprint)
+
+
+def blank_point(name: str, changes: Mapping[str, Any], label: str, sha256: str) -> Point:
+    """The same from its name, changes, label and fingerprint."""
+    return {
+        "point": name,
+        "changes": dict(changes),
+        "label": label,
+        "status": "waiting",
+        "message": None,
+        "recipe_sha256": sha256,
+        "rank": None,
+        "validation_accuracy": None,
+        "kd_minus_baseline": None,
+        "kd_minus_first": None,
+        "arms_trained": 0,
+        "arms_shared": 0,
+        "seconds": 0.0,
+    }
+
+
+def entry_of(results: SweepResults, name: str) -> Point:
+    """A point's entry."""
+    return next(point for point in results["points"] if point["point"] == name)
+
+
+def record(folder: SweepFolder, results: SweepResults, name: str, outcome: Outcome) -> None:
+    """Write what a point gave into its entry; and compare with the first point whatever can be compared now."""
+    entry = entry_of(results, name)
+    kd, baseline = _right({arm.label: one for arm, one in outcome.logits.items()}, outcome.labels)
+    entry["status"], entry["message"] = "done", None
+    entry["validation_accuracy"] = accuracy_of(kd, baseline)
+    entry["kd_minus_baseline"] = difference(kd, baseline)
+    entry["arms_trained"], entry["arms_shared"] = outcome.trained, outcome.shared
+    entry["seconds"] = round(outcome.seconds, 3)
+    results["seconds"] = round(results["seconds"] + outcome.seconds, 3)
+    results["dataset"] = results["dataset"] or outcome.dataset
+    first = results["points"][0]
+    told = folder.right(first["point"]) if first["status"] == "done" else None
+    for other in results["points"][1:] if told else ():
+        waiting = other["status"] == "done" and other["kd_minus_first"] is None
+        if other is entry or (waiting and entry is first):
+            other["kd_minus_first"] = _minus_first(folder.right(other["point"]), told)
+
+
+def _minus_first(own: Any, first: Any) -> Any:
+    """A point's students minus the first one's; None where their validation images differ."""
+    if own is None or own[2].shape != first[2].shape or (own[2] != first[2]).any():
+        return None
+    return difference(own[0] or own[1], first[0] or first[1])
