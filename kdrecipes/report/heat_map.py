@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdrecipes.report.sweep_results import Point, mean_of, ranked
-from kdrecipes.report.sweep_words import columns_of, value_words
+from kdrecipes.report.sweep_words import columns_of, is_plain, value_words
 
 MOST = 30  # values of a key; a larger table can't be read
 FAINTEST = 0.06  # strength of the colour of the lowest accuracy, where 1 is that of the highest
@@ -33,7 +33,7 @@ class HeatMap:
 def heat_map(points: Sequence[Point]) -> HeatMap | None:
     """The table; None where the points do not change two keys with plain values, or are few of the pairs of values."""
     keys = columns_of(points)
-    if len(keys) != 2:
+    if len(keys) != 2 or not all(is_plain(points, key) for key in keys):
         return None
     values = {key: _in_order([point["changes"][key] for point in points]) for key in keys}
     down, across = sorted(keys, key=lambda key: -len(values[key]))

@@ -11,7 +11,7 @@ from kdrecipes.report.drawing import ROLES
 from kdrecipes.report.heat_map import heat_map
 from kdrecipes.report.sweep_charts import sweep_chart
 from kdrecipes.report.sweep_results import Difference, Point, SweepResults, mean_of, ranked, read_sweep
-from kdrecipes.report.sweep_words import columns_of, unfinished, value_words
+from kdrecipes.report.sweep_words import columns_of, is_plain, point_words, unfinished, value_words
 from kdrecipes.report.templates import filled
 from kdrecipes.wording import points
 
@@ -50,6 +50,8 @@ def render_sweep(sweep: SweepResults) -> str:
         leading=leading_words(sweep, done),
         standing=standing_words(sweep),
         columns=columns,
+        texts=[not is_plain(sweep["points"], key) for key in columns] or [True],
+        point_words=point_words,
         headings=_headings(columns, done),
         rows=[_row(point, columns, done) for point in done],
         unfinished=unfinished(sweep["points"]),
@@ -70,10 +72,10 @@ def leading_words(sweep: SweepResults, done: Sequence[Point]) -> str:
         return "No point is done yet."
     best, seeds = done[0], len(sweep["seeds"])
     mean = f"{100 * mean_of(best):.2f} %" + (f", the mean of {seeds} seeds" if seeds > 1 else "")
-    text = f"First by validation accuracy: point {best['point']}, {best['label']} ({mean})."
+    text = f"First by validation accuracy: point {best['point']}, {point_words(best)} ({mean})."
     if len(done) > 1:
         apart = points(mean_of(best) - mean_of(done[1])).lstrip("+")
-        text += f" It is {apart} points ahead of the second, point {done[1]['point']}, {done[1]['label']}."
+        text += f" It is {apart} points ahead of the second, point {done[1]['point']}, {point_words(done[1])}."
     return text
 
 
@@ -130,7 +132,7 @@ def _row(point: Point, columns: Sequence[str], done: Sequence[Point]) -> dict[st
         "rank": point["rank"],
         "point": point["point"],
         "accuracy": f"{100 * mean_of(point):.2f}{spread}",
-        "settings": [value_words(point["changes"][key]) for key in columns] or [point["label"]],
+        "settings": [value_words(point["changes"][key]) for key in columns] or [point_words(point)],
         "differences": [difference_words(point[key]) for key in _TO if any(other[key] for other in done)],
         "seconds": point["seconds"],
         "trained": f"{trained} of {trained + shared}",

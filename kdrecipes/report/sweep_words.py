@@ -8,6 +8,7 @@ from typing import Any
 
 from kdrecipes.report.sweep_results import Point
 
+AS_IT_IS = "the recipe as it is"
 _BEFORE = {"running": 0, "waiting": 1, "pruned": 2, "failed": 3}  # the order of points that are not done
 
 
@@ -24,16 +25,14 @@ def value_words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def short_words(point: Point, shared: bool) -> str:
-    """What a point changes, in few words; its number where it changes nothing.
+def point_words(point: Point) -> str:
+    """What a point changes: `loss=dkd beta=2, student.width=8`."""
+    return ", ".join(f"{key}={value_words(value)}" for key, value in point["changes"].items()) or AS_IT_IS
 
-    Args:
-        point: of sweep.json.
-        shared: whether all points change the same keys, so that the values alone tell them apart.
-    """
-    changes = point["changes"]
-    words = [value_words(value) if shared else f"{key}={value_words(value)}" for key, value in changes.items()]
-    return ", ".join(words) or f"point {point['point']}"
+
+def short_words(point: Point, shared: bool) -> str:
+    """The same in fewer words: the values alone where all points change the same keys, which `shared` tells."""
+    return (", ".join(map(value_words, point["changes"].values())) or AS_IT_IS) if shared else point_words(point)
 
 
 def share_keys(points: Sequence[Point]) -> bool:
@@ -42,13 +41,17 @@ def share_keys(points: Sequence[Point]) -> bool:
 
 
 def columns_of(points: Sequence[Point], most: int = 4) -> list[str]:
-    """The keys that have a column each in the table of points: where all points give the same few keys plain values.
+    """The keys that have a column each in the table of points: where all points change the same few.
 
     Empty where they don't: then one column tells what each point changes.
     """
     keys = list(points[0]["changes"]) if points and share_keys(points) else []
-    plain = all(not isinstance(value, Mapping | list) for point in points for value in point["changes"].values())
-    return keys if plain and len(keys) <= most else []
+    return keys if len(keys) <= most else []
+
+
+def is_plain(points: Sequence[Point], key: str) -> bool:
+    """Whether all points give a key a value that is no table and no list."""
+    return all(not isinstance(point["changes"].get(key), Mapping | list) for point in points)
 
 
 def unfinished(points: Sequence[Point]) -> list[Point]:

@@ -19,7 +19,7 @@ def failed(given):
     """The same with a point that failed, and one whose name is long."""
     undone = {"rank": None, "validation_accuracy": None, "kd_minus_baseline": None, "kd_minus_first": None}
     given["points"][3] |= {**undone, "status": "failed", "message": "out of memory " * 20}
-    given["points"][4]["label"] = "loss.terms=" + "x" * 200
+    given["points"][4]["changes"]["loss"]["name"] = "x" * 200
     return {**given, "importance": [{"key": "loss.temperature", "importance": 0.7}]}
 
 

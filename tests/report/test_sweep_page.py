@@ -14,7 +14,7 @@ from kdrecipes.report.drawing import files_of
 from kdrecipes.report.heat_map import heat_map
 from kdrecipes.report.sweep_charts import sweep_chart
 from kdrecipes.report.sweep_page import render_sweep, write_sweep_page
-from kdrecipes.report.sweep_words import columns_of, value_words
+from kdrecipes.report.sweep_words import columns_of, point_words, short_words, value_words
 
 TWO_KEYS = {"loss__temperature": [1.0, 2.0, 4.0], "loss__weight": [0.3, 0.9]}
 UNDONE = {"rank": None, "validation_accuracy": None, "kd_minus_baseline": None, "kd_minus_first": None}
@@ -209,7 +209,7 @@ def test_text_from_outside_stays_text_on_the_page_of_a_sweep():
     given["name"] = given["command"] = given["dataset"]["name"] = hostile
     given["points"][0] |= {**UNDONE, "status": "failed", "message": hostile}
     for point in given["points"]:
-        point["label"], point["changes"] = hostile, {"loss": {"name": hostile}}
+        point["changes"] = {"loss": {"name": hostile}}
     assert rendered(given).text.count(hostile.replace("\udcff", r"\xff")) >= 8
 
 
@@ -235,3 +235,10 @@ def test_values_are_written_as_short_as_they_can_be_told_apart():
     ]
     points = sweep([{"a": 1}, {"b": 2}])["points"]
     assert columns_of(points) == [] and columns_of(points[:1]) == ["a"]
+    assert short_words(points[0], shared=False) == point_words(points[0]) == "a=1"
+    assert point_words(sweep([{}])["points"][0]) == "the recipe as it is"
+
+
+def test_points_that_replace_tables_tell_each_table_in_a_column():
+    lines = rendered(sweep(losses(3), kind="points")).table("loss")
+    assert {line[3] for line in lines} == {"kd temperature=1", "dkd temperature=1", "dist temperature=1"}
