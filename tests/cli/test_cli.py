@@ -20,6 +20,7 @@ from test_build import fill
 import kdrecipes
 from kdrecipes.cli import main as cli
 from kdrecipes.cli.list import OF_ONE, Topic
+from kdrecipes.components.losses import TERMS
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
@@ -241,6 +242,14 @@ def kdrecipes_components():
         and states["twin"] == "conflict"
         and states["kdrecipes.components.losses"] == "ok"
     )
+
+
+def test_list_losses_shows_every_built_in_term_with_its_summary(call):
+    code, out, _ = call("list", "losses")
+    assert code == 0
+    for name in TERMS:
+        summary = kdrecipes.component("loss", name).summary
+        assert re.search(rf"^  {name} +{re.escape(summary)}  \[built-in\]$", out, re.MULTILINE), name
 
 
 def test_list_shows_a_single_file_plugin_or_its_error(call, tmp_path):

@@ -281,6 +281,18 @@ def test_a_term_that_hears_no_teacher_needs_none():
     torch.testing.assert_close(losses.TeacherFree(confidence=0.9, temperature=1.0)(labels, **outside), wanted)
 
 
+def test_a_distiller_without_a_teacher_hears_a_term_that_needs_none():
+    from kdrecipes.backend import keras
+
+    student = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(5)])
+    distiller = kdrecipes.Distiller(student=student, loss=losses.TeacherFree())
+    distiller.compile(optimizer="sgd")
+    images, labels = np.zeros((6, 2, 2, 1), "float32"), np.arange(6) % 5
+    assert distiller.fit(images, labels, verbose=0).history["teacher_free"][0] > 0
+    with pytest.raises(ValueError, match="reads the teacher's logits, but there is no teacher"):
+        distiller.fit(images, labels - 1, verbose=0)  # a label is missing
+
+
 def test_the_limits_of_the_alpha_beta_divergence_are_where_it_goes():
     labels, student, teacher = random_logits()
     for alpha, beta in [(1, 0), (0, 1), (0.5, 0), (0, 0)]:
