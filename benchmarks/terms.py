@@ -18,7 +18,7 @@ from kdrecipes.components.losses.declared import component_of
 
 GOAL = 1.10
 # Layers of the network `cnn`, the same of teacher and student, for terms that want others than the last map.
-LAYERS = {"fsp": ("stage1b_relu", "stage2b_relu")}
+LAYERS = dict.fromkeys(("fsp", "review_kd", "ofa"), ("stage1b_relu", "stage2b_relu"))
 LAST_MAP = ("stage2b_relu",)
 
 
@@ -41,7 +41,9 @@ def term_of(name: str, layers: tuple[str, ...] = ()) -> Any:
     passed = {key: {"classes": CLASSES, "examples": 50_000}[key] for key in PASSED_BY_RUN["loss"]}
     term = found.build(**{key: value for key, value in passed.items() if key in found.options["properties"]})
     if layers and not hasattr(term, "meet"):  # another finds its own
-        term.student_layers = term.teacher_layers = layers
+        for role in ("student_layers", "teacher_layers"):
+            if hasattr(term, role):
+                setattr(term, role, layers)
     return term
 
 
