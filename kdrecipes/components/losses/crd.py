@@ -91,8 +91,9 @@ class CRD:
         for v, bank, known in zip(new, reversed(banks), constants.tensor[1:], strict=True):
             # A copy, for the memory changes before the gradient is taken. All products at once cost less than to
             # gather (batch, K, dimensions) vectors first.
-            products = v @ bank.clone().T / self.temperature
-            positive, negative = products.gather(1, index[:, None]), products.gather(1, chosen)
+            scaled = v / self.temperature
+            positive = (scaled * bank[index]).sum(1, keepdim=True)
+            negative = (scaled @ bank.clone().T).gather(1, chosen)
             fresh.append(_log_mean(positive.detach(), negative.detach(), counts) + math.log(self.examples))
             log_z = known.where(constants.tensor[0] > 0, fresh[-1])
             total.append(_contrast(positive[:, 0] - log_z, negative - log_z, counts, chosen.shape[1] / self.examples))
