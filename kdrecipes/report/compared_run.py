@@ -15,6 +15,7 @@ from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.facts import Facts, damaged, read_facts
 from kdrecipes.report.predictions import called
 from kdrecipes.report.run_list import check_finished, check_run_folder
+from kdrecipes.report.sweep_results import refuse_point
 from kdrecipes.report.typed_json import parsed
 
 Role = Literal["baseline", "kd"]
@@ -84,11 +85,7 @@ def _within(folder: Path) -> list[Path]:
 def _read(folder: Path) -> ComparedRun:
     check_run_folder(folder)
     predictions = folder / "predictions.npz"
-    if not predictions.is_file() and (folder / "validation.npz").is_file():
-        raise UsageError(
-            f"{folder} is a point of a sweep, which is measured on validation alone, and runs are compared on test. "
-            "`kdrecipes sweep … --confirm 3` runs the best points again, as runs under confirm/."
-        )
+    refuse_point(folder, "runs are compared on test")
     check_finished(folder, "only finished runs are compared")
     if not predictions.is_file():
         raise UsageError(

@@ -16,6 +16,7 @@ from kdrecipes.recipe.structure import definition
 from kdrecipes.report.history import Row, read_history
 from kdrecipes.report.measures import MeasureFacts
 from kdrecipes.report.predictions import ENSEMBLE, read_predictions, unlike
+from kdrecipes.report.sweep_results import refuse_point
 from kdrecipes.report.typed_json import parsed, typed
 
 Report = dict[str, Any]
@@ -220,6 +221,7 @@ def read_facts(run: Path) -> Facts:
     try:
         labels, logits = read_predictions(run / "predictions.npz")
     except ValueError as error:
+        refuse_point(run, "has no report of its own")
         raise damaged(run, "predictions.npz", str(error)) from error
     facts = Facts(
         recipe_sha256=sha256,

@@ -120,6 +120,23 @@ def read_sweep(folder: Path) -> SweepResults:
     return cast(SweepResults, results)
 
 
+def refuse_point(run: Path, why: str) -> None:
+    """Refuse a point's folder where a run's is wanted, which has figures of test.
+
+    Args:
+        run: the folder.
+        why: what is wanted and not there, as it follows "and".
+
+    Raises:
+        UsageError: when it is a point's.
+    """
+    if (run / "validation.npz").is_file() and not (run / "predictions.npz").is_file():
+        raise UsageError(
+            f"{run} is a point of a sweep, which is measured on validation alone, and {why}. `kdrecipes sweep … "
+            "--confirm 3` runs the best points again, as runs under confirm/."
+        )
+
+
 def ranked(points: Sequence[Point]) -> list[Point]:
     """The points that are done, the best by mean validation accuracy first; of equal ones the earlier first."""
     done = [point for point in points if point["status"] == "done" and point["validation_accuracy"]]

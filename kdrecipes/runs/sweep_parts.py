@@ -20,7 +20,7 @@ from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.preflight import check_teacher
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.recalibration import choose_recalibration
-from kdrecipes.runs.teach import choose_outputs, passes_taught, teacher_outputs
+from kdrecipes.runs.teach import passes_taught, teacher_outputs
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
 from kdrecipes.runs.teacher_outputs import split_content
 
@@ -73,10 +73,6 @@ class Parts:
         data: Data = self._data.get(key, make)
         refuse_unfit(recipe, data)
         return data
-
-    def hearing(self, recipe: Recipe, data: Data) -> dict[str, Decision]:
-        """How the students hear each teacher, by its id."""
-        return {name: choose_outputs(recipe, table, data) for name, table in recipe.teachers.items()}
 
     def compiling(self, recipe: Recipe, data: Data) -> dict[str, Decision]:
         """Whether steps are compiled; by "student", and by each teacher's label."""

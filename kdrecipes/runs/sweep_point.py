@@ -27,6 +27,7 @@ from kdrecipes.runs.origin import check_origin
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import origin
 from kdrecipes.runs.rehearsal import refuse_precision
+from kdrecipes.runs.run import decide_outputs
 from kdrecipes.runs.shared_arms import KeptArm, give, kept_arm, train_kept_arm, write_validation
 from kdrecipes.runs.sweep_parts import Parts
 from kdrecipes.training.keeper import Row
@@ -107,7 +108,7 @@ def _students(
     data = parts.data(recipe)
     check_origin(folder, origin(recipe, data.fingerprint, parts.device), data.listing)
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
-    hearing = decide_all(folder, "teacher_outputs", lambda: parts.hearing(recipe, data))
+    hearing = decide_outputs(recipe, data, folder)
     jit = decide_all(folder, "compile", lambda: parts.compiling(recipe, data))
     anew = decide(folder, "recalibrate_batch_norm", lambda: parts.recalibrating(recipe, data))
     teachers = parts.teachers(recipe, data, jit)

@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks/ is no part of the package
 
-from benchmarks import handwritten, networks, report, terms
+from benchmarks import handwritten, networks, report, sweep, terms
 from benchmarks.__main__ import RESULTS, TERM_COSTS, by_file, main
 from benchmarks.parts import PARTS
 from benchmarks.rows import Row, Setting, row_of
@@ -287,3 +287,13 @@ def test_the_terms_alone_are_a_command(tmp_path, monkeypatch, capsys):
     assert asked == [9, 10]
     assert json.loads((tmp_path / "costs.json").read_text(encoding="utf-8"))["rows"][0]["name"] == row.name
     assert row.name in capsys.readouterr().out
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_points_cost_is_its_share_of_the_sweep_against_the_median_of_lone_runs(monkeypatch):
+    lone = iter([10.0, 30.0, 20.0])
+    monkeypatch.setattr(sweep, "_seconds", lambda verb, *rest: 96.0 if verb == "sweep" else next(lone))
+    found = sweep.measure("digits")
+    assert found["points"] == 24 and found["point_to_lone_run"] == 0.2  # 96 s of 24 points: 4 s, of 20 s

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,21 @@ def test_a_finished_sweep_is_told_again_and_trains_nothing(swept, monkeypatch):
     assert run_sweep(sweep, folder) == results
 
 
+def test_a_point_has_no_report_and_says_where_there_is_one(swept, call):
+    folder, _, _ = swept
+    code, _, err = call("report", folder / "points" / "000")
+    assert code == 2 and "is a point of a sweep" in err and "--confirm 3" in err
+
+
+def test_a_point_is_run_whole_where_somebody_asks_for_that(swept, tmp_path):
+    folder, _, sweep = swept
+    shutil.copytree(folder / "points" / "002", tmp_path / "point")
+    before = student_arrays(tmp_path / "point", "kd-0")
+    report = kdrecipes.run(sweep.points[2].recipe, tmp_path / "point")
+    assert len(report["arms"]) == 4
+    assert all(map(np.array_equal, before, student_arrays(tmp_path / "point", "kd-0")))
+
+
 def test_the_table_ranks_points_by_validation(swept):
     _, results, _ = swept
     lines = sweep_text(results).splitlines()
@@ -200,6 +216,18 @@ def test_a_failed_point_is_tried_again_by_the_same_command(tmp_path, monkeypatch
     assert "Traceback" in (out / "points" / "001" / "log.txt").read_text()
     results = run_sweep(sweep, out)
     assert results["status"] == "done" and results["points"][1]["message"] is None
+
+
+@pytest.mark.parametrize(("stop", "expected"), [(KeyboardInterrupt, 130), (kdrecipes.errors.Preempted, 143)])
+def test_a_stopped_sweep_ends_with_the_exit_code_of_its_signal(tmp_path, call, monkeypatch, stop, expected):
+    def stopping(*args, **options):
+        raise stop("Stopped.")
+
+    monkeypatch.setattr(sweeps, "run_point", stopping)
+    code, out, err = call("sweep", "digits", "--grid", "loss.temperature=1,2", "--out", tmp_path / "out")
+    assert (code, out) == (expected, "")
+    assert "goes on" in err or "Stopped" in err
+    assert read_sweep(tmp_path / "out")["status"] == "stopped"
 
 
 @pytest.mark.slow
