@@ -13,6 +13,7 @@ from kdrecipes.extras import need_run
 from kdrecipes.recipe.effective import effective_toml, origins_of
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
+from kdrecipes.recipe.sweep import load_sweep
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.wording import printable
 
@@ -91,6 +92,9 @@ def check_file(
     result = Result(file)
     try:
         result.recipe = load_recipe(file, overrides, plugins=plugins)
+        swept = result.recipe.sweep
+        if swept and (swept.grid or swept.points):
+            load_sweep(file, overrides, plugins=plugins)  # every point
         if dry:
             need_run("--dry-run")
             from kdrecipes.runs.dry_run import dry_run  # torch and keras

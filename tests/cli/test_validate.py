@@ -235,3 +235,12 @@ def test_a_suffix_counts_in_any_case(call, tmp_path):
 def test_a_set_that_is_no_toml_is_told_why(call, value, words):
     code, _, err = call("validate", "digits", "--set", f"dataset.path={value}")
     assert code == 2 and words in err and "--set dataset.path=" in err
+
+
+def test_every_point_of_a_recipes_sweep_is_checked_too(tmp_path, call):
+    text = (Path(__file__).parents[1] / "recipes" / "valid" / "sweep_grid.toml").read_text()
+    (tmp_path / "right.toml").write_text(text)
+    (tmp_path / "wrong.toml").write_text(text.replace("[1, 2, 4]", "[1, 2, 0]"))
+    assert call("validate", tmp_path / "right.toml")[0] == 0
+    code, _, err = call("validate", tmp_path / "wrong.toml")
+    assert code == 2 and "loss.temperature  in point 004 and 1 more: must be a number above 0" in err
