@@ -17,7 +17,7 @@ from kdrecipes.extras import need
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.report.sweep_page import write_sweep_page
-from kdrecipes.report.sweep_results import Point, SweepResults
+from kdrecipes.report.sweep_results import Point, SweepResults, check_sweep
 from kdrecipes.report.sweep_table import shortened
 from kdrecipes.runs.confirm import confirm
 from kdrecipes.runs.folder import sigterm_raises
@@ -125,6 +125,7 @@ class _Work:
         with self.folder.update() as results:
             results["status"] = status_of(results)
             results["importance"] = self.search.importance() if self.search else None
+            check_sweep(results)
 
     def open(self) -> Iterable[SweepPoint]:
         """The points that are not done, and have not failed in this sweep's turn."""
