@@ -6,7 +6,7 @@ from kdrecipes.backend import seed_everything
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
-from kdrecipes.runs.build import build_distiller, build_model, build_tuner
+from kdrecipes.runs.build import build_distiller, build_model, build_terms, build_tuner
 from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.rehearsal import black_batch, rehearse
 
@@ -44,6 +44,8 @@ def _choose(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, devi
         return Decision(train.compile, f"compile = {str(train.compile).lower()}")
     if device == "cpu":
         return Decision(False, "compiled steps are slower on a CPU, and compiling takes minutes")
+    if isinstance(table, StudentTable) and (name := _reader(recipe, data)):
+        return Decision(False, f"{name!r} reads layers of the student, and a compiled one does not show them")
     steps = train.epochs * (
         len(data.train) // train.batch_size
         if isinstance(table, TeacherTable)
@@ -59,6 +61,14 @@ def _choose(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, devi
     gain = steps * (plain - compiled) - first
     facts = f"{plain * 1e3:.1f} ms a step, {compiled * 1e3:.1f} ms compiled, {first:.0f} s to compile, {fits} times"
     return Decision(gain > 0, facts)
+
+
+def _reader(recipe: Recipe, data: Data) -> str:
+    """The first term that reads the student's layers, or puts another network in its place; "" where none does."""
+    for table, term in zip(recipe.loss.terms, build_terms(recipe, data)[0] if recipe.teachers else (), strict=False):
+        if getattr(term, "student_layers", ()) or hasattr(term, "meet"):
+            return table.name
+    return ""
 
 
 def _seconds(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, jit: Decision) -> tuple[float, float]:

@@ -42,3 +42,14 @@ def test_auto_compiles_only_where_it_pays(device, plain, compiled, first, use, w
     recipe = short("teacher.train.compile=false")
     found = compile_choice.choose_compile(recipe, prepare(recipe), device, 2)["student"]
     assert found.use is use and why in found.why
+
+
+@pytest.mark.parametrize(
+    "term",
+    ['{name = "hint", student_layers = ["stage1a_conv"], teacher_layers = ["stage1a_conv"]}', '{name = "simkd"}'],
+)
+def test_auto_leaves_a_student_as_it_is_whose_layers_a_term_reads(term, monkeypatch):
+    monkeypatch.setattr(compile_choice, "rehearse", lambda *args: (0.0, 1e6))
+    recipe = short("teacher.train.compile=false", f"loss={term}")
+    found = compile_choice.choose_compile(recipe, prepare(recipe), "cuda", 2)["student"]
+    assert not found.use and "reads layers of the student" in found.why
