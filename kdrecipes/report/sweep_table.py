@@ -6,11 +6,11 @@ from typing import Any
 
 from kdrecipes.report.sweep_page import difference_words
 from kdrecipes.report.sweep_results import Point, SweepResults, mean_of, ranked
-from kdrecipes.report.sweep_words import unfinished
+from kdrecipes.report.sweep_words import point_words, unfinished
 from kdrecipes.report.table import aligned
 from kdrecipes.wording import readable_seconds
 
-_LONGEST = 90  # of a label
+_LONGEST = 90  # of what it changes
 
 
 def sweep_text(results: SweepResults) -> str:
@@ -44,7 +44,7 @@ def _row(point: Point) -> tuple[str, ...]:
 
 
 def _named(point: Point) -> str:
-    return f"{point['point']}  {shortened(point['label'], _LONGEST)}"
+    return f"{point['point']}  {shortened(point_words(point), _LONGEST)}"
 
 
 def shortened(text: str, most: int) -> str:

@@ -9,15 +9,20 @@ from typing import Any
 from kdrecipes.report.sweep_results import Point
 
 AS_IT_IS = "the recipe as it is"
+_BARE = ("name", "terms")  # keys whose values need no word before them
+_LAST = ("label_weight", "student_layers", "teacher_layers")
 _BEFORE = {"running": 0, "waiting": 1, "pruned": 2, "failed": 3}  # the order of points that are not done
 
 
 def value_words(value: Any) -> str:
-    """`4.0` → `"4"`, `{"name": "dkd", "beta": 2.0}` → `"dkd beta=2"`, `["a", 1]` → `"a + 1"`."""
+    """`4.0` → `"4"`, `{"name": "dkd", "beta": 2.0}` → `"dkd beta=2"`, `["a", 1]` → `"a + 1"`.
+
+    What tells most comes first, since a text may be cut off: of `[loss]` its terms, of a term its name.
+    """
     if isinstance(value, Mapping):
-        rest = {key: one for key, one in value.items() if key != "name"}
-        own = [str(value["name"])] if "name" in value else []
-        return " ".join([*own, *(f"{key}={value_words(one)}" for key, one in rest.items())]) or "empty"
+        named = [value_words(value[key]) for key in _BARE if key in value]
+        rest = sorted((key for key in value if key not in _BARE), key=lambda key: key in _LAST)
+        return " ".join([*named, *(f"{key}={value_words(value[key])}" for key in rest)]) or "empty"
     if isinstance(value, list):
         return " + ".join(map(value_words, value)) or "empty"
     if isinstance(value, float):

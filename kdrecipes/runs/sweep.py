@@ -19,6 +19,7 @@ from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.report.sweep_page import write_sweep_page
 from kdrecipes.report.sweep_results import Point, SweepResults, check_sweep
 from kdrecipes.report.sweep_table import shortened
+from kdrecipes.report.sweep_words import point_words
 from kdrecipes.runs.confirm import confirm
 from kdrecipes.runs.folder import sigterm_raises
 from kdrecipes.runs.progress import Progress
@@ -196,7 +197,7 @@ class _Work:
         entry, points = entry_of(results, point.name), results["points"]
         total = max(len(points), self.sweep.trials)
         through = sum(one["status"] in _CLOSED for one in points)
-        words = [f"point {point.name} ({through}/{total})  {shortened(entry['label'], 80)}", *_figures(entry)]
+        words = [f"point {point.name} ({through}/{total})  {shortened(point_words(entry), 80)}", *_figures(entry)]
         if (left := total - through) and (mine := through - self.before) > 0:
             each = (time.monotonic() - self.began) / mine
             words.append(f"about {readable_seconds(each * left)} left")

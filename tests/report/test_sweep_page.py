@@ -230,6 +230,8 @@ def test_a_page_of_a_folder_without_a_sweep_is_refused(tmp_path):
 def test_values_are_written_as_short_as_they_can_be_told_apart():
     value = [{"name": "kd", "temperature": 4.0}, {"name": "dist"}]
     assert value_words(value) == "kd temperature=4 + dist"
+    loss = {"label_weight": 0.0, "terms": [{"name": "kd"}, {"student_layers": ["a"], "name": "hint", "weight": 100.0}]}
+    assert value_words(loss) == "kd + hint weight=100 student_layers=a label_weight=0"
     assert [value_words(one) for one in (1.0, 0.1, True, "auto", [], {})] == [
         *("1", "0.1", "true", "auto", "empty", "empty")
     ]
