@@ -42,7 +42,7 @@ def test_put_right_differs_in_what_was_wrong_alone(experiment):
 def test_a_recipe_says_its_command_its_cost_and_whether_its_figures_are_measured(file):
     head = file.read_text(encoding="utf-8").partition("schema_version")[0]
     name = str(file.relative_to(ROOT / "recipes").with_suffix(""))
-    assert f"kdrecipes run {name}\n" in head and "Cost:" in head
+    assert re.search(rf"kdrecipes (run {name}|sweep {name} --confirm 3)\n", head) and "Cost:" in head
     assert "not measured" in head or re.search(r"results/\w+\.json|On test", head) or name == "digits"
     assert len(load_recipe(file).fingerprint) == 64
     assert load_recipe(file).data["train"]["batch_size"] % 4 == 0

@@ -440,7 +440,7 @@ def test_unknown_names_are_told_with_the_nearest(monkeypatch, tmp_path):
 
     rule = "is neither a file nor a packaged recipe"
     assert message("digit") == f'digit  {rule}. Received: "digit"; did you mean "digits"?'
-    assert f"zzz  {rule} (packaged: digits, " in message("zzz")
+    assert f"zzz  {rule} (packaged: compare_losses, compare_losses_full, digits, " in message("zzz")
     assert message("mnie.toml") == 'mnie.toml  no such file. Received: "mnie.toml"; did you mean "mine.toml"?'
     assert message("no/folder/x.toml").startswith("no/folder/x.toml  no such file.")
     assert message("notes.txt") == "notes.txt  a recipe is a .toml or .json file."
