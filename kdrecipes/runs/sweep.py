@@ -82,6 +82,8 @@ def run_sweep(
         except (KeyboardInterrupt, Preempted):
             with folder.update() as results:
                 results["status"] = "stopped"
+            with suppress(KDRecipesError):  # a full disk must not hide that the sweep was stopped
+                write_sweep_page(path)
             raise
         write_sweep_page(path)
     progress.note(f"sweep: {path / 'sweep.html'}")

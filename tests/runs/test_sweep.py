@@ -228,6 +228,7 @@ def test_a_stopped_sweep_ends_with_the_exit_code_of_its_signal(tmp_path, call, m
     assert (code, out) == (expected, "")
     assert "goes on" in err or "Stopped" in err
     assert read_sweep(tmp_path / "out")["status"] == "stopped"
+    assert "stopped" in (tmp_path / "out" / "sweep.html").read_text()
 
 
 @pytest.mark.slow
