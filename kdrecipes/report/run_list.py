@@ -45,6 +45,11 @@ def check_run_folder(run: Path) -> None:
     Raises:
         UsageError: when it has no lock.json.
     """
+    if (run / "sweep.json").is_file():
+        raise UsageError(
+            f"{run} is the folder of a sweep, not of a run. Its runs are those under {run / 'confirm'}, which "
+            "`kdrecipes sweep … --confirm 3` makes."
+        )
     if not (run / "lock.json").is_file():
         raise UsageError(f"{run} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.")
 

@@ -130,7 +130,8 @@ def refuse_point(run: Path, why: str) -> None:
     Raises:
         UsageError: when it is a point's.
     """
-    if (run / "validation.npz").is_file() and not (run / "predictions.npz").is_file():
+    begun = run.resolve().parent.name == "points" and (run.resolve().parents[1] / FILE).is_file()
+    if (begun or (run / "validation.npz").is_file()) and not (run / "predictions.npz").is_file():
         raise UsageError(
             f"{run} is a point of a sweep, which is measured on validation alone, and {why}. `kdrecipes sweep … "
             "--confirm 3` runs the best points again, as runs under confirm/."

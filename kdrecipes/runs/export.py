@@ -24,6 +24,7 @@ from kdrecipes.data.loader import Loader
 from kdrecipes.disk.files import disk_errors, write_json
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
 from kdrecipes.errors import RunError
+from kdrecipes.report.sweep_results import refuse_point
 from kdrecipes.report.typed_json import parsed
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.reopened import data_of, recipe_of
@@ -99,7 +100,8 @@ def export(
         What `export/export.json` of the run says of the file.
 
     Raises:
-        UsageError: no such run, student, exporter or option (exit code 2).
+        UsageError: no such run, student, exporter or option; a point of a sweep, which no test image is for (exit code
+            2).
         EnvironmentProblem: a package that the format needs is missing; the message says what installs it (3).
         RunError: the format can't express the network, or its logits are not the student's (1). No file is left.
     """
@@ -107,6 +109,7 @@ def export(
     given = dict(options or {})
     exporter = exporter_named(format, given, plugins)
     recipe = recipe_of(run, plugins)
+    refuse_point(run, "a file is compared with its student on test images")
     facts = arm_of(run, arm, seed)
     with keras.device("cpu"):
         student = load_student(run / facts.student, plugins=plugins)

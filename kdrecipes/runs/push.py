@@ -19,6 +19,7 @@ from kdrecipes.report.facts import ArmFacts, read_facts
 from kdrecipes.report.markdown import inline, table
 from kdrecipes.report.model_card import CardFiles, model_card, saved_in
 from kdrecipes.report.run_list import check_run_folder
+from kdrecipes.report.sweep_results import refuse_point
 from kdrecipes.report.typed_json import parsed
 from kdrecipes.runs.trained import arm_of
 from kdrecipes.wording import readable_bytes
@@ -76,6 +77,7 @@ def push(
     """
     run, to = Path(run), Path(to)
     check_run_folder(run)
+    refuse_point(run, "what is published says how its student does on test")
     facts = arm_of(run, arm, seed)
     _refuse(run, to, overwrite)
     with disk_errors(existing(to)):

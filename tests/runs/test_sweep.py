@@ -20,6 +20,7 @@ from kdrecipes.report.sweep_results import check_sweep, difference, read_sweep
 from kdrecipes.report.sweep_table import sweep_text
 from kdrecipes.runs import shared_arms, sweep_point
 from kdrecipes.runs import sweep as sweeps
+from kdrecipes.runs.export import export
 from kdrecipes.runs.sweep import run_sweep
 
 QUICK = [
@@ -116,10 +117,38 @@ def test_a_finished_sweep_is_told_again_and_trains_nothing(swept, monkeypatch):
     assert run_sweep(sweep, folder) == results
 
 
-def test_a_point_has_no_report_and_says_where_there_is_one(swept, call):
+@pytest.mark.parametrize(
+    ("verb", "why"),
+    [
+        (["report"], "has no report of its own"),
+        (["export"], "a file is compared with its student on test images"),
+        (["push", "--to", "hub"], "what is published says how its student does on test"),
+    ],
+    ids=lambda value: value[0],
+)
+def test_no_verb_measures_a_point_on_test_and_each_says_what_does(swept, call, tmp_path, monkeypatch, verb, why):
     folder, _, _ = swept
-    code, _, err = call("report", folder / "points" / "000")
-    assert code == 2 and "is a point of a sweep" in err and "--confirm 3" in err
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(verb[0], folder / "points" / "000", *verb[1:])
+    assert (code, out) == (2, "") and f"validation alone, and {why}." in err and "--confirm 3" in err
+    assert not (folder / "points" / "000" / "export").exists() and not list(tmp_path.iterdir())
+
+
+def test_a_point_that_is_not_done_is_a_point_too(swept, tmp_path):
+    folder, _, _ = swept
+    shutil.copytree(folder / "points" / "000", tmp_path / "points" / "000")
+    shutil.copy(folder / "sweep.json", tmp_path)
+    (tmp_path / "points" / "000" / "validation.npz").unlink()
+    with pytest.raises(UsageError, match="is a point of a sweep"):
+        export(tmp_path / "points" / "000", "keras")
+
+
+@pytest.mark.parametrize("verb", ["report", "compare", "export"])
+def test_a_sweeps_folder_in_place_of_a_runs_says_where_the_runs_are(swept, call, verb):
+    folder, _, _ = swept
+    code, out, err = call(verb, folder)
+    assert (code, out) == (2, "")
+    assert f"{folder} is the folder of a sweep, not of a run. Its runs are those under {folder / 'confirm'}" in err
 
 
 def test_a_point_is_run_whole_where_somebody_asks_for_that(swept, tmp_path):
