@@ -182,6 +182,8 @@ def test_dist_gives_its_golden_values(options, value):
 def test_dist_ignores_the_scale_of_probabilities_but_not_their_order():
     teacher = torch.tensor(TEACHER, dtype=torch.float64)
     assert DIST()(None, Outputs(teacher), Outputs(teacher)).item() == pytest.approx(0.0, abs=1e-6)
+    flat = Outputs(torch.zeros(4, 3, dtype=torch.float64))
+    assert DIST()(None, flat, flat).item() == pytest.approx(2.0)  # nothing varies: both correlations are 0
     turned = DIST()(None, Outputs(teacher.flip(1)), Outputs(teacher)).item()
     assert turned > 0.5 and DIST.relational
     student = torch.tensor(STUDENT, dtype=torch.float32, requires_grad=True)

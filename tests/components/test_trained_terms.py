@@ -137,9 +137,10 @@ def enlarged(x, size):
 
 
 def hcl(a, b):
-    value, weights = ((a - b) ** 2).mean((1, 2, 3)), 1
-    for side, weight in ((4, 1 / 2), (2, 1 / 4), (1, 1 / 8)):
+    value, weight, weights = ((a - b) ** 2).mean((1, 2, 3)), 1, 1
+    for side in (4, 2, 1):
         if side < a.shape[1]:
+            weight /= 2
             value = value + weight * ((pooled(a, side) - pooled(b, side)) ** 2).mean((1, 2, 3))
             weights += weight
     return value / weights
@@ -301,6 +302,13 @@ def test_srrl_reads_the_layers_before_both_classifiers_where_none_are_named():
         introduced(SRRL(**layers(2)), (4, 4, 7))
 
 
+@pytest.mark.parametrize("term", [SimKD, SRRL, lambda: CRD(examples=8)])
+def test_a_term_that_met_no_network_says_so_whatever_it_is_called_with(term):
+    made = term()
+    with pytest.raises(ValueError, match=f"`{made.name}` .*(works inside a Distiller|needs student_layers)"):
+        made(None, None, None)
+
+
 def test_simkd_is_the_mean_squared_distance_of_features_and_nothing_between_equals():
     term = SimKD()
     made = term.meet(network((4, 4, 3)), network((7,), 1))
@@ -359,6 +367,24 @@ def test_review_kd_is_zero_between_equal_maps():
 
     same = outputs(0, (8, 8, 3)).features["layer0"]
     assert not _distance(same, same.clone()).any()
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [
+        (8, 1 / (1 + 1 / 2 + 1 / 4 + 1 / 8)),
+        (5, (1 + (1 / 4) / 81 + (1 / 8) / 625) / (1 + 1 / 2 + 1 / 4 + 1 / 8)),
+        (4, 1 / (1 + 1 / 2 + 1 / 4)),
+        (2, 1 / (1 + 1 / 2)),
+        (1, 1),
+    ],
+)
+def test_review_kd_weighs_only_the_averages_that_are_smaller_than_the_map(side, expected):
+    """Two maps a chessboard apart: their averages over even cells agree, and the weights are what is left."""
+    from kdrecipes.components.losses.review_kd import _distance
+
+    board = torch.tensor((-1.0) ** np.add.outer(np.arange(side), np.arange(side)))[None, ..., None]
+    assert float(_distance(board, torch.zeros_like(board))) == pytest.approx(expected, rel=1e-12)
 
 
 EXAMPLES = 20
@@ -456,6 +482,32 @@ def test_crd_sends_gradients_to_the_student_and_both_maps():
     assert student.features["layer0"].grad.abs().max() > 0 and teacher.features["layer0"].grad is None
     assert all(v.value.grad.abs().max() > 0 for one in term.parts[:2] for v in one.trainable_variables)
     assert not any(part.trainable_variables for part in term.parts[2:])
+
+
+def test_crd_bears_an_image_whose_features_are_all_zero():
+    """It sends no gradient while it has no direction, and a small one where the maps have a bias."""
+    term, student, teacher = contrasted(), outputs(0), outputs(1, (7,))
+    feature = student.features["layer0"]
+    feature[0] = 0
+    feature.requires_grad_()
+    bias = term.parts[0].trainable_variables[1].value
+    inputs = [feature, *(v.value for part in term.parts[:2] for v in part.trainable_variables)]
+    for number, most in ((0.0, 1e2), (1e-5, 1e4)):
+        with torch.no_grad():
+            bias.fill_(number)
+            assert term(labels(), student, teacher).isfinite().all()
+        gradients = torch.autograd.grad(term(labels(), student, teacher).mean(), inputs)
+        assert all(one.abs().max() < most for one in gradients), [float(one.abs().max()) for one in gradients]
+        assert gradients[0][0].any() == bool(number)
+
+
+def test_crd_brings_vectors_to_length_1_as_normalize_does():
+    from kdrecipes.components.losses.crd import _direction
+
+    v = torch.tensor(np.random.default_rng(0).normal(size=(50, 8)) * np.logspace(-2, 4, 50)[:, None]).float()
+    assert torch.equal(_direction(v), torch.nn.functional.normalize(v, dim=1))
+    short = _direction(torch.tensor([[3e-4, 4e-4], [0, 0]], dtype=torch.float64))
+    torch.testing.assert_close(short, torch.tensor([[0.3, 0.4], [0, 0]], dtype=torch.float64))
 
 
 def test_crd_needs_the_index_of_each_image():

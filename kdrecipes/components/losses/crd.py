@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kdrecipes.components.outputs import Outputs
 
 _EPSILON = 1e-7  # the published code's, beside the noise's density
+_SHORTEST = 1e-3  # a mapped vector that is brought to length 1; a shorter one is divided by this
 
 
 @term(
@@ -28,7 +29,8 @@ _EPSILON = 1e-7  # the published code's, beside the noise's density
 class CRD:
     """−(log h(own) + K · mean over K negatives of log(1 − h(negative))), for both networks, one value per example.
 
-    The features of a layer are pooled, mapped linearly to `dimensions` and brought to length 1. h(m) = P / (P + K/n)
+    The features of a layer are pooled, mapped linearly to `dimensions` and brought to length 1; what is shorter than
+    0.001 stays shorter than 1, and zeros, which have no direction, stay zeros without a gradient. h(m) = P / (P + K/n)
     with P = exp(v · m / temperature) / Z compares a vector v of one network with a vector m that the memory holds of
     the other: of the same image, or of one drawn from all n training images. Z is n times the mean of
     exp(v · m / temperature) in the first batch. After each batch the memory's vectors of its images become
@@ -72,18 +74,18 @@ class CRD:
         """Values of shape (batch,); `labels`: int64 (batch,) or mixed."""
         import torch
 
+        (pair,) = pairs_of(self, student, teacher)
         if (index := student.index) is None:
             raise ValueError(
                 "`crd` needs each image's index, its place in the training data: give x as "
                 '{"image": images, "index": numbers}.'
             )
-        (pair,) = pairs_of(self, student, teacher)
         features = [vectors(pair.student), vectors(pair.teacher)]
         if not self.parts:
             self.parts.extend(_made_for(features, self.examples, self.dimensions))
         *maps, bank_s, bank_t, classes, constants, draws = self.parts
         banks = [bank_s.tensor, bank_t.tensor]
-        new = [torch.nn.functional.normalize(one(x), dim=1) for one, x in zip(maps, features, strict=True)]
+        new = [_direction(one(x)) for one, x in zip(maps, features, strict=True)]
         own = classes_of(labels, teacher.logits)
         chosen = draws.integers((len(index), min(self.negatives, self.examples - 1)), self.examples)
         counts = (classes.tensor[chosen] != own[:, None]) & (chosen != index[:, None])
@@ -106,6 +108,14 @@ class CRD:
                 first = torch.stack([torch.ones_like(fresh[0]), *fresh])
                 constants.values.assign(constants.tensor.where(constants.tensor[0] > 0, first))
         return total[0] + total[1]
+
+
+def _direction(v: torch.Tensor) -> torch.Tensor:
+    """The rows of a matrix at length 1; rows that are too short for that stay shorter, and zeros stay zeros."""
+    # Not `normalize`: its gradient at 0 is divided by 1e-12. A map begins without a bias, so that an image whose
+    # features are all zero has no direction yet.
+    length = v.norm(dim=1, keepdim=True)
+    return (v / length.clamp(min=_SHORTEST)).where(length > 0, 0.0)
 
 
 def _contrast(positive: torch.Tensor, negative: torch.Tensor, counts: torch.Tensor, noise: float) -> torch.Tensor:

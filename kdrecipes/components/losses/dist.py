@@ -30,7 +30,8 @@ class DIST:
     """T² · (β · (1 − mean ρ over images) + γ · (1 − mean ρ over classes)), ρ being Pearson's correlation.
 
     Both networks' softmaxes are compared up to shift and scale, so a student need not be as sure as a much larger
-    teacher. It is a scalar: what it says of an image depends on the batch.
+    teacher. It is a scalar: what it says of an image depends on the batch. By the published formula ρ is 0 where a
+    softmax is constant, over an image's classes or over a class's images: there the term is not 0 between equals.
     """
 
     temperature: float = temperature(1.0, GREATEST, _RULE, "Divides both networks' logits.")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kdrecipes.components.outputs import Outputs
 
-_LEVELS = ((4, 1 / 2), (2, 1 / 4), (1, 1 / 8))  # sides of a map's averages, and their weight; the map itself has 1
+_SIDES = (4, 2, 1)  # of a map's averages, in pixels
 
 
 @term(
@@ -31,9 +31,10 @@ class ReviewKD:
     fused, enlarged to its size, by two attention maps; a 3×3 convolution makes the teacher's width of it. All but the
     attention have batch normalisation. They learn with the student and are no part of it.
 
-    HCL is the mean squared distance of two maps, and of their averages at 4, 2 and 1 pixels a side where the map is
-    larger, weighed 1, 1/2, 1/4 and 1/8 and divided by the sum of the weights used. The paper takes the teacher's
-    layers before their last ReLU. Vectors count as maps of one pixel.
+    HCL is the mean squared distance of two maps, and of their averages at those of 4, 2 and 1 pixels a side that are
+    smaller than the map. The map weighs 1 and each next average half as much as what is before it, so a map of 4
+    pixels a side has 1, 1/2 and 1/4, for itself, 2 and 1. The sum is divided by that of the weights, as in the
+    published code. The paper takes the teacher's layers before their last ReLU. Vectors count as maps of one pixel.
     """
 
     channels: int = option(512, "The most channels in which layers are fused.", minimum=1)
@@ -99,9 +100,10 @@ def _distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     from torch.nn.functional import adaptive_avg_pool2d
 
     a, b = a.permute(0, 3, 1, 2), b.permute(0, 3, 1, 2)
-    value, weights = (a - b).square().flatten(1).mean(1), 1.0
-    for side, weight in _LEVELS:
+    value, weight, weights = (a - b).square().flatten(1).mean(1), 1.0, 1.0
+    for side in _SIDES:
         if side < min(a.shape[2:]):
+            weight /= 2  # of the averages that are taken: one that is left out halves nothing
             x, y = adaptive_avg_pool2d(a, side), adaptive_avg_pool2d(b, side)
             value, weights = value + weight * (x - y).square().flatten(1).mean(1), weights + weight
     return value / weights

@@ -68,7 +68,7 @@ class SimKD:
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""
-        if FEATURES not in student.features:
+        if tuple(self.student_layers) != (FEATURES,) or FEATURES not in student.features:
             raise ValueError("`simkd` trains a model of its own: it works inside a Distiller, which asks it for that.")
         (pair,) = pairs_of(self, student, teacher)
         return (vectors(pair.student) - vectors(pair.teacher)).square().mean(1)
