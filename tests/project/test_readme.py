@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import kdrecipes
+from kdrecipes.components.losses import TERMS
 from kdrecipes.wording import points
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,8 @@ def test_every_command_line_shown_is_understood():
     """Each `kdrecipes VERB --flag` of the README exists; the commands themselves are run by other tests."""
     from typer.main import get_command
 
-    from kdrecipes.cli.main import app
+    from kdrecipes.components.losses import TERMS
+from kdrecipes.cli.main import app
 
     verbs = get_command(app).commands
     shown = re.findall(r"kdrecipes (run|validate|list|schema|[a-z]+) ([^\n`]*)", "\n".join(blocks("")))
@@ -63,6 +65,10 @@ def test_every_command_line_shown_is_understood():
     for verb, words in shown:
         flags = {flag for parameter in verbs[verb].params for flag in parameter.opts}
         assert set(re.findall(r"(?<=\s)--[a-z]+", " " + words.partition("#")[0])) <= flags
+
+
+def test_it_counts_the_losses_that_are_there():
+    assert f"one of {len(TERMS)} losses" in README
 
 
 def test_every_make_target_shown_exists():
