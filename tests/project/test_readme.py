@@ -56,8 +56,7 @@ def test_every_command_line_shown_is_understood():
     """Each `kdrecipes VERB --flag` of the README exists; the commands themselves are run by other tests."""
     from typer.main import get_command
 
-    from kdrecipes.components.losses import TERMS
-from kdrecipes.cli.main import app
+    from kdrecipes.cli.main import app
 
     verbs = get_command(app).commands
     shown = re.findall(r"kdrecipes (run|validate|list|schema|[a-z]+) ([^\n`]*)", "\n".join(blocks("")))
