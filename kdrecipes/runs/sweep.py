@@ -133,9 +133,11 @@ class _Work:
     def open(self) -> Iterable[SweepPoint]:
         """The points that are not done, and have not failed in this sweep's turn."""
         for point in self.listed():
-            status = self.folder.status_of(point.name)
-            if status not in _CLOSED or (status == "failed" and point.name in self.again):
+            if not self._closed(point.name, self.folder.status_of(point.name)):
                 yield point
+
+    def _closed(self, name: str, status: str) -> bool:
+        return status in _CLOSED and not (status == "failed" and name in self.again)
 
     def listed(self) -> list[SweepPoint]:
         """All points; of a search those that are drawn, by other processes too."""
@@ -156,8 +158,7 @@ class _Work:
             return mine and self._worked(point, wait)
 
     def _worked(self, point: SweepPoint, wait: bool) -> bool:
-        status = self.folder.status_of(point.name)
-        if status in _CLOSED and not (status == "failed" and point.name in self.again):
+        if self._closed(point.name, self.folder.status_of(point.name)):
             return False
         with self.folder.update() as results:
             results["status"] = "running"
@@ -170,17 +171,22 @@ class _Work:
             self._tell(point, self._ended(point, error))
             return True
         except (KeyboardInterrupt, Preempted):
-            with self.folder.update() as results:
-                entry_of(results, point.name)["status"] = "waiting"
+            self._waits(point)
             raise
+        if outcome is None:
+            self._waits(point)
+            return False
         with self.folder.update() as results:
-            if outcome is None:
-                entry_of(results, point.name)["status"] = "waiting"
-                return False
             record(self.folder, results, point.name, outcome)
             results["status"] = status_of(results)
         self._tell(point, results)
         return True
+
+    def _waits(self, point: SweepPoint) -> None:
+        """A point that this process leaves before its end."""
+        with self.folder.update() as results:
+            entry = entry_of(results, point.name)
+            entry["status"], entry["seconds"] = "waiting", self.folder.seconds_of(point.name)
 
     def _ended(self, point: SweepPoint, error: KDRecipesError) -> SweepResults:
         """A point that failed, or that the search gave up."""
@@ -189,6 +195,7 @@ class _Work:
         with self.folder.update() as results:
             entry = entry_of(results, point.name)
             entry["status"], entry["message"] = status, str(error)
+            entry["seconds"] = self.folder.seconds_of(point.name)
             results["status"] = status_of(results)
         return results
 
@@ -198,7 +205,7 @@ class _Work:
             self.search.tell(results, point.name)
         entry, points = entry_of(results, point.name), results["points"]
         total = max(len(points), self.sweep.trials)
-        through = sum(one["status"] in _CLOSED for one in points)
+        through = sum(self._closed(one["point"], one["status"]) for one in points)
         words = [f"point {point.name} ({through}/{total})  {shortened(point_words(entry), 80)}", *_figures(entry)]
         if (left := total - through) and (mine := through - self.before) > 0:
             each = (time.monotonic() - self.began) / mine

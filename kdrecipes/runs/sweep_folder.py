@@ -60,20 +60,28 @@ class SweepFolder:
             results = self.read()
             yield results
             rank(results["points"])
+            results["seconds"] = round(sum(point["seconds"] for point in results["points"]), 3)
             results["trainings"]["done"] = len(list(self.path.glob("arms/*/arm.json")))
             write_json(self.path / FILE, results)
 
+    def _standing(self, point: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / "points" / point / "status.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
     def status_of(self, point: str) -> str:
         """How a point stands, by its own status.json; "waiting" where there is none."""
-        try:
-            text = (self.path / "points" / point / "status.json").read_text(encoding="utf-8")
-            return str(json.loads(text).get("status", "waiting"))
-        except (OSError, ValueError):
-            return "waiting"
+        return str(self._standing(point).get("status", "waiting"))
+
+    def seconds_of(self, point: str) -> float:
+        """How long was worked on a point so far, over all times that it was taken up."""
+        return float(self._standing(point).get("seconds", 0.0))
 
     def close(self, point: str, status: str, message: str) -> None:
         """Write down that nothing more is done for a point."""
-        write_json(self.path / "points" / point / "status.json", {"status": status, "error": message})
+        told = {**self._standing(point), "status": status, "error": message}
+        write_json(self.path / "points" / point / "status.json", told)
 
     def right(self, point: str) -> tuple[Right, Right, Any] | None:
         """What a finished point's students told right, distilled and labels-only ones; and which images these are."""
@@ -236,8 +244,7 @@ def record(folder: SweepFolder, results: SweepResults, name: str, outcome: Outco
     entry["validation_accuracy"] = accuracy_of(kd, baseline)
     entry["kd_minus_baseline"] = difference(kd, baseline)
     entry["arms_trained"], entry["arms_shared"] = outcome.trained, outcome.shared
-    entry["seconds"] = round(outcome.seconds, 3)
-    results["seconds"] = round(results["seconds"] + outcome.seconds, 3)
+    entry["seconds"] = folder.seconds_of(name)
     results["dataset"] = results["dataset"] or outcome.dataset
     first = results["points"][0]
     told = folder.right(first["point"]) if first["status"] == "done" else None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from kdrecipes.runs.rehearsal import refuse_precision
 from kdrecipes.runs.run import decide_outputs
 from kdrecipes.runs.shared_arms import KeptArm, give, kept_arm, train_kept_arm, write_validation
 from kdrecipes.runs.sweep_parts import Parts
+from kdrecipes.runs.time_worked import TimeWorked
 from kdrecipes.training.keeper import Row
 
 OnRows = Callable[[Arm, list[Row]], None]
@@ -45,7 +45,6 @@ class Outcome:
         index: int64 (validation images,), which they are.
         logits: of each arm, float32 (validation images, classes).
         trained, shared: how many students it trained and took.
-        seconds: of work.
     """
 
     dataset: dict[str, Any]
@@ -54,7 +53,6 @@ class Outcome:
     logits: dict[Arm, NDArray[Any]] = field(default_factory=dict)
     trained: int = 0
     shared: int = 0
-    seconds: float = 0.0
 
 
 def run_point(
@@ -74,16 +72,24 @@ def run_point(
     Raises:
         RunError: when it fails. Its traceback is in its log.
     """
-    began, path = time.monotonic(), parts.out / "points" / point.name
+    path = parts.out / "points" / point.name
     with open_run(point.recipe, path, overwrite=False) as folder:
-        progress = Progress(path / "log.txt", quiet=True)
-        with _told(progress):
-            found = _students(point.recipe, folder, parts, progress, wait, on_rows)
-            if found is None:
-                return None
-            outcome, data = found
-            write_validation(path, data, list(outcome.logits.items()))
-        outcome.seconds = time.monotonic() - began
+        progress, worked = Progress(path / "log.txt", quiet=True), TimeWorked(folder)
+
+        def each_epoch(arm: Arm, rows: list[Row]) -> None:
+            worked.keep()
+            on_rows(arm, rows)
+
+        try:
+            with _told(progress):
+                found = _students(point.recipe, folder, parts, progress, wait, each_epoch, worked)
+                if found is None:
+                    worked.keep()
+                    return None
+                outcome, data = found
+                write_validation(path, data, list(outcome.logits.items()))
+        finally:
+            worked.note()
         folder.set_status("done")
         return outcome
 
@@ -102,7 +108,13 @@ def _told(progress: Progress) -> Iterator[None]:
 
 
 def _students(
-    recipe: Recipe, folder: RunFolder, parts: Parts, progress: Progress, wait: bool, on_rows: OnRows
+    recipe: Recipe,
+    folder: RunFolder,
+    parts: Parts,
+    progress: Progress,
+    wait: bool,
+    on_rows: OnRows,
+    worked: TimeWorked,
 ) -> tuple[Outcome, Data] | None:
     refuse_precision(recipe, parts.device)
     data = parts.data(recipe)
@@ -120,7 +132,7 @@ def _students(
         place, lock = parts.out / "arms" / digest[:32], parts.out / ".locks" / f"arm-{digest[:32]}"
         kept = kept_arm(place)
         if kept is None:
-            with _held(lock, patient, progress, arm) as mine:
+            with _held(lock, patient, progress, arm, worked) as mine:
                 if not mine:
                     return
                 kept = kept_arm(place)
@@ -149,10 +161,13 @@ def _students(
 
 
 @contextmanager
-def _held(lock: Path, patient: bool, progress: Progress, arm: Arm) -> Iterator[bool]:
+def _held(lock: Path, patient: bool, progress: Progress, arm: Arm, worked: TimeWorked) -> Iterator[bool]:
     """The lock of a student; patient: wait for it."""
     if patient:
-        with locked(lock, waiting=lambda: progress.record(f"another process trains {arm.label}; waiting for it")):
+        told = f"another process trains {arm.label}; waiting for it"
+        with ExitStack() as held:
+            with worked.waiting():
+                held.enter_context(locked(lock, waiting=lambda: progress.record(told)))
             yield True
         return
     with tried_lock(lock) as mine:

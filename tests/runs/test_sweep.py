@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,9 +20,10 @@ from kdrecipes.recipe.sweep import load_sweep
 from kdrecipes.report.figures import accuracy
 from kdrecipes.report.sweep_results import check_sweep, difference, read_sweep
 from kdrecipes.report.sweep_table import sweep_text
-from kdrecipes.runs import shared_arms, sweep_point
+from kdrecipes.runs import shared_arms, sweep_point, time_worked
 from kdrecipes.runs import sweep as sweeps
 from kdrecipes.runs.export import export
+from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.sweep import run_sweep
 
 QUICK = [
@@ -282,6 +285,46 @@ def test_a_stopped_sweep_goes_on_to_the_same_results(swept, tmp_path, monkeypatc
     results = run_sweep(sweep, out)
     timeless = ("seconds", "environment", "command")
     assert _without(results, timeless) == _without(whole, timeless)
+
+
+def test_the_time_of_a_point_is_that_of_all_times_that_it_was_taken_up(tmp_path, monkeypatch):
+    """It is stopped at its second student, then left since another process trains that, then trained to its end."""
+    clock, real, fits, asked = [0.0], shared_arms.fit_arm, [], []
+    monkeypatch.setattr(time_worked, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def slow(recipe, arm, *rest, **options):
+        fits.append(arm.arm)
+        clock[0] += 10
+        if len(fits) == 2:
+            raise KeyboardInterrupt
+        return real(recipe, arm, *rest, **options)
+
+    @contextmanager
+    def busy(*args):
+        asked.append(args)
+        clock[0] += 3
+        yield False
+
+    monkeypatch.setattr(shared_arms, "fit_arm", slow)
+    sweep, out, held = quick("loss.temperature=1"), tmp_path / "out", sweep_point._held
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, out)
+    assert read_sweep(out)["points"][0]["seconds"] == read_sweep(out)["seconds"] == 20
+    monkeypatch.setattr(sweep_point, "_held", lambda *args: held(*args) if asked else busy(*args))
+    results = run_sweep(sweep, out)
+    assert fits == ["baseline", "kd", "kd"] and results["status"] == "done"
+    assert results["points"][0]["seconds"] == results["seconds"] == 20 + 3 + 10
+
+
+def test_waiting_is_no_work(tmp_path, monkeypatch):
+    clock, folder = [0.0], RunFolder(tmp_path, {"seconds": 5.0})
+    monkeypatch.setattr(time_worked, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    worked = time_worked.TimeWorked(folder)
+    clock[0] += 2
+    with worked.waiting():
+        clock[0] += 100
+    worked.keep()
+    assert json.loads((tmp_path / "status.json").read_text()) == {"seconds": 7.0, "status": "running"}
 
 
 def _without(value, keys):
