@@ -115,7 +115,8 @@ def _direction(v: torch.Tensor) -> torch.Tensor:
     # Not `normalize`: its gradient at 0 is divided by 1e-12. A map begins without a bias, so that an image whose
     # features are all zero has no direction yet.
     length = v.norm(dim=1, keepdim=True)
-    return (v / length.clamp(min=_SHORTEST)).where(length > 0, 0.0)
+    brought: torch.Tensor = (v / length.clamp(min=_SHORTEST)).where(length > 0, 0.0)
+    return brought
 
 
 def _contrast(positive: torch.Tensor, negative: torch.Tensor, counts: torch.Tensor, noise: float) -> torch.Tensor:
