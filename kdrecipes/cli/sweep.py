@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
 from kdrecipes.cli.result import print_json, say
+from kdrecipes.errors import Preempted, UsageError
 
 _GRID = "Values of a key (TOML), loss.temperature=1,2,4; repeatable. For --search also a range, 1..8 or 1e-4..1e-2:log."
 
@@ -61,19 +63,34 @@ def sweep(
         planned = plan_of(loaded, out)
         print_json(planned) if as_json else say(plan_text(planned))
         return
+    from kdrecipes.report.sweep_table import sweep_text
     from kdrecipes.runs.sweep import run_sweep  # torch and keras: only once every point is known to be valid
+    from kdrecipes.runs.sweep_folder import place_of
 
+    place = place_of(loaded, out)
     try:
         with telling_what_is_missing("This sweep"):
-            results = run_sweep(loaded, out, device=device, overwrite=overwrite, best=confirm)
+            results = run_sweep(loaded, place, device=device, overwrite=overwrite, best=confirm)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
+        _say_what_is_done(place, as_json)
         typer.echo("Interrupted. The same command goes on with the sweep.", err=True)
         raise typer.Exit(130) from None
+    except Preempted:
+        _say_what_is_done(place, as_json)
+        raise
     if as_json:
         print_json(results)
     else:
-        from kdrecipes.report.sweep_table import sweep_text
-
         say(sweep_text(results))
     if results["status"] == "failed":
         raise typer.Exit(1)
+
+
+def _say_what_is_done(place: Path, as_json: bool) -> None:
+    """The table of a sweep that was stopped; no JSON, which is the result of one that ended."""
+    from kdrecipes.report.sweep_results import read_sweep
+    from kdrecipes.report.sweep_table import sweep_text
+
+    if not as_json:
+        with suppress(UsageError):  # it was stopped before it began
+            say(sweep_text(read_sweep(place)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,7 @@ class SweepResults(TypedDict):
     points: list[Point]
     importance: list[dict[str, Any]] | None
     confirmed: list[dict[str, Any]]
+    to_confirm: NotRequired[int]
     trainings: dict[str, int]
     seconds: float
     environment: dict[str, Any]
@@ -142,6 +143,21 @@ def ranked(points: Sequence[Point]) -> list[Point]:
     """The points that are done, the best by mean validation accuracy first; of equal ones the earlier first."""
     done = [point for point in points if point["status"] == "done" and point["validation_accuracy"]]
     return sorted(done, key=lambda point: -mean_of(point))
+
+
+def unconfirmed(results: SweepResults) -> list[Point]:
+    """Of the best points those that are to be confirmed yet, the best first."""
+    there = {one["point"] for one in results["confirmed"]}
+    best = ranked(results["points"])[: results.get("to_confirm", 0)]
+    return [point for point in best if point["point"] not in there]
+
+
+def standing_of(results: SweepResults) -> Literal["running", "done", "failed"]:
+    """How a sweep stands of which every point is drawn: by its points, and by those that are to be confirmed."""
+    states = {point["status"] for point in results["points"]}
+    if states & {"waiting", "running"} or unconfirmed(results):
+        return "running"
+    return "failed" if "failed" in states else "done"
 
 
 def rank(points: Sequence[Point]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from kdrecipes.report.sweep_page import difference_words
-from kdrecipes.report.sweep_results import Point, SweepResults, mean_of, ranked
+from kdrecipes.report.sweep_results import Point, SweepResults, mean_of, ranked, unconfirmed
 from kdrecipes.report.sweep_words import point_words, unfinished
 from kdrecipes.report.table import aligned
 from kdrecipes.wording import readable_seconds
 
 _LONGEST = 90  # of what it changes
+_OPEN = ("waiting", "running")
 
 
 def sweep_text(results: SweepResults) -> str:
@@ -19,9 +20,15 @@ def sweep_text(results: SweepResults) -> str:
     head = ("point  changes", "rank", "validation", "minus labels only", "minus the first")
     lines = aligned([head, *map(_row, done)]) if done else ["No point is done."]
     for point in unfinished(results["points"]):
-        lines.append(f"{_named(point)}  {point['status']}" + (f": {point['message']}" if point["message"] else ""))
+        if point["status"] not in _OPEN:
+            lines.append(f"{_named(point)}  {point['status']}: {point['message']}")
+    if left := sum(point["status"] in _OPEN for point in results["points"]):
+        lines += ["", f"{left:,} of {_points(len(results['points']))} {'is' if left == 1 else 'are'} not done."]
     if results["confirmed"]:
         lines += ["", *_confirmed(results)]
+    if waiting := unconfirmed(results):
+        points = ", ".join(point["point"] for point in waiting)
+        lines += ["", f"Not confirmed yet: {points}."]
     trained = results["trainings"]
     lines += ["", f"{trained['done']:,} students were trained where the points have {trained['without_sharing']:,}."]
     if done:
@@ -68,13 +75,17 @@ def _confirmed(results: SweepResults) -> list[str]:
     return aligned(rows)
 
 
+def _points(count: int) -> str:
+    return f"{count:,} point{'s' * (count != 1)}"
+
+
 def plan_text(plan: dict[str, Any]) -> str:
     """A plan, for the terminal."""
     rows = [("to train", "without sharing", "planned")]
     rows += [(kind, f"{of['without_sharing']:,}", f"{of['planned']:,}") for kind, of in plan["by_kind"].items()]
     lines = aligned(rows)
     done, seconds = plan["trainings"]["done"], plan["seconds"]
-    lines += ["", f"{plan['points']:,} points, seeds {', '.join(map(str, plan['seeds']))}."]
+    lines += ["", f"{_points(plan['points'])}, seeds {', '.join(map(str, plan['seeds']))}."]
     if done:
         lines[-1] += f" {done:,} students are trained already."
     how = f"about {readable_seconds(seconds)}" if seconds is not None else "unknown until one is trained"

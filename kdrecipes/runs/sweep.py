@@ -17,14 +17,14 @@ from kdrecipes.extras import need
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.report.sweep_page import write_sweep_page
-from kdrecipes.report.sweep_results import Point, SweepResults, check_sweep
+from kdrecipes.report.sweep_results import Point, SweepResults, check_sweep, standing_of
 from kdrecipes.report.sweep_table import shortened
 from kdrecipes.report.sweep_words import point_words
 from kdrecipes.runs.confirm import confirm
 from kdrecipes.runs.folder import sigterm_raises
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.search import Pruned, Search
-from kdrecipes.runs.sweep_folder import SweepFolder, entry_of, open_sweep, record
+from kdrecipes.runs.sweep_folder import SweepFolder, entry_of, open_sweep, place_of, record
 from kdrecipes.runs.sweep_parts import Parts
 from kdrecipes.runs.sweep_point import run_point
 from kdrecipes.runs.trackers import need_callbacks
@@ -61,7 +61,7 @@ def run_sweep(
         UsageError: when the folder holds another sweep (2).
         EnvironmentProblem: when the folder can't be written, or another process is in the way (3).
     """
-    path = Path(out) if out is not None else Path("runs") / f"{sweep.recipe.name}-sweep"
+    path = place_of(sweep, out)
     for recipe in [point.recipe for point in sweep.points] or [sweep.recipe]:
         need_callbacks(recipe)
     if sweep.kind == "search":
@@ -72,20 +72,19 @@ def run_sweep(
     folder = open_sweep(sweep, path, device, overwrite)
     progress = Progress(path / "log.txt")
     with sigterm_raises(), keras.device(device), tried_lock(folder.lock("first")) as first:
+        folder.ask(sweep, best, alone=first)
         work = _Work(sweep, folder, device, progress, first)
         try:
             with progress.shown():
                 work.through()
                 work.end()
-            if best:
-                confirm(sweep, folder, best, device, progress)
-        except (KeyboardInterrupt, Preempted):
-            with folder.update() as results:
-                results["status"] = "stopped"
-            with suppress(KDRecipesError):  # a full disk must not hide that the sweep was stopped
+            confirm(sweep, folder, best, device, progress)
+        except (KeyboardInterrupt, Preempted, KDRecipesError):
+            with suppress(KDRecipesError):  # a full disk must not hide why the sweep ended
+                with folder.update() as results:
+                    results["status"] = "stopped"
                 write_sweep_page(path)
             raise
-        write_sweep_page(path)
     progress.note(f"sweep: {path / 'sweep.html'}")
     return folder.read()
 
@@ -124,11 +123,12 @@ class _Work:
                 return
 
     def end(self) -> None:
-        """Every point is through: the sweep's status, and of a search what its keys matter."""
+        """Every point is through: the sweep's status, its page, and of a search what its keys matter."""
         with self.folder.update() as results:
-            results["status"] = status_of(results)
+            results["status"] = standing_of(results)
             results["importance"] = self.search.importance() if self.search else None
             check_sweep(results)
+        write_sweep_page(self.folder.path)
 
     def open(self) -> Iterable[SweepPoint]:
         """The points that are not done, and have not failed in this sweep's turn."""
@@ -178,7 +178,6 @@ class _Work:
             return False
         with self.folder.update() as results:
             record(self.folder, results, point.name, outcome)
-            results["status"] = status_of(results)
         self._tell(point, results)
         return True
 
@@ -196,7 +195,6 @@ class _Work:
             entry = entry_of(results, point.name)
             entry["status"], entry["message"] = status, str(error)
             entry["seconds"] = self.folder.seconds_of(point.name)
-            results["status"] = status_of(results)
         return results
 
     def _tell(self, point: SweepPoint, results: SweepResults) -> None:
@@ -222,11 +220,3 @@ def _figures(entry: Point) -> list[str]:
         f"validation {100 * entry['validation_accuracy']['mean']:.2f} %",
         readable_seconds(entry["seconds"]),
     ]
-
-
-def status_of(results: SweepResults) -> Literal["running", "done", "failed"]:
-    """How a sweep stands, by its points."""
-    states = {point["status"] for point in results["points"]}
-    if states & {"waiting", "running"}:
-        return "running"
-    return "failed" if "failed" in states else "done"

@@ -38,6 +38,11 @@ LOCK = "sweep_lock.json"  # makes a folder a sweep's
 _ENTRIES = ("points", "arms", "confirm", "decisions", FILE, "sweep.html", "search.log", "log.txt", LOCK)
 
 
+def place_of(sweep: Sweep, out: str | Path | None) -> Path:
+    """The folder of a sweep: `out`, or where none is named `runs/<name>-sweep` under the working directory."""
+    return Path(out) if out is not None else Path("runs") / f"{sweep.recipe.name}-sweep"
+
+
 class SweepFolder:
     """The files of one sweep."""
 
@@ -82,6 +87,19 @@ class SweepFolder:
         """Write down that nothing more is done for a point."""
         told = {**self._standing(point), "status": status, "error": message}
         write_json(self.path / "points" / point / "status.json", told)
+
+    def ask(self, sweep: Sweep, best: int, alone: bool) -> None:
+        """Write down how many points this process confirms, and its command where that reproduces what is there.
+
+        Args:
+            sweep, best: as for `run_sweep`.
+            alone: whether no other process works on the sweep, which may have been asked to confirm more.
+        """
+        with self.update() as results:
+            results["to_confirm"] = best if alone else max(best, results.get("to_confirm", 0))
+            draws = sweep.trials if sweep.kind == "search" else len(results["points"])
+            if best >= len(results["confirmed"]) and draws >= len(results["points"]):
+                results["command"] = command()
 
     def right(self, point: str) -> tuple[Right, Right, Any] | None:
         """What a finished point's students told right, distilled and labels-only ones; and which images these are."""

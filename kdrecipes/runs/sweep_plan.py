@@ -16,6 +16,7 @@ from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.recipe.sweep_text import Span
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
+from kdrecipes.runs.sweep_folder import place_of
 
 KINDS = {"baseline": "students, labels only", "kd": "students, distilled"}
 
@@ -32,7 +33,7 @@ def plan_of(sweep: Sweep, out: Path | None) -> dict[str, Any]:
         `without_sharing` and how many `planned`; `trainings` of students, as in sweep.json; `seconds` that the students
         take that are left, None where nothing tells.
     """
-    path = out if out is not None else Path("runs") / f"{sweep.recipe.name}-sweep"
+    path = place_of(sweep, out)
     keys: dict[str, list[str]] = {"baseline": [], "kd": []}
     teachers: list[str] = []
     points = sweep.points or _of_search(sweep)

@@ -15,12 +15,13 @@ import pytest
 from samples import SMALL, student_arrays
 
 import kdrecipes
-from kdrecipes.errors import UsageError
+from kdrecipes.errors import RunError, UsageError
 from kdrecipes.recipe.sweep import load_sweep
 from kdrecipes.report.figures import accuracy
-from kdrecipes.report.sweep_results import check_sweep, difference, read_sweep
+from kdrecipes.report.sweep_results import check_sweep, difference, read_sweep, unconfirmed
 from kdrecipes.report.sweep_table import sweep_text
-from kdrecipes.runs import shared_arms, sweep_point, time_worked
+from kdrecipes.runs import confirm as confirm_module
+from kdrecipes.runs import shared_arms, sweep_folder, sweep_point, time_worked
 from kdrecipes.runs import sweep as sweeps
 from kdrecipes.runs.export import export
 from kdrecipes.runs.folder import RunFolder
@@ -257,7 +258,7 @@ def test_a_stopped_sweep_ends_with_the_exit_code_of_its_signal(tmp_path, call, m
 
     monkeypatch.setattr(sweeps, "run_point", stopping)
     code, out, err = call("sweep", "digits", "--grid", "loss.temperature=1,2", "--out", tmp_path / "out")
-    assert (code, out) == (expected, "")
+    assert code == expected and out.splitlines()[:3] == ["No point is done.", "", "2 of 2 points are not done."]
     assert "goes on" in err or "Stopped" in err
     assert read_sweep(tmp_path / "out")["status"] == "stopped"
     assert "stopped" in (tmp_path / "out" / "sweep.html").read_text()
@@ -346,6 +347,50 @@ def test_the_best_points_are_confirmed_on_test_with_fresh_seeds(swept):
     gain = report["comparison"]["kd_minus_baseline"]
     assert one["kd_minus_baseline"] == {key: gain[key] for key in ("mean", "ci95", "ci95_over", "seeds", "verdict")}
     assert run_sweep(sweep, folder, best=1)["confirmed"] == confirmed
+
+
+@pytest.fixture
+def confirming(swept, tmp_path, monkeypatch):
+    """A finished sweep of its own, and what its sweep.json and its page told when each confirming run began."""
+    shutil.copytree(swept[0], tmp_path / "out", ignore=shutil.ignore_patterns("confirm"))
+    (tmp_path / "out" / "sweep.json").write_text(json.dumps({**read_sweep(tmp_path / "out"), "confirmed": []}))
+    seen = []
+
+    def fake(recipe, path, device):
+        seen.append((read_sweep(tmp_path / "out"), (tmp_path / "out" / "sweep.html").read_text()))
+        if len(seen) == 2:
+            raise RunError("no such luck")
+        arms = [{"arm": arm, "test_accuracy": 0.5} for arm in ("kd", "baseline")]
+        return {"arms": arms, "comparison": {}}
+
+    monkeypatch.setattr(confirm_module, "run", fake)
+    return tmp_path / "out", swept[2], seen
+
+
+def test_a_sweep_is_running_until_all_are_confirmed_and_its_page_keeps_up(confirming):
+    out, sweep, seen = confirming
+    (out / "sweep.html").unlink()
+    with pytest.raises(RunError, match="no such luck"):
+        run_sweep(sweep, out, best=3)
+    assert [(one["status"], one["to_confirm"], len(one["confirmed"])) for one, _ in seen] == [
+        ("running", 3, 0),
+        ("running", 3, 1),
+    ]
+    assert "Confirmed: measured on test" not in seen[0][1] and "Confirmed: measured on test" in seen[1][1]
+    assert read_sweep(out)["status"] == "stopped" and "was stopped" in (out / "sweep.html").read_text()
+    rest = [point["point"] for point in unconfirmed(read_sweep(out))]
+    assert len(rest) == 2 and f"Not confirmed yet: {', '.join(rest)}." in sweep_text(read_sweep(out))
+    results = run_sweep(sweep, out, best=3)
+    assert (results["status"], len(results["confirmed"])) == ("done", 3)
+
+
+def test_the_command_of_a_sweep_is_the_newest_that_reproduces_what_it_shows(confirming, monkeypatch):
+    out, sweep, _ = confirming
+    typed = []
+    for best in (1, 0):
+        monkeypatch.setattr(sweep_folder, "command", lambda best=best: f"kdrecipes sweep … --confirm {best}")
+        typed.append(run_sweep(sweep, out, best=best)["command"])
+    assert typed == ["kdrecipes sweep … --confirm 1"] * 2
 
 
 @pytest.mark.slow
