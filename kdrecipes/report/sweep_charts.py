@@ -16,7 +16,7 @@ from kdrecipes.wording import points as as_points
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_DRAWN = 40  # points; of more, the first by validation
+MOST_DRAWN = 40  # points; of more, the best by validation
 LOG_FROM = 10  # times the least value; a wider span is drawn on a logarithmic scale
 
 
@@ -153,7 +153,7 @@ def _bars_chart(done: Sequence[Point], shared: bool) -> Chart:
     bars = [_bar(point, shared, gains) for point in shown]
     seeds = _seeds(done[0])
     whiskers = f" {_whiskers(seeds)}" if gains else ""
-    first = f"The first {MOST_DRAWN} of {len(done):,} points by validation. " if len(done) > len(shown) else ""
+    best_only = f"The best {MOST_DRAWN} of {len(done):,} points by validation. " if len(done) > len(shown) else ""
     heading, unit = ("Distilled − labels only, points", "points") if gains else ("Validation accuracy, %", "%")
     title = "What each point gains on validation" if gains else "Validation accuracy of each point"
     what = "Distilled − labels only, in points of accuracy. The line at 0 is the student on labels only."
@@ -161,7 +161,7 @@ def _bars_chart(done: Sequence[Point], shared: bool) -> Chart:
     return Chart(
         name="points",
         title=title,
-        note=f"{first}{what if gains else 'In percent of the validation images.'}{whiskers}",
+        note=f"{best_only}{what if gains else 'In percent of the validation images.'}{whiskers}",
         said=f"The largest: {best.name}, {_figure(best.value, gains)} {unit}.",
         headings=["Point", heading, "95% interval"],
         lines=[[bar.name, _figure(bar.value, gains), _interval(bar, gains)] for bar in bars],

@@ -1,28 +1,33 @@
-"""sweep.html: a sweep's points side by side, from its sweep.json alone."""
+"""sweep.html: a sweep's points side by side, from its sweep.json; the lead of the best from the points' files too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kdrecipes.disk.files import new_file
 from kdrecipes.report.drawing import ROLES
 from kdrecipes.report.heat_map import heat_map
+from kdrecipes.report.short_verdicts import of_distillation, seeds_words
 from kdrecipes.report.sweep_charts import sweep_chart
+from kdrecipes.report.sweep_confirmed import confirmed_words
+from kdrecipes.report.sweep_images import first_words, images_words
+from kdrecipes.report.sweep_lead import lead_of, leading_words
 from kdrecipes.report.sweep_results import Difference, Point, SweepResults, mean_of, ranked, read_sweep
-from kdrecipes.report.sweep_words import columns_of, is_plain, point_words, unfinished, value_words
+from kdrecipes.report.sweep_words import (
+    Compared,
+    columns_of,
+    compared_with,
+    is_plain,
+    point_words,
+    unfinished,
+    value_words,
+)
 from kdrecipes.report.templates import filled
 from kdrecipes.wording import points
 
 CHANGES = "What it changes"  # the heading of the column that tells it in one text
-VERDICTS = {
-    "helped": "distilled is better",
-    "hurt": "distilled is worse",
-    "same": "practically the same",
-    "unclear": "can’t tell",
-    None: "–",
-}
 
 
 def write_sweep_page(folder: Path) -> None:
@@ -31,52 +36,46 @@ def write_sweep_page(folder: Path) -> None:
     Raises:
         UsageError: when sweep.json is missing, damaged or of another version.
     """
-    page = render_sweep(read_sweep(folder))
+    sweep = read_sweep(folder)
+    page = render_sweep(sweep, lead_of(folder, ranked(sweep["points"])))
     with new_file(folder / "sweep.html", "w") as file:
         file.write(page)
 
 
-def render_sweep(sweep: SweepResults) -> str:
+def render_sweep(sweep: SweepResults, lead: Difference | None = None) -> str:
     """The page, the same for the same argument.
 
     Args:
         sweep: fits `schemas/sweep.schema.json`.
+        lead: the best point minus the second, from `lead_of`. Default: their pairs are not known.
     """
-    done, columns = ranked(sweep["points"]), columns_of(sweep["points"])
+    done, columns, compared = ranked(sweep["points"]), columns_of(sweep["points"]), compared_with(sweep["points"])
     return filled(
         "sweep.html.jinja",
         "sweep.css",
         sweep=sweep,
-        leading=leading_words(sweep, done),
+        leading=leading_words(sweep, done, lead),
         standing=standing_words(sweep),
+        other_images=images_words(sweep["points"]),
         columns=columns,
         texts=[not is_plain(sweep["points"], key) for key in columns] or [True],
         point_words=point_words,
-        headings=_headings(columns, done),
-        rows=[_row(point, columns, done) for point in done],
+        compared=compared,
+        headings=_headings(columns, compared.values()),
+        rows=[_row(point, columns, compared) for point in done],
+        first_missing=first_words(sweep["points"]),
         unfinished=unfinished(sweep["points"]),
         map=heat_map(sweep["points"]),
         chart=None if heat_map(sweep["points"]) else sweep_chart(sweep),
         roles=ROLES,
-        verdicts=VERDICTS,
+        verdict=of_distillation,
+        seeds_words=seeds_words,
+        confirmed_note=confirmed_words(sweep),
         difference=difference_words,
         over=_over(done),
         changing_data=any(key.partition(".")[0] == "dataset" for key in sweep["swept"]),
         several=len(sweep["seeds"]),
     )
-
-
-def leading_words(sweep: SweepResults, done: Sequence[Point]) -> str:
-    """Which point is first, in a sentence or two."""
-    if not done:
-        return "No point is done yet."
-    best, seeds = done[0], len(sweep["seeds"])
-    mean = f"{100 * mean_of(best):.2f} %" + (f", the mean of {seeds} seeds" if seeds > 1 else "")
-    text = f"First by validation accuracy: point {best['point']}, {point_words(best)} ({mean})."
-    if len(done) > 1:
-        apart = points(mean_of(best) - mean_of(done[1])).lstrip("+")
-        text += f" It is {apart} points ahead of the second, point {done[1]['point']}, {point_words(done[1])}."
-    return text
 
 
 def standing_words(sweep: SweepResults) -> str:
@@ -112,18 +111,12 @@ def _over(done: Sequence[Point]) -> str:
     return str(found[0]["ci95_over"]) if found else ""
 
 
-_TO: dict[Literal["kd_minus_baseline", "kd_minus_first"], str] = {
-    "kd_minus_baseline": "labels only",
-    "kd_minus_first": "the first point",
-}
-
-
-def _headings(columns: Sequence[str], done: Sequence[Point]) -> list[str]:
-    beside = [f"Minus {what}, points" for key, what in _TO.items() if any(point[key] for point in done)]
+def _headings(columns: Sequence[str], compared: Iterable[str]) -> list[str]:
+    beside = [f"Minus {what}, points" for what in compared]
     return ["Rank", "Point", "Validation accuracy, %", *(columns or [CHANGES]), *beside, "Time", "Trained"]
 
 
-def _row(point: Point, columns: Sequence[str], done: Sequence[Point]) -> dict[str, Any]:
+def _row(point: Point, columns: Sequence[str], compared: Iterable[Compared]) -> dict[str, Any]:
     """A line of the table of points: its accuracy, its `settings` and its `differences` as texts, and its figures."""
     found = point["validation_accuracy"]
     spread = "" if found is None or found["sd"] is None else f" ±\u00a0{100 * found['sd']:.2f}"
@@ -133,7 +126,7 @@ def _row(point: Point, columns: Sequence[str], done: Sequence[Point]) -> dict[st
         "point": point["point"],
         "accuracy": f"{100 * mean_of(point):.2f}{spread}",
         "settings": [value_words(point["changes"][key]) for key in columns] or [point_words(point)],
-        "differences": [difference_words(point[key]) for key in _TO if any(other[key] for other in done)],
+        "differences": [difference_words(point[key]) for key in compared],
         "seconds": point["seconds"],
         "trained": f"{trained} of {trained + shared}",
     }

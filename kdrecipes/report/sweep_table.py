@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from kdrecipes.report.short_verdicts import of_distillation, seeds_words
+from kdrecipes.report.sweep_confirmed import confirmed_words
+from kdrecipes.report.sweep_images import first_words, images_words
 from kdrecipes.report.sweep_page import difference_words
 from kdrecipes.report.sweep_results import Point, SweepResults, mean_of, ranked, unconfirmed
-from kdrecipes.report.sweep_words import point_words, unfinished
+from kdrecipes.report.sweep_words import Compared, compared_with, point_words, unfinished
 from kdrecipes.report.table import aligned
 from kdrecipes.wording import readable_seconds
 
@@ -17,13 +21,15 @@ _OPEN = ("waiting", "running")
 def sweep_text(results: SweepResults) -> str:
     """What a sweep found, for the terminal."""
     done = ranked(results["points"])
-    head = ("point  changes", "rank", "validation", "minus labels only", "minus the first")
-    lines = aligned([head, *map(_row, done)]) if done else ["No point is done."]
+    compared = compared_with(results["points"])
+    head = ("point  changes", "rank", "validation", *(f"minus {what}" for what in compared.values()))
+    lines = aligned([head, *(_row(point, compared) for point in done)]) if done else ["No point is done."]
     for point in unfinished(results["points"]):
         if point["status"] not in _OPEN:
             lines.append(f"{_named(point)}  {point['status']}: {point['message']}")
     if left := sum(point["status"] in _OPEN for point in results["points"]):
         lines += ["", f"{left:,} of {_points(len(results['points']))} {'is' if left == 1 else 'are'} not done."]
+    lines += [text for text in (images_words(results["points"]), first_words(results["points"])) if text]
     if results["confirmed"]:
         lines += ["", *_confirmed(results)]
     if waiting := unconfirmed(results):
@@ -38,15 +44,14 @@ def sweep_text(results: SweepResults) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _row(point: Point) -> tuple[str, ...]:
+def _row(point: Point, compared: Iterable[Compared]) -> tuple[str, ...]:
     accuracy = point["validation_accuracy"]
     spread = f" ± {100 * accuracy['sd']:.2f}" if accuracy and accuracy["sd"] is not None else ""
     return (
         _named(point),
         str(point["rank"]),
         f"{100 * mean_of(point):.2f} %{spread}",
-        difference_words(point["kd_minus_baseline"]),
-        difference_words(point["kd_minus_first"]),
+        *(difference_words(point[key]) for key in compared),
     )
 
 
@@ -60,19 +65,21 @@ def shortened(text: str, most: int) -> str:
 
 
 def _confirmed(results: SweepResults) -> list[str]:
-    rows = [("confirmed on test", "seeds", "distilled", "labels only", "difference")]
+    rows = [("confirmed on test", "seeds", "distilled", "labels only", "difference", "verdict")]
     for one in results["confirmed"]:
-        baseline = one["baseline_test_accuracy"]
+        baseline, found = one["baseline_test_accuracy"], one["kd_minus_baseline"]
         rows.append(
             (
                 one["point"],
-                ", ".join(map(str, one["seeds"])),
+                seeds_words(one["seeds"]),
                 f"{100 * one['test_accuracy']:.2f} %",
                 "–" if baseline is None else f"{100 * baseline:.2f} %",
-                difference_words(one["kd_minus_baseline"]),
+                difference_words(found),
+                of_distillation(found and found["verdict"], len(one["seeds"])),
             )
         )
-    return aligned(rows)
+    note = confirmed_words(results)
+    return [*aligned(rows), *([note] if note else [])]
 
 
 def _points(count: int) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from kdrecipes.report.sweep_results import Point
+from kdrecipes.report.sweep_results import Point, ranked
 
+Compared = Literal["kd_minus_baseline", "kd_minus_first"]
 AS_IT_IS = "the recipe as it is"
 _BARE = ("name", "terms")  # keys whose values need no word before them
 _LAST = ("label_weight", "student_layers", "teacher_layers")
@@ -52,6 +53,14 @@ def columns_of(points: Sequence[Point], most: int = 4) -> list[str]:
     """
     keys = list(points[0]["changes"]) if points and share_keys(points) else []
     return keys if len(keys) <= most else []
+
+
+def compared_with(points: Sequence[Point]) -> dict[Compared, str]:
+    """What points are compared with, by the key of the difference: `labels only`, `point 000`; what any point has."""
+    names: dict[Compared, str] = {"kd_minus_baseline": "labels only"}
+    if points:
+        names["kd_minus_first"] = f"point {points[0]['point']}"
+    return {key: what for key, what in names.items() if any(point[key] for point in ranked(points))}
 
 
 def is_plain(points: Sequence[Point], key: str) -> bool:
