@@ -60,7 +60,7 @@ def sweep(
         from kdrecipes.report.sweep_table import plan_text
         from kdrecipes.runs.sweep_plan import plan_of
 
-        planned = plan_of(loaded, out)
+        planned = plan_of(loaded, out, overwrite=overwrite, best=confirm)
         print_json(planned) if as_json else say(plan_text(planned))
         return
     from kdrecipes.report.sweep_table import sweep_text

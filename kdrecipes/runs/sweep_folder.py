@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.disk.files import disk_errors, is_locked, locked, write_json
-from kdrecipes.errors import EnvironmentProblem, UsageError
+from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.recipe.tables import Recipe
@@ -28,12 +28,11 @@ from kdrecipes.report.sweep_results import (
 )
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
-from kdrecipes.runs.changes import difference as recipes_apart
 from kdrecipes.runs.folder import read_object
+from kdrecipes.runs.other_sweep import LOCK, refuse_file, refuse_others
 from kdrecipes.runs.provenance import command, environment, versions
 from kdrecipes.runs.sweep_point import Outcome
 
-LOCK = "sweep_lock.json"  # makes a folder a sweep's
 # What a sweep writes, and all that --overwrite removes.
 _ENTRIES = ("points", "arms", "confirm", "decisions", FILE, "sweep.html", "search.log", "log.txt", LOCK)
 
@@ -128,42 +127,17 @@ def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool) -> SweepF
         UsageError: when it holds another sweep, or files that are none.
         EnvironmentProblem: when it can't be written, or `overwrite` would take it from under another process.
     """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file. Choose another folder with --out.")
+    refuse_file(path)
     with disk_errors(path, "Choose another folder with --out."):
         (path / ".locks").mkdir(parents=True, exist_ok=True)
     folder = SweepFolder(path)
     with locked(folder.lock("folder")):
-        _refuse_others(sweep, path, overwrite)
+        refuse_others(sweep, path, overwrite)
         if overwrite:
             _clear(path)
         if not (path / FILE).is_file() or not (path / LOCK).is_file():
             _begin(sweep, path, device)
     return folder
-
-
-def _refuse_others(sweep: Sweep, path: Path, overwrite: bool) -> None:
-    others = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
-    if not (path / LOCK).is_file():
-        if others:
-            raise UsageError(
-                f"{path} holds files that are no sweep ({', '.join(others[:3])} …). Choose another folder with --out."
-            )
-        return
-    lock = read_object(path / LOCK)
-    if overwrite or lock.get("sweep_sha256") == sweep.digest:
-        return
-    if lock.get("recipe_sha256") != sweep.recipe.fingerprint:
-        apart = recipes_apart(lock.get("recipe", {}), sweep.recipe.data)
-    elif list(lock.get("seeds", ())) != list(sweep.seeds):
-        apart = f"its seeds were {lock.get('seeds')} and are {list(sweep.seeds)}"
-    else:
-        apart = f"it swept {', '.join(lock.get('swept', ()))} and this one sweeps {', '.join(sweep.swept)}"
-        apart = "its points are others" if lock.get("swept") == sweep.swept else apart
-    raise UsageError(
-        f"{path} holds another sweep: {apart}. Choose another folder with --out, or replace that sweep with "
-        "--overwrite."
-    )
 
 
 def _clear(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,32 @@ from kdrecipes.hashing import digest
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.recipe.sweep_text import Span
+from kdrecipes.report.sweep_results import FILE, read_sweep
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
+from kdrecipes.runs.other_sweep import refuse_others
 from kdrecipes.runs.sweep_folder import place_of
 
 KINDS = {"baseline": "students, labels only", "kd": "students, distilled"}
 
 
-def plan_of(sweep: Sweep, out: Path | None) -> dict[str, Any]:
+def plan_of(sweep: Sweep, out: Path | None, *, overwrite: bool = False, best: int = 0) -> dict[str, Any]:
     """How many students and teachers a sweep trains. Nothing is run.
 
     Args:
-        sweep: from `load_sweep`.
-        out: its folder, as for `run_sweep`; where there is one, students that are there tell how long one takes.
+        sweep, out, overwrite, best: as for `run_sweep`. Students that are in the folder count as done, and tell how
+            long one takes; with `overwrite` none is.
 
     Returns:
-        `points`; `seeds`; `by_kind`: of "students, labels only", "students, distilled" and "teachers", how many
-        `without_sharing` and how many `planned`; `trainings` of students, as in sweep.json; `seconds` that the students
-        take that are left, None where nothing tells.
+        `points`; `seeds`; `by_kind`: of "students, labels only", "students, distilled", "students, confirming" and
+        "teachers", how many `without_sharing` and how many `planned`; `trainings` of the points' students, as in
+        sweep.json; `seconds` that all students take that are left, None where nothing tells.
+
+    Raises:
+        UsageError: when the folder holds another sweep, or files that are none.
     """
     path = place_of(sweep, out)
+    refuse_others(sweep, path, overwrite)
     keys: dict[str, list[str]] = {"baseline": [], "kd": []}
     teachers: list[str] = []
     points = sweep.points or _of_search(sweep)
@@ -43,17 +50,34 @@ def plan_of(sweep: Sweep, out: Path | None) -> dict[str, Any]:
         tuned = [table for table in point.recipe.teachers.values() if table.train]
         teachers += [_teacher_key(point.recipe, table) for table in tuned]
     by_kind = {KINDS[kind]: _counted(found) for kind, found in keys.items() if found}
+    students = {word: sum(of[word] for of in by_kind.values()) for word in _counted([])}
+    confirming = _confirming(points, best)
+    if confirming:
+        by_kind["students, confirming"] = dict.fromkeys(students, sum(map(len, confirming)))
     if teachers:
         by_kind["teachers"] = _counted(teachers)
-    students = {word: sum(by_kind[k][word] for k in by_kind if k != "teachers") for word in _counted([])}
-    took = _finished(path)
+    took = _finished(path) if not overwrite else {kind: [] for kind in keys}
+    left = {kind: max(0, len(set(found)) - len(took[kind])) for kind, found in keys.items()}
+    for kind in (kind for arms in confirming[0 if overwrite else _confirmed(path) :] for kind in arms):
+        left[kind] += 1
     return {
         "points": len(points),
         "seeds": list(sweep.seeds),
         "by_kind": by_kind,
         "trainings": {**students, "done": sum(map(len, took.values()))},
-        "seconds": _seconds({kind: len(set(found)) for kind, found in keys.items()}, took),
+        "seconds": _seconds(left, took),
     }
+
+
+def _confirming(points: Sequence[SweepPoint], best: int) -> list[list[str]]:
+    """The kinds of students that each confirming run trains, where the best points are those with the most students."""
+    every = [[arm.arm for arm in arms_of(point.recipe)] for point in points]
+    return sorted(every, key=len, reverse=True)[:best]
+
+
+def _confirmed(path: Path) -> int:
+    """How many points of a sweep that is there are confirmed."""
+    return len(read_sweep(path)["confirmed"]) if (path / FILE).is_file() else 0
 
 
 def _of_search(sweep: Sweep) -> list[SweepPoint]:
@@ -96,10 +120,9 @@ def _finished(path: Path) -> dict[str, list[float]]:
     return found
 
 
-def _seconds(planned: dict[str, int], took: dict[str, list[float]]) -> float | None:
+def _seconds(left: dict[str, int], took: dict[str, list[float]]) -> float | None:
     """Of the students that are left: each takes what one of its kind took, else one of the other kind."""
     every = [seconds for kind in took.values() for seconds in kind]
     if not every:
         return None
-    left = {kind: max(0, planned[kind] - len(took[kind])) for kind in planned}
     return round(sum(count * float(np.mean(took[kind] or every)) for kind, count in left.items()), 3)

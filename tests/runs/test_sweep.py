@@ -176,9 +176,14 @@ def test_the_table_ranks_points_by_validation(swept):
 def test_another_sweep_in_the_folder_is_refused_with_the_two_ways_on(swept, tmp_path):
     folder, _, _ = swept
     for other, what in (
-        (quick("loss.temperature=1,2", seeds=(0, 1)), "it swept loss.temperature, loss.weight and this one sweeps"),
+        (quick("loss.temperature=1,2", seeds=(0, 1)), "it swept loss.temperature, loss.weight where this one sweeps"),
         (quick("loss.temperature=1,2", "loss.weight=0.3,0.9", seeds=(0, 1)), "its points are others"),
-        (quick(*GRID, seeds=(0, 2)), "its seeds were [0, 1] and are [0, 2]"),
+        (quick(*GRID, seeds=(0, 2)), "sweep: its seeds were [0, 1] and are [0, 2]."),
+        (
+            quick("seed=1", seeds=(2,)),
+            "it swept loss.temperature, loss.weight where this one sweeps seed and its seeds were [0, 1] and are [2].",
+        ),
+        (quick(*GRID[:1], "loss.weight=1,2", seeds=(2,)), "its points are others and its seeds were [0, 1] and are"),
         (quick(*GRID, seeds=(0, 1), overrides=["train.batch_size=16"]), "train.batch_size was 32 and is 16"),
     ):
         with pytest.raises(UsageError) as caught:
@@ -446,6 +451,30 @@ def test_a_plan_tells_time_by_the_students_that_are_there(swept):
     folder, _, sweep = swept
     plan = plan_of(sweep, folder)
     assert plan["trainings"] == {"without_sharing": 16, "planned": 10, "done": 10} and plan["seconds"] == 0
+
+
+def test_a_plan_counts_what_confirming_trains_and_how_long_it_takes(swept):
+    from kdrecipes.runs.sweep_plan import plan_of
+
+    folder, _, sweep = swept
+    kept = [json.loads(file.read_text())["facts"] for file in folder.glob("arms/*/arm.json")]
+    mean = {arm: np.mean([one["seconds"] for one in kept if one["arm"] == arm]) for arm in ("kd", "baseline")}
+    done = len(read_sweep(folder)["confirmed"])  # by another test
+    plan = plan_of(sweep, folder, best=3)
+    assert plan["by_kind"]["students, confirming"] == {"without_sharing": 12, "planned": 12}
+    assert plan["trainings"] == {"without_sharing": 16, "planned": 10, "done": 10}
+    assert plan["seconds"] == pytest.approx((3 - done) * 2 * sum(mean.values()), abs=1e-3)
+    assert plan_of(sweep, folder, best=9)["by_kind"]["students, confirming"]["planned"] == 16
+
+
+def test_a_plan_counts_nothing_that_overwrite_removes_and_refuses_what_the_sweep_refuses(swept, call):
+    folder, _, _ = swept
+    command = ["sweep", "digits", "--grid", "loss.temperature=1,2", "--plan", "--json", "--out", folder]
+    code, out, err = call(*command)
+    assert code == 2 and f"{folder} holds another sweep" in err
+    code, out, _ = call(*command, "--overwrite")
+    plan = json.loads(out)
+    assert code == 0 and plan["trainings"]["done"] == 0 and plan["seconds"] is None
 
 
 def test_a_search_without_optuna_says_how_to_install_it(tmp_path, call, monkeypatch):
