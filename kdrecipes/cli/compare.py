@@ -9,6 +9,7 @@ import typer
 
 from kdrecipes.cli.options import JsonOption
 from kdrecipes.cli.result import print_json, say
+from kdrecipes.errors import UsageError
 
 
 def compare(
@@ -22,7 +23,7 @@ def compare(
 
     Example:  kdrecipes compare runs/kd runs/dist --html compare.html
 
-    Runs on other data, splits or seeds can't be paired, and the reason is told.
+    Runs on other test images or seeds can't be paired with the first: the reason is told, and the exit code is 2.
     """
     from kdrecipes.extras import telling_what_is_missing
     from kdrecipes.report.compare_words import comparison_text
@@ -40,3 +41,5 @@ def compare(
         print_json(found)
     else:
         say(comparison_text(found))
+    if found["left_out"]:
+        raise UsageError("\n".join(one["why"] for one in found["left_out"]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.errors import UsageError
-from kdrecipes.report.compared_run import ComparedRun, Role, read_runs, why_unlike
+from kdrecipes.report.compared_run import ComparedRun, Role, data_apart, read_runs, why_unlike
 from kdrecipes.report.loss_words import loss_words
 from kdrecipes.report.measures import measures_of
 from kdrecipes.report.paired import paired_accuracy
@@ -29,11 +29,15 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         folders: run folders, or folders of run folders.
 
     Raises:
-        UsageError: telling of every run and every pair why it can't be compared.
+        UsageError: telling of every run why it can't be read, or of every pair why it can't be compared. Where some
+            pairs can be, the other runs stand in `left_out`, each with its reason.
     """
-    first, *others = runs = read_runs(folders)
-    if unlike := [why for other in others if (why := why_unlike(first, other))]:
-        raise UsageError("\n".join(unlike))
+    first, *rest = read_runs(folders)
+    whys = [why_unlike(first, other) for other in rest]
+    others = [other for other, why in zip(rest, whys, strict=True) if not why]
+    if not others:
+        raise UsageError("\n".join(whys))
+    runs = [first, *others]
     return {
         "schema_version": 1,
         "dataset": {
@@ -45,6 +49,11 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         "runs": [_run(run) for run in runs],
         "differences": [_against_first(first, other) for other in others],
         "recipes": differing_keys([run.recipe for run in runs]),
+        "left_out": [
+            {"run": escaped(str(other.folder)), "why": escaped(why)}
+            for other, why in zip(rest, whys, strict=True)
+            if why
+        ],
     }
 
 
@@ -96,16 +105,21 @@ def _accuracy(run: ComparedRun, role: Role) -> dict[str, Any] | None:
 
 
 def _against_first(first: ComparedRun, other: ComparedRun) -> dict[str, Any]:
-    """A run minus the first, arm by arm; and whether their labels-only students are the same networks."""
-    mine, theirs = first.students("baseline"), other.students("baseline")
-    shared = [seed for seed in theirs if seed in mine]
-    same = all(np.array_equal(theirs[seed], mine[seed]) for seed in shared) if shared else None
+    """A run minus the first, arm by arm; whether their students are the same networks; what of their data differs."""
     return {
         "run": escaped(str(other.folder)),
         "minus": escaped(str(first.folder)),
         **{role: paired_accuracy(other.right(role), first.right(role), first.facts.margin) for role in _ROLES},
-        "same_baseline": same,
+        **{f"same_{role}": _same_networks(first, other, role) for role in _ROLES},
+        "data": data_apart(first, other) or None,
     }
+
+
+def _same_networks(first: ComparedRun, other: ComparedRun, role: Role) -> bool | None:
+    """Whether a role's students of all common seeds give equal logits; None where there are none."""
+    mine, theirs = first.students(role), other.students(role)
+    shared = [seed for seed in theirs if seed in mine]
+    return all(np.array_equal(theirs[seed], mine[seed]) for seed in shared) if shared else None
 
 
 _ROLES: tuple[Role, ...] = ("kd", "baseline")

@@ -11,6 +11,7 @@ from kdrecipes.disk.files import disk_errors, new_file
 from kdrecipes.report import compare_words as words
 from kdrecipes.report.drawing import INK, MARKERS, ROLES, Chart, empty_figure, quiet
 from kdrecipes.report.per_class import short
+from kdrecipes.report.short_verdicts import of_distillation, of_runs
 from kdrecipes.report.templates import filled
 
 if TYPE_CHECKING:
@@ -69,8 +70,10 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
         roles=ROLES,
         accuracy=words.accuracy_text,
         difference=words.difference_text,
-        of_two=words.OF_TWO,
-        of_distillation=words.OF_DISTILLATION,
+        of_runs=of_runs,
+        of_distillation=of_distillation,
+        one_seed=words.seed_words(comparison),
+        pair_roles=words.ROLES,
     )
 
 

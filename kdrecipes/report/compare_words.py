@@ -7,18 +7,14 @@ from pathlib import PurePath
 from typing import Any
 
 from kdrecipes.report.measures import significant, size_text, thousands
+from kdrecipes.report.short_verdicts import ONE_SEED, of_distillation, of_runs
 from kdrecipes.report.sweep_words import value_words
 from kdrecipes.report.table import aligned
 from kdrecipes.wording import about_points, points
 
 NONE = "–"
-OF_TWO = {"helped": "better", "hurt": "worse", "same": "practically the same", "unclear": "can’t tell"}
-OF_DISTILLATION = {
-    "helped": "distilled is better",
-    "hurt": "distilled is worse",
-    "same": "practically the same",
-    "unclear": "can’t tell",
-}
+ONE_SEED_WORDS = f"{ONE_SEED}: runs with compare.seeds = [0, 1, 2] say more."
+ROLES = (("kd", "distilled"), ("baseline", "labels only"))
 Difference = Mapping[str, Any]
 
 
@@ -69,9 +65,14 @@ def labels_text(run: Mapping[str, Any]) -> str:
 def key_rows(comparison: Mapping[str, Any]) -> list[list[str]]:
     """The keys in which the recipes differ, each with its value in each run."""
     return [
-        [row["key"], *(NONE if value is None else value_words(value) for value in row["values"])]
+        [row["key"], *(NONE if value is None else _value(value) for value in row["values"])]
         for row in comparison["recipes"]
     ]
+
+
+def _value(value: Any) -> str:
+    """As `value_words`, but a list of values is `3, 4, 5`."""
+    return ", ".join(map(value_words, value)) if isinstance(value, list) and value else value_words(value)
 
 
 def over_words(found: Difference) -> str:
@@ -82,19 +83,20 @@ def over_words(found: Difference) -> str:
 
 def told(difference: Mapping[str, Any], name: str, first: str) -> list[str]:
     """What a run minus the first one tells, a sentence or two for each arm."""
-    sentences = []
-    for role, who in (("kd", "distilled"), ("baseline", "labels only")):
+    data = difference["data"]
+    sentences = [f"{name} and {first} had other data: {data}. Their test images are the same."] if data else []
+    for role, who in ROLES:
         found = difference[role]
         if found is None:
             continue
-        if role == "baseline" and difference["same_baseline"]:
-            sentences.append("Their labels-only students are the same networks.")
+        if difference[f"same_{role}"]:
+            sentences.append(f"Their {who.replace(' ', '-')} students are the same networks.")
             continue
         interval = f", 95% interval {' to '.join(map(points, found['ci95']))}" if found["ci95"] else ""
         seen = f" It could have seen about {about_points(found['detectable'])} points." if _unseen(found) else ""
         sentences.append(
             f"{name} − {first}, {who}: {points(found['mean'])} points over {over_words(found)}{interval}: "
-            f"{OF_TWO[found['verdict']]}.{seen}"
+            f"{of_runs(found['verdict'], len(found['seeds']), name)}.{seen}"
         )
         if found["ci95"] is None:
             sentences[-1] += " Two seeds are too few for an interval."
@@ -105,24 +107,33 @@ def _unseen(found: Difference) -> bool:
     return found["verdict"] == "unclear" and found["detectable"] is not None
 
 
+def seed_words(comparison: Mapping[str, Any]) -> str:
+    """Where a difference is of one seed, that it says little; else empty."""
+    within = [run["kd_minus_baseline"] for run in comparison["runs"]]
+    of_pairs = [one[role] for one in comparison["differences"] for role, _ in ROLES]
+    return ONE_SEED_WORDS if any(found and len(found["seeds"]) == 1 for found in [*within, *of_pairs]) else ""
+
+
 def comparison_text(comparison: Mapping[str, Any]) -> str:
     """All of it as plain text, for the terminal."""
     names, runs = names_of(comparison), comparison["runs"]
     rows = [["", "teacher", "labels only", "distilled", "distilled − labels only", "parameters", "1 image"]]
     for name, run in zip(names, runs, strict=True):
         found, accuracy = run["kd_minus_baseline"], run["test_accuracy"]
-        verdict = f", {OF_DISTILLATION[found['verdict']]}" if found else ""
+        verdict = f", {of_distillation(found['verdict'], len(found['seeds']))}" if found else ""
         cells = [accuracy_text(accuracy[role]).replace("\u00a0", " ") for role in ("teacher", "baseline", "kd")]
         figures = [f"{difference_text(found)}{verdict}", f"{run['params']:,}", cost_text(run, "latency_ms")]
         rows.append([name, *cells, *figures])
     if all(row[-1] == NONE for row in rows[1:]):
         rows = [row[:-1] for row in rows]
     lines = [*aligned(rows), ""]
+    spread = "; after ±, the standard deviation over seeds" if any("±" in cell for row in rows for cell in row) else ""
     lines.append(
-        f"Test accuracy in percent on the same {comparison['dataset']['test']:,} images; differences in points."
+        f"Test accuracy in percent on the same {comparison['dataset']['test']:,} images{spread}; differences in points."
     )
     for name, difference in zip(names[1:], comparison["differences"], strict=True):
         lines += told(difference, name, names[0])
+    lines += [seed_words(comparison)] if seed_words(comparison) else []
     lines += ["", *_keys_text(comparison, names)]
     return "\n".join(line.rstrip() for line in lines)
 

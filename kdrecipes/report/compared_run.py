@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.facts import Facts, damaged, read_facts
 from kdrecipes.report.predictions import called
 from kdrecipes.report.run_list import check_finished, check_run_folder
+from kdrecipes.report.same_test import apart_words, same_names, same_test_source
+from kdrecipes.report.short_verdicts import seeds_words
 from kdrecipes.report.sweep_results import refuse_point
 from kdrecipes.report.typed_json import parsed
 
@@ -30,12 +32,14 @@ class ComparedRun:
         recipe: the resolved form, from lock.json.
         facts: all that its folder tells.
         index: int64 (test images,), each one's position in its split.
+        listing: of a source that lists its files, what lay there, from lock.json; else empty.
     """
 
     folder: Path
     recipe: dict[str, Any]
     facts: Facts
     index: NDArray[Any]
+    listing: Mapping[str, Any] = field(default_factory=dict)
 
     def students(self, role: Role) -> dict[int, NDArray[Any]]:
         """By seed, the test logits of a role's students: float32 (test images, classes)."""
@@ -94,12 +98,13 @@ def _read(folder: Path) -> ComparedRun:
         )
     facts = read_facts(folder)
     try:
-        recipe = parsed((folder / "lock.json").read_text(encoding="utf-8"))["recipe"]
+        lock = parsed((folder / "lock.json").read_text(encoding="utf-8"))
+        recipe, listing = lock["recipe"], lock.get("listing") or {}
         with np.load(predictions, allow_pickle=False) as stored:
             index = stored["index"]
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise damaged(folder, "predictions.npz", one_line(error)) from error
-    return ComparedRun(folder, recipe, facts, index)
+    return ComparedRun(folder, recipe, facts, index, listing)
 
 
 def why_unlike(first: ComparedRun, other: ComparedRun) -> str:
@@ -110,25 +115,34 @@ def why_unlike(first: ComparedRun, other: ComparedRun) -> str:
         return f"{both}: the dataset of one is {mine.name}, that of the other {theirs.name}."
     if mine.classes != theirs.classes:
         return f"{both}: their classes differ, {len(mine.classes):,} and {len(theirs.classes):,}."
-    if mine.fingerprint != theirs.fingerprint:
-        counts = [
-            f"{part} {getattr(mine, part):,} and {getattr(theirs, part):,} images"
-            for part in ("train", "labelled", "unlabelled", "validation", "test")
-            if getattr(mine, part) != getattr(theirs, part)
-        ]
-        told = f": {', '.join(counts)}" if counts else ""
+    same = np.array_equal(first.index, other.index) and np.array_equal(first.facts.labels, other.facts.labels)
+    if mine.fingerprint != theirs.fingerprint and not (same and _same_source(first, other)):
+        told = f": {counts}" if (counts := apart_words(mine, theirs)) else ""
         return (
             f"{both}: their data have other fingerprints ({mine.fingerprint[:8]}…, {theirs.fingerprint[:8]}…), so "
-            f"images, labels or splits differ{told}."
+            f"images, labels or splits differ{told}. Their files do not tell that the test images are the same."
         )
-    same = np.array_equal(first.index, other.index) and np.array_equal(first.facts.labels, other.facts.labels)
     if not same:
         return f"{both}: their predictions.npz are of other test images, {_apart(first, other)}."
     seeds = [sorted({arm.seed for arm in run.facts.arms.values()}) for run in (first, other)]
     if not set(seeds[0]) & set(seeds[1]):
-        words = [", ".join(map(str, one)) for one in seeds]
-        return f"{both}: they have no seed in common. The seeds are {words[0]}, and {words[1]}."
+        words = [seeds_words(one) for one in seeds]
+        return f"{both}: they have no seed in common. One has {words[0]}; the other has {words[1]}."
     return ""
+
+
+def data_apart(first: ComparedRun, other: ComparedRun) -> str:
+    """What of the data of two runs that can be paired differs, beside their test images; empty where nothing does."""
+    mine, theirs = first.facts.dataset, other.facts.dataset
+    if mine.fingerprint == theirs.fingerprint:
+        return ""
+    return apart_words(mine, theirs) or "as many images, but other ones, in train or validation"
+
+
+def _same_source(first: ComparedRun, other: ComparedRun) -> bool:
+    """Whether equal indices and labels of test images are of equal images, as far as the files of two runs tell."""
+    mine, theirs = ((run.recipe.get("dataset") or {}, run.listing) for run in (first, other))
+    return same_test_source(mine, theirs) and same_names(*(run.folder / "predictions.npz" for run in (first, other)))
 
 
 def _apart(first: ComparedRun, other: ComparedRun) -> str:

@@ -19,12 +19,6 @@ _OF_TWO_STUDENTS = {
     "unclear": "can’t tell these two students apart",
 }
 _OF_RUNS = {"helped": "better", "hurt": "worse", "same": "practically the same", "unclear": "can’t tell"}
-_OF_ONE_PAIR = {
-    "helped": "of these two students the first is better",
-    "hurt": "of these two students the first is worse",
-    "same": _OF_TWO_STUDENTS["same"],
-    "unclear": _OF_TWO_STUDENTS["unclear"],
-}
 
 
 def of_distillation(verdict: str | None, seeds: int) -> str:
@@ -33,9 +27,13 @@ def of_distillation(verdict: str | None, seeds: int) -> str:
     return words[verdict] if verdict else NO_VERDICT
 
 
-def of_runs(verdict: str, seeds: int) -> str:
-    """Of one run − another, over so many common seeds."""
-    return (_OF_ONE_PAIR if seeds == 1 else _OF_RUNS)[verdict]
+def of_runs(verdict: str, seeds: int, name: str) -> str:
+    """Of one run, which is called so, minus another, over so many common seeds."""
+    if seeds > 1:
+        return _OF_RUNS[verdict]
+    if verdict in ("same", "unclear"):
+        return _OF_TWO_STUDENTS[verdict]
+    return f"of these two students that of {name} is {_OF_RUNS[verdict]}"
 
 
 def seeds_words(seeds: Sequence[int]) -> str:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from test_build import CLASSES, IMAGES, fill
 from test_html import Page
+from typer.testing import CliRunner
 
+from kdrecipes.cli.main import app
 from kdrecipes.errors import UsageError
 from kdrecipes.report.compare import check_comparison, compare_runs, differing_keys
 from kdrecipes.report.compare_page import render_comparison, write_comparison_page
@@ -89,7 +91,13 @@ def test_three_common_seeds_have_a_t_interval_and_two_have_none(tmp_path):
     assert "Two seeds are too few for an interval." in comparison_text(found)
 
 
-@pytest.mark.parametrize(("more", "word", "said"), [(20, "helped", "better"), (-20, "hurt", "worse")])
+@pytest.mark.parametrize(
+    ("more", "word", "said"),
+    [
+        (20, "helped", "of these two students that of b is better"),
+        (-20, "hurt", "of these two students that of b is worse"),
+    ],
+)
 def test_a_clear_difference_has_its_verdict(two, more, word, said):
     predicted(two[0], kd_0=right(20))
     predicted(two[1], kd_0=right(20 + more))
@@ -116,6 +124,37 @@ def test_labels_only_students_that_are_one_network_are_said_to_be(two):
     found = compare_runs(two)
     assert found["differences"][0]["same_baseline"] is False
     assert "labels only: +0.00 points" in comparison_text(found)
+
+
+def test_distilled_students_that_are_one_network_could_have_seen_nothing(tmp_path):
+    found = compare_runs([fill(tmp_path / name) for name in "ab"])
+    assert found["differences"][0]["same_kd"] is True
+    text = comparison_text(found)
+    assert "Their distilled students are the same networks." in text and "could have seen" not in text
+    rows = Page(render_comparison(found)).table("Students")
+    assert [(row[3], row[-1]) for row in rows] == [("–", "the same networks")] * 2
+
+
+def test_one_common_seed_tells_of_two_students_and_three_tell_of_runs(tmp_path, two):
+    told = "One seed says nothing about distillation in general: runs with compare.seeds = [0, 1, 2] say more."
+    predicted(two[0], kd_0=right(40), baseline_0=right(10))
+    one = compare_runs(two)
+    for text in (comparison_text(one), Page(render_comparison(one)).text):
+        assert told in text and "of these two students the distilled one is better" in text
+    runs = [fill(tmp_path / name, seeds=(0, 1, 2)) for name in "cd"]
+    for seed in range(3):
+        predicted(runs[1], **{f"kd_{seed}": right(39), f"baseline_{seed}": right(2)})
+    three = compare_runs(runs)
+    text = comparison_text(three)
+    assert "these two students" not in text and told not in text and ", distilled is better" in text
+    assert "after ±, the standard deviation over seeds" in text
+    assert "±" not in comparison_text(one)
+
+
+def test_a_list_of_values_is_written_with_commas(tmp_path):
+    lists = {"seeds": [3, 4, 5]}, {"seeds": [3, 4]}
+    runs = [fill(tmp_path / name, seeds=(3, 4), compare=one) for name, one in zip("ab", lists, strict=True)]
+    assert [row[1:] for row in Page(render_comparison(compare_runs(runs))).table("Key")] == [["3, 4, 5", "3, 4"]]
 
 
 def test_students_of_unlike_steps_are_told_of_and_not_judged(two):
@@ -185,7 +224,7 @@ def test_other_data_are_refused_with_the_reason_for_each_pair(tmp_path):
     assert told[0] == pair.format(runs[0], runs[1]) + "the dataset of one is digits, that of the other fashion_mnist."
     assert told[1].endswith(
         "their data have other fingerprints (00000000…, 11111111…), so images, labels or splits differ: train 100 and "
-        "90 images, labelled 60 and 30 images."
+        "90 images, labelled 60 and 30 images. Their files do not tell that the test images are the same."
     )
     assert told[2] == pair.format(runs[0], runs[3]) + "their classes differ, 3 and 3." and len(told) == 3
 
@@ -196,9 +235,69 @@ def test_other_test_images_are_refused(tmp_path):
     assert refused(*runs).endswith("of other test images, the first that differs is 0.jpg and 39.jpg.")
 
 
+DATASET = {"name": "digits", "train": "train", "test": "test", "image_size": 8}
+
+
+def fewer_labels(folder, **changes):
+    """Another run of the same test images, of whose training images fewer have labels."""
+    fill(folder, dataset={**DATASET, "labelled": 30, **changes})
+    changed_dataset(folder, fingerprint="1" * 64, labelled=30, unlabelled=70)
+    return folder
+
+
+def listed(folder, sha256, written="1"):
+    """Write what lay at the source into a run's lock."""
+    lock = json.loads((folder / "lock.json").read_text())
+    lock["listing"] = {"test": {"fingerprint": written, "classes": {"a": {"images": 3, "sha256": sha256}}}}
+    (folder / "lock.json").write_text(json.dumps(lock))
+
+
+def test_runs_that_differ_in_labels_alone_are_paired_and_what_differs_is_told(tmp_path):
+    first, other = fill(tmp_path / "a", dataset=DATASET), fewer_labels(tmp_path / "b")
+    listed(first, "5" * 64)
+    listed(other, "5" * 64, written="2")  # when files were written tells nothing of what they hold
+    found = compare_runs([first, other])
+    check_comparison(found)
+    data = "labelled 60 and 30 images, unlabelled 40 and 70 images"
+    assert found["differences"][0]["data"] == data
+    said = f"b and a had other data: {data}. Their test images are the same."
+    assert said in comparison_text(found) and said in " ".join(Page(render_comparison(found)).text.split())
+    assert compare_runs([first, fill(tmp_path / "c", dataset=DATASET)])["differences"][0]["data"] is None
+
+
+def test_what_may_be_other_test_images_stays_refused(tmp_path):
+    first = fill(tmp_path / "a", dataset=DATASET)
+    told = "Their files do not tell that the test images are the same."
+    for place, changes in enumerate(({"test": "train[80%:]"}, {"path": "elsewhere"}, {"resize": "crop"})):
+        assert told in refused(first, fewer_labels(tmp_path / f"b{place}", **changes))
+    other = fewer_labels(tmp_path / "c")
+    listed(first, "5" * 64)
+    listed(other, "6" * 64)
+    assert told in refused(first, other)
+    named = fewer_labels(tmp_path / "d")
+    listed(named, "5" * 64)
+    predicted(named, names=np.array([f"{i}.png" for i in range(IMAGES)]))
+    assert told in refused(first, named)
+    predicted(named, names=np.array([f"{i}.jpg" for i in range(IMAGES)]), labels=np.zeros(IMAGES, int))
+    assert told in refused(first, named)
+
+
+def test_a_pair_that_is_refused_hides_no_other(two, tmp_path):
+    bad = fill(tmp_path / "c", seeds=(7,))
+    found = compare_runs([*two, bad])
+    check_comparison(found)
+    [left] = found["left_out"]
+    assert left["run"] == str(bad) and "no seed in common" in left["why"] and len(found["runs"]) == 2
+    assert left["why"] in " ".join(Page(render_comparison(found)).text.split())
+    result = CliRunner().invoke(app, ["compare", *map(str, [*two, bad])])
+    assert isinstance(result.exception, UsageError) and str(result.exception) == left["why"]
+    assert "b − a, distilled: +10.00 points" in result.stdout
+    assert compare_runs(two)["left_out"] == []
+
+
 def test_runs_without_a_common_seed_are_refused(tmp_path):
     told = refused(fill(tmp_path / "a", seeds=(0, 1)), fill(tmp_path / "b", seeds=(2,)))
-    assert told.endswith("they have no seed in common. The seeds are 0, 1, and 2.")
+    assert told.endswith("they have no seed in common. One has seeds 0, 1; the other has seed 2.")
 
 
 def test_everything_that_is_wrong_with_the_runs_is_told_at_once(tmp_path):
