@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.errors import Code, KDRecipesError, MissingPart, Problem, UsageError, one_line
+from kdrecipes.errors import Code, KDRecipesError, MissingPart, Problem, RecipeError, UsageError, one_line
 from kdrecipes.extras import need_run
 from kdrecipes.recipe.effective import effective_toml, origins_of
 from kdrecipes.recipe.load import load_recipe
@@ -91,10 +91,7 @@ def check_file(
     """
     result = Result(file)
     try:
-        result.recipe = load_recipe(file, overrides, plugins=plugins)
-        swept = result.recipe.sweep
-        if swept and (swept.grid or swept.points):
-            load_sweep(file, overrides, plugins=plugins)  # every point
+        result.recipe = _with_points(file, overrides, plugins)
         if dry:
             need_run("--dry-run")
             from kdrecipes.runs.dry_run import dry_run  # torch and keras
@@ -107,6 +104,18 @@ def check_file(
         code: Code = "missing-requirement" if isinstance(error, MissingPart) else "failed"
         result.problems = getattr(error, "problems", ()) or [Problem(file, 0, 0, "", text, code=code)]
     return result
+
+
+def _with_points(file: str, overrides: Sequence[str], plugins: Sequence[Path]) -> Recipe:
+    """A recipe, of which every point of its `[sweep]` is valid too."""
+    try:
+        recipe = load_recipe(file, overrides, plugins=plugins)
+    except RecipeError:
+        load_sweep(file, overrides, plugins=plugins)  # says the same, and what is wrong with the points
+        raise
+    if recipe.sweep and (recipe.sweep.grid or recipe.sweep.points):
+        load_sweep(file, overrides, plugins=plugins)
+    return recipe
 
 
 def result_text(result: Result, form: str, *, show: bool, verbose: bool) -> str:

@@ -51,7 +51,16 @@ def sweep(
     from kdrecipes.recipe.sweep_text import seeds_option
 
     asked = seeds_option(seeds) if seeds is not None else None
-    loaded = load_sweep(recipe, overrides, plugins=plugin, grid=grid, points=points, search=search, seeds=asked)
+    loaded = load_sweep(
+        recipe,
+        overrides,
+        plugins=plugin,
+        grid=grid,
+        points=points,
+        search=search,
+        seeds=asked,
+        note=lambda text: typer.echo(text, err=True),
+    )
     need_run("`kdrecipes sweep`")
     if search is not None:
         need("`kdrecipes sweep --search`", ("optuna",), "optuna")

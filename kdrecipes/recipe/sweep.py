@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kdrecipes.errors import Problem, RecipeError, UsageError
+from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError, UsageError
 from kdrecipes.recipe.extends import Place
 from kdrecipes.recipe.load import Draft, read_draft, recipe_of
 from kdrecipes.recipe.overrides import dotted
@@ -71,6 +72,7 @@ def load_sweep(
     points: str | Path | None = None,
     search: int | None = None,
     seeds: Sequence[int] | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Sweep:
     """Read a recipe and validate it and every point of its sweep.
 
@@ -81,6 +83,7 @@ def load_sweep(
         points: a .toml or .json file with `points`, in place of the recipe's.
         search: how many points to draw from the grid; None: every combination of it.
         seeds: of every point, in place of the recipe's.
+        note: takes lines for the user: of many points how many are checked, and how many are equal to others.
 
     Raises:
         UsageError: when nothing is swept, or the arguments do not go together.
@@ -89,7 +92,10 @@ def load_sweep(
     """
     draft = read_draft(path, overrides, plugins=plugins)
     own = draft._replace(data={**draft.data}, places=dict(draft.places))
-    recipe = recipe_of(_copied(draft))
+    try:
+        recipe = recipe_of(_copied(draft))
+    except RecipeError as error:
+        raise _with_those_of_points(error, own) from None
     table = recipe.sweep
     seeds = tuple(seeds or (table and table.seeds) or recipe.compare.seeds)
     if grid and points:
@@ -101,12 +107,12 @@ def load_sweep(
         _refuse_twice([key for key, _ in written], grid)
     elif points:
         candidates = _points_file(str(points), draft)
-        return _written_out(own, recipe, candidates, seeds)
+        return _written_out(own, recipe, candidates, seeds, note)
     elif table and table.grid:
         written = [(key, _listed(own, key, values)) for key, values in table.grid.items()]
     elif table and table.points and search is None:
         found = [_point(own.places, ("sweep", "points", i), one) for i, one in enumerate(table.points)]
-        return _written_out(own, recipe, found, seeds)
+        return _written_out(own, recipe, found, seeds, note)
     else:
         raise UsageError(NOTHING_SWEPT.format(draft.file))
     _refuse_keys(written, own)
@@ -114,7 +120,7 @@ def load_sweep(
         return _searched(own, recipe, dict(written), search, seeds)
     listed = [values for _, values in written if not isinstance(values, Span)]
     _refuse_too_many(listed)
-    made = points_of(own, combinations(listed), seeds)
+    made = points_of(own, combinations(listed), seeds, note)
     digest = sweep_digest(recipe, "grid", seeds, [point.recipe.fingerprint for point in made])
     return Sweep(recipe, "grid", [key for key, _ in written], seeds, made, digest, own)
 
@@ -123,8 +129,33 @@ def _copied(draft: Draft) -> Draft:
     return draft._replace(data=copy.deepcopy(draft.data), places=dict(draft.places))
 
 
-def _written_out(draft: Draft, recipe: Recipe, candidates: list[list[Change]], seeds: tuple[int, ...]) -> Sweep:
-    made = points_of(draft, candidates, seeds)
+def _with_those_of_points(error: RecipeError, draft: Draft) -> RecipeError:
+    """What is wrong with a recipe, and beside it with the points of its own `[sweep]`, where these can be told."""
+    table, wrong = draft.data.get("sweep"), {problem.path for problem in error.problems}
+    if not isinstance(table, dict) or any(re.match(r"sweep($|\.grid|\.points)", path) for path in wrong):
+        return error
+    try:
+        written = [(key, _listed(draft, key, values)) for key, values in table.get("grid", {}).items()]
+        _refuse_keys(written, draft)
+        points = [_point(draft.places, ("sweep", "points", i), one) for i, one in enumerate(table.get("points", ()))]
+        points_of(draft, points or combinations([values for _, values in written]), (0,))
+    except RecipeError as more:
+        told = {(one.file, one.line, one.column, one.path) for one in error.problems}
+        new = [one for one in more.problems if (one.file, one.line, one.column, one.path) not in told]
+        return RecipeError([*error.problems, *new])
+    except EnvironmentProblem:  # what is wrong comes first
+        pass
+    return error
+
+
+def _written_out(
+    draft: Draft,
+    recipe: Recipe,
+    candidates: list[list[Change]],
+    seeds: tuple[int, ...],
+    note: Callable[[str], None],
+) -> Sweep:
+    made = points_of(draft, candidates, seeds, note)
     swept = list(dict.fromkeys(key for point in made for key in point.changes))
     digest = sweep_digest(recipe, "points", seeds, [point.recipe.fingerprint for point in made])
     return Sweep(recipe, "points", swept, seeds, made, digest, draft)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from kdrecipes.recipe.extends import Place
 from kdrecipes.recipe.load import Draft, recipe_of
 from kdrecipes.recipe.overrides import dotted
 from kdrecipes.recipe.positions import Path, show_path
+from kdrecipes.recipe.structure import structure_schema
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.recipe.toml_writer import toml_value
 from kdrecipes.wording import printable
@@ -24,6 +26,9 @@ _FIXED = {
     "extends": "can't be swept: write a recipe file for each",
     "sweep": "can't be swept: a point has no points",
 }
+# Keys of a recipe that are not offered to a sweep: what names it or tells of its form.
+_OF_THE_FILE = {"$schema", "schema_version", "extends", "name", "description", "requires", "sweep"}
+EVERY = 5.0  # seconds between two lines that tell how many points are checked
 _KEY_CODES = ("unknown-key", "misplaced-key")  # of the key alone, whatever its value
 
 
@@ -84,21 +89,30 @@ class _Collected:
         return sorted(texts, key=lambda one: (not one.line, one.file, one.line, one.column))
 
 
-def points_of(draft: Draft, candidates: Iterable[Sequence[Change]], seeds: Sequence[int]) -> list[SweepPoint]:
+def points_of(
+    draft: Draft,
+    candidates: Sequence[Sequence[Change]],
+    seeds: Sequence[int],
+    note: Callable[[str], None] = lambda text: None,
+) -> list[SweepPoint]:
     """The points; one that is equal to an earlier one is left out.
 
     Args:
         draft: of the recipe that they change.
         candidates: what each changes.
         seeds: of every point.
+        note: takes a line every few seconds, of how many are checked; and one of those that are left out.
 
     Raises:
         RecipeError: with all problems of all points, each in its place; of values that several points share once.
         EnvironmentProblem: when a plugin that a point requires is missing or broken.
     """
     points: dict[str, SweepPoint] = {}
-    collected, count = _Collected(), 0
+    collected, told = _Collected(), time.monotonic()
     for count, changes in enumerate(candidates, 1):
+        if time.monotonic() - told > EVERY:
+            note(f"{count - 1:,} of {len(candidates):,} points are checked")
+            told = time.monotonic()
         name = f"{len(points):03}"
         try:
             recipe = changed(draft, changes, seeds)
@@ -109,15 +123,18 @@ def points_of(draft: Draft, candidates: Iterable[Sequence[Change]], seeds: Seque
         except EnvironmentProblem as error:
             collected.needs = collected.needs or error
     if collected.found:
-        raise RecipeError(collected.problems(count))
+        raise RecipeError(collected.problems(len(candidates)))
     if collected.needs:
         raise collected.needs
+    if equal := len(candidates) - len(points):
+        words = "1 point is equal to an earlier one" if equal == 1 else f"{equal:,} points are equal to earlier ones"
+        note(f"{words}, and equal points count once")
     return list(points.values())
 
 
-def combinations(grid: Sequence[Sequence[Change]]) -> Iterable[tuple[Change, ...]]:
+def combinations(grid: Sequence[Sequence[Change]]) -> list[tuple[Change, ...]]:
     """Every combination of the values of each key, the last key's changing fastest."""
-    return product(*grid)
+    return list(product(*grid))
 
 
 def changed(draft: Draft, changes: Sequence[Change], seeds: Sequence[int]) -> Recipe:
@@ -129,12 +146,13 @@ def changed(draft: Draft, changes: Sequence[Change], seeds: Sequence[int]) -> Re
     data, places, overridden = copy.deepcopy(draft.data), dict(draft.places), dict(draft.overridden)
     data.pop("sweep", None)
     data["compare"] = {**(data.get("compare") or {}), "seeds": list(seeds)}
-    texts = []
+    texts, fixed = [], []
     for change in changes:
         path = dotted(change.key)
         assert path is not None  # whoever made the change has looked
         if why := _FIXED.get(change.key) or _FIXED.get(str(path[0])):
-            raise RecipeError([_problem(path, why, change.key_at, "misplaced-key")])
+            fixed.append(_problem(path, why, change.key_at, "misplaced-key"))
+            continue
         _put(data, path, change)
         for gone in [key for key in places if key[: len(path)] == path]:
             del places[gone]
@@ -148,9 +166,14 @@ def changed(draft: Draft, changes: Sequence[Change], seeds: Sequence[int]) -> Re
             places |= {(*path, *inside): place for inside, place in change.at.items()}
             for depth in range(1, len(path)):
                 places.setdefault(path[:depth], change.at[()])
-    return recipe_of(
-        draft._replace(data=data, places=places, overridden=overridden, overrides=(*draft.overrides, *texts))
-    )
+    made = draft._replace(data=data, places=places, overridden=overridden, overrides=(*draft.overrides, *texts))
+    try:
+        recipe = recipe_of(made)
+    except RecipeError as error:
+        raise RecipeError([*fixed, *error.problems]) from None
+    if fixed:
+        raise RecipeError(fixed)
+    return recipe
 
 
 def _put(data: dict[str, Any], path: Path, change: Change) -> None:
@@ -180,9 +203,18 @@ def _placed(problem: Problem, changes: Sequence[Change]) -> tuple[Problem, Probl
             problem = replace(problem, file=printable(str(change.at)))
         about_key = problem.path in {show_path(path[:depth]) for depth in range(1, len(path) + 1)}
         if about_key and problem.code in _KEY_CODES:
-            at = _problem(path, problem.rule, change.key_at, problem.code)
+            rule = _known_to_a_sweep() if problem.rule.startswith(_NONE_NEAR) and len(path) == 1 else problem.rule
+            at = _problem(path, rule, change.key_at, problem.code)
             return problem, replace(at, path=problem.path, received=problem.received, suggestion=problem.suggestion)
     return problem, None
+
+
+_NONE_NEAR = "unknown key (known: "
+
+
+def _known_to_a_sweep() -> str:
+    """What to say of a key that is like none of a recipe's."""
+    return f"{_NONE_NEAR}{', '.join(sorted({*structure_schema()['properties']} - _OF_THE_FILE))})"
 
 
 def sweep_digest(recipe: Recipe, kind: str, seeds: Sequence[int], what: Sequence[Any]) -> str:

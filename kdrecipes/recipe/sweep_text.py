@@ -60,7 +60,9 @@ def grid_option(text: str, search: bool) -> tuple[str, list[Change] | Span]:
         return RecipeError([Problem(printable(f"--grid {text}"), 0, 0, "", rule, code="not-toml")])
 
     key, equals, values = (part.strip() for part in text.partition("="))
-    if not equals or dotted(key) is None:
+    if not equals:
+        raise refusal(f"has no `=`; {_HOW}")
+    if dotted(key) is None:
         raise refusal(f"names no key; {_HOW}")
     if not values:
         raise refusal(f"has no value; {_HOW}")

@@ -244,3 +244,6 @@ def test_every_point_of_a_recipes_sweep_is_checked_too(tmp_path, call):
     assert call("validate", tmp_path / "right.toml")[0] == 0
     code, _, err = call("validate", tmp_path / "wrong.toml")
     assert code == 2 and "loss.temperature  in point 004 and 1 more: must be a number above 0" in err
+    (tmp_path / "wrong.toml").write_text(text.replace("[1, 2, 4]", "[1, 2, 0]").replace("seeds", "sedes"))
+    code, _, err = call("validate", tmp_path / "wrong.toml")
+    assert code == 2 and "sedes" in err and "loss.temperature  in point 004 and 1 more" in err

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdrecipes.errors import RecipeError, UsageError
+from kdrecipes.recipe import sweep_points
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.sweep import load_sweep
 from kdrecipes.recipe.sweep_text import seeds_option
@@ -131,18 +132,37 @@ def test_all_problems_of_all_points_are_told_at_once_each_in_its_place(tmp_path,
 """
     )
     assert told("m.toml").splitlines() == [
-        "m.toml:13:1  compare.seeds  is not swept: the seeds of all points stand in sweep.seeds, or in --seeds."
-    ]
-    text = Path("m.toml").read_text().replace('"compare.seeds" = [[1]]\n', "")
-    Path("m.toml").write_text(text)
-    assert told("m.toml").splitlines() == [
         "m.toml:10:26  loss.temperature  in point 002 and 1 more: must be a number above 0 and at most 1000; beyond "
         "that T² · KL has no right digit left in float32. Received: 0",
         "m.toml:10:29  loss.temperature  in point 004 and 1 more: must be a number above 0 and at most 1000; beyond "
         'that T² · KL has no right digit left in float32. Received: "2"; did you mean 2?',
         'm.toml:11:1  los  unknown key. Received: "los"; did you mean "loss"?',
         'm.toml:12:1  student.widht  unknown key. Received: "widht"; did you mean "width"?',
+        "m.toml:13:1  compare.seeds  is not swept: the seeds of all points stand in sweep.seeds, or in --seeds.",
     ]
+
+
+def test_what_is_wrong_with_the_recipe_hides_nothing_that_is_wrong_with_its_points(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = '[sweep]\nseeds = [0, 0]\ngrid = { "loss.temperature" = [1, 0], "student.width" = [4, 8] }\n'
+    Path("m.toml").write_text(f"{START.replace('epochs = 1', 'epochs = 0')}\n{sweep}")
+    assert [line.split("  ")[0] for line in told("m.toml").splitlines()] == [
+        "m.toml:7:7",
+        "m.toml:10:1",
+        "m.toml:11:35",
+    ]
+    Path("m.toml").write_text(f"{START}\n[sweep]\nseeds = [0, 0]\ngrid = 3\n")
+    assert [line.split("  ")[1] for line in told("m.toml").splitlines()] == ["sweep.seeds", "sweep.grid"]
+
+
+def test_equal_points_are_told_and_so_is_how_many_of_many_are_checked(monkeypatch):
+    lines = []
+    load_sweep("digits", grid=["loss.temperature=2,2.0,1", "name='a','b'"], note=lines.append)
+    assert lines == ["4 points are equal to earlier ones, and equal points count once"]
+    lines.clear()
+    monkeypatch.setattr(sweep_points, "EVERY", -1.0)
+    load_sweep("digits", grid=["loss.temperature=2,1"], note=lines.append)
+    assert lines == ["0 of 2 points are checked", "1 of 2 points are checked"]
 
 
 def test_problems_of_points_that_are_written_out_name_the_point(tmp_path, monkeypatch):
@@ -178,7 +198,13 @@ HOW = (
             "--grid loss.temperature=1,2,4. --points FILE names whole points.",
         ),
         ({"grid": ["loss.temperature="]}, f"--grid loss.temperature=  has no value; {HOW}"),
-        ({"grid": ["loss.temperature"]}, f"--grid loss.temperature  names no key; {HOW}"),
+        ({"grid": ["loss.temperature"]}, f"--grid loss.temperature  has no `=`; {HOW}"),
+        ({"grid": ["=1"]}, f"--grid =1  names no key; {HOW}"),
+        (
+            {"grid": ["colour=1,2"]},
+            "--grid colour=1,2  colour  unknown key (known: callbacks, compare, dataset, loss, report, seed, student, "
+            'teacher, train). Received: "colour"',
+        ),
         ({"grid": ["student.name=cnn"]}, f"--grid student.name=cnn  is not TOML; {HOW}"),
         (
             {"grid": ["loss.temprature=1,2"]},
