@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from kdrecipes.components.contract import PASSED_BY_RUN
+from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.losses.taken_layers import KEYS, declared_layers
 from kdrecipes.components.signature import call_problem
 from kdrecipes.recipe.messages import Message
 from kdrecipes.recipe.positions import Path, show_path
 from kdrecipes.recipe.split import base_of
-from kdrecipes.recipe.structure import component_tables, show
+from kdrecipes.recipe.structure import Data, component_tables, show
 from kdrecipes.recipe.tables import Recipe
 
 Found = Iterator[tuple[Path, Message]]
@@ -29,6 +31,22 @@ def uncallable(recipe: Recipe) -> Found:
             seen.add(table.place)
             rule = f"the {table.kind} {table.name!r} ({provider}) can't be built: its {problem}"
             yield (*_path_of(recipe, table.place), "name"), Message("broken-component", rule)
+
+
+def layer_problems(component: Component | None, term: Data) -> Iterator[tuple[str, Message]]:
+    """Which keys of a term's table name layers that it does not read, or lack some, where its class declares this.
+
+    Args:
+        component: of the term; None where there is none of its name.
+        term: its table. Values of wrong types are not its business.
+    """
+    declared = declared_layers(component.build) if component else None
+    given = [term.get(key) for key in KEYS]
+    if component is None or declared is None or not all(one is None or isinstance(one, list) for one in given):
+        return
+    for key, rule in declared.problems(component.name, *given, projector="projector" in term):
+        received = show(term[key]) if key in term else ""
+        yield key, Message("unpaired-layers" if received else "missing-key", rule, received)
 
 
 def without_labels(recipe: Recipe) -> Found:

@@ -16,6 +16,7 @@ from kdrecipes.components.contract import PASSED_BY_RUN, recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.errors import EnvironmentProblem, Problem, one_line
 from kdrecipes.recipe import messages
+from kdrecipes.recipe.builders import layer_problems
 from kdrecipes.recipe.extends import Places
 from kdrecipes.recipe.messages import Message
 from kdrecipes.recipe.positions import Path, show_path
@@ -63,6 +64,9 @@ class Checker:
         for path, _ in term_tables(self.data):
             self.closed_list((*path, "schedule"))
         self.loss(self.data.get("loss"))
+        for path, _, kind, term in component_tables(self.right):
+            if kind == "loss" and isinstance(term.get("name"), str):
+                self.layers(path, term)
         for rule in RULES:
             for path, *words in rule.broken(self.right):
                 self.report(path, Message(rule.code, *words))
@@ -169,6 +173,14 @@ class Checker:
             path_option = isinstance(option, str) and is_path(declared.get(key, {}), option)
             if path_option and (message := messages.escaped_path(option)):
                 self.report((*path, key), message)
+
+    def layers(self, path: Path, term: Data) -> None:
+        """The layers of a term that declares which it reads; the rules that hold for any term then add nothing."""
+        found = list(layer_problems(self.registry.get("loss", term["name"]), term))
+        for key, message in found:
+            self.report((*path, key), message)
+        if found:
+            self.told |= {(*path, key) for key in ("projector", "teacher") if key == "projector" or key not in term}
 
     def closed_list(self, path: Path) -> None:
         """An optimiser or a schedule: one of a short closed list, with options of its own."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import NAMED_BY_RECIPES
+from kdrecipes.components.losses.taken_layers import declared_layers
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.rules import RULES
 from kdrecipes.recipe.structure import CLOSED_LISTS, TERM_SCHEDULES, structure_schema
@@ -39,7 +40,7 @@ def composed_schema(registry: Registry) -> Schema:
     _offer_components(definitions, options_of, registry)
     definitions["teachers"] = _teachers(definitions["teachers"])
     for kind in NAMED_BY_RECIPES:
-        definitions[f"demands.{kind}"] = _demands(kind, options_of[kind])
+        definitions[f"demands.{kind}"] = _demands(kind, options_of[kind], registry)
     definitions["demands.teacher"] = _whole_teacher()
     words = "What a term's schedule must have that completes no other one."
     definitions["demands.schedule"] = {"description": words, "properties": {"schedule": _NAMED}}
@@ -115,15 +116,18 @@ def _reference(kind: str) -> Schema:
     return {"$ref": f"#/definitions/demands.{kind}"}
 
 
-def _demands(kind: str, options_of: dict[str, Schema]) -> Schema:
+def _demands(kind: str, options_of: dict[str, Schema], registry: Registry) -> Schema:
     """What the components of one kind demand of a table that names them."""
     demands = {name: {k: options[k] for k in _DEMANDS if k in options} for name, options in options_of.items()}
+    for name, demand in demands.items():
+        if layers := declared_layers(registry.components[kind, name][0].build):
+            demand["allOf"] = [*demand.get("allOf", ()), layers.fragment()]
     rules = [
         {"if": {**_NAMED, "properties": {"name": {"const": name}}}, "then": demand}
         for name, demand in demands.items()
         if demand
     ]
-    text = f"Which options a {kind} can't do without."
+    text = f"Which options a {kind} can't do without" + (", and which layers it reads." if kind == "loss" else ".")
     return {"description": text, "allOf": rules} if rules else {"description": text}
 
 

@@ -84,7 +84,8 @@ def unfit(error: ValidationError, path: Path, *, is_json: bool) -> Message:
     received = show(value)
     if "x-rule" in schema:
         meant = retyped(path, schema, value, is_json=is_json)
-        return Message(_code_of(validator), schema["x-rule"], received, meant)
+        typed = validator == "anyOf" and "type" in schema  # a type of its own fits: a gap within the range
+        return Message("out-of-range" if typed else _code_of(validator), schema["x-rule"], received, meant)
     if validator in _CHOICES:
         return not_a_choice(value, error.validator_value if validator == "enum" else [error.validator_value])
     if validator in _BETWEEN_KEYS and isinstance(value, dict):

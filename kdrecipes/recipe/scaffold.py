@@ -19,6 +19,7 @@ from packaging.version import Version
 
 from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.losses.taken_layers import KEYS, ONE_OR_NONE, declared_layers
 from kdrecipes.components.registry import Registry, load_registry, unknown_component
 from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.recipe.checker import Checker
@@ -170,6 +171,7 @@ def _recipe_text(
         "plugins": "".join(f" --plugin {plugin}" for plugin in plugins),
         "requires": toml_value(installed) if installed else "",
         "teacher": None,
+        "layers": list(_layer_lines(components["loss"], file)) if "loss" in components else [],
         "by_class": components["dataset"].name == "folder",  # people's own photos: classes of few images
     }
     return _rendered("recipe.toml.jinja", {**words, **tables})
@@ -213,6 +215,17 @@ def _option_lines(role: str, component: Component) -> Iterator[str]:
             yield from textwrap.wrap(words, LINE, initial_indent="# ", subsequent_indent="# ")
             line = text
         yield line
+
+
+def _layer_lines(loss: Component, file: str) -> Iterator[str]:
+    """The layers that a loss reads: those that it needs as keys, with names to replace, the others in comments."""
+    declared = declared_layers(loss.build) or ONE_OR_NONE
+    for key, (least, most) in zip(KEYS, (declared.student, declared.teacher), strict=True):
+        names = [f"name_{number}" for number in range(1, least + 1)] if least > 1 else ["name"]
+        text = f"{key} = {toml_value(names)}"
+        words = f"# names of its layers, which `kdrecipes list layers {file}` shows"
+        if most:
+            yield f"{text if least else f'# {text}':<{COMMENT_COLUMN - 1}} {words}"
 
 
 def _example(schema: Mapping[str, Any], key: str, part: Mapping[str, Any]) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from kdrecipes.components.losses import kdrecipes_components
 from kdrecipes.components.losses.declared import component_of, option, temperature, term
+from kdrecipes.components.losses.taken_layers import Layers, declared_layers
 
 
 @term("made_up", summary="nothing", paper="Nobody, 2020")
@@ -70,7 +72,8 @@ def test_the_documentation_lists_them():
         ({"share": "x"}, "`share` must be a number. Received: share='x'"),
         ({"steps": True}, "`steps` must be a whole number. Received: steps=True"),
         ({"kind": "c"}, "`kind` must be one of 'a', 'b'. Received: kind='c'"),
-        ({"many": ()}, "`many` must be a list that is not empty. Received: many=()"),
+        ({"many": ()}, "`many` must be a list of numbers, not empty. Received: many=()"),
+        ({"many": 2}, "`many` must be a list of numbers, not empty. Received: many=2"),
         ({"many": [1, -1]}, "`many` must be a finite number above 0. Received: many=-1"),
     ],
 )
@@ -78,3 +81,19 @@ def test_what_is_out_of_range_is_refused(given, message):
     with pytest.raises(ValueError) as caught:
         MadeUp(examples=1, **given)
     assert str(caught.value).startswith(message)
+
+
+def test_every_built_in_declares_the_layers_that_it_reads():
+    for component in kdrecipes_components():
+        declared, fields = declared_layers(component.build), component.build.__dataclass_fields__
+        assert declared is not None
+        assert bool(declared.student[1]) == ("student_layers" in fields)
+        assert bool(declared.teacher[1]) == ("teacher_layers" in fields)
+
+
+def test_who_derives_from_a_term_declares_nothing_by_it():
+    class Mine(MadeUp):
+        student_layers = ()
+
+    assert declared_layers(MadeUp) == Layers()
+    assert declared_layers(Mine) is declared_layers(len) is None

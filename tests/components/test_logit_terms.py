@@ -307,7 +307,9 @@ def test_the_limits_of_the_alpha_beta_divergence_are_where_it_goes():
 
 @pytest.mark.parametrize("name", ["alpha", "beta"])
 def test_powers_too_near_to_zero_are_refused(name):
-    with pytest.raises(ValueError, match=rf"^`{name}` must be 0 or at least 0\.01; .* Received: {name}=0\.005$"):
+    with pytest.raises(
+        ValueError, match=rf"^`{name}` must be 0, or at least 0\.01 and at most 10; .* Received: {name}=0\.005$"
+    ):
         losses.ABKD(**{name: 0.005})
 
 

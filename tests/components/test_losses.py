@@ -140,9 +140,11 @@ def test_hint_refuses_unequal_shapes(shape):
 
 
 def test_hint_refuses_layers_that_do_not_pair_up():
-    with pytest.raises(ValueError, match="pair up"):
+    with pytest.raises(
+        ValueError, match="must be as many as student_layers, for each has its partner; 2 and 1 are given"
+    ):
         Hint(("a", "b"), ("c",))
-    with pytest.raises(ValueError, match="needs student_layers"):
+    with pytest.raises(ValueError, match="`student_layers` must be given"):
         Hint()(None, outputs(), outputs())
 
 

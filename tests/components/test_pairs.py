@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from kdrecipes import Outputs
-from kdrecipes.components.losses.pairs import pairs_of, summed, take_pairs, to_smaller_map, vectors
+from kdrecipes.components.losses.pairs import pairs_of, summed, to_smaller_map, vectors
 from kdrecipes.components.losses.several import refuse_one_image
+from kdrecipes.components.losses.taken_layers import take_layers
 
 
 def outputs(**features):
@@ -28,18 +29,21 @@ def test_layers_pair_up_in_order_and_the_teachers_features_get_no_gradient():
 
 def test_half_precision_is_widened_and_float64_stays():
     for given, seen in ((torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float64,) * 2):
-        (pair,) = pairs_of(term("a", "b"), *(outputs(**{n: torch.ones(2, 3, dtype=given)}) for n in "ab"))
+        (pair,) = pairs_of(term(["a"], ["b"]), *(outputs(**{n: torch.ones(2, 3, dtype=given)}) for n in "ab"))
         assert (pair.student.dtype, pair.teacher.dtype) == (seen, seen)
 
 
 def test_what_does_not_pair_up_is_refused_when_it_is_made_and_when_it_is_set_later():
     odd = term(["a", "b"], ["c"])
-    with pytest.raises(ValueError, match=r"pair up\. Received: 2 and 1"):
-        take_pairs(odd)
-    with pytest.raises(ValueError, match=r"pair up\. Received: 2 and 1"):
+    unequal = r"`teacher_layers` must be as many as student_layers, for each has its partner; 2 and 1 are given\."
+    with pytest.raises(ValueError, match=unequal):
+        take_layers(odd)
+    with pytest.raises(ValueError, match=unequal):
         list(pairs_of(odd, outputs(), outputs()))
-    with pytest.raises(ValueError, match="`made_up` needs student_layers and teacher_layers"):
+    with pytest.raises(ValueError, match="`student_layers` must be given: 'made_up' reads student_layers and teacher"):
         list(pairs_of(term((), ()), outputs(), outputs()))
+    with pytest.raises(ValueError, match=r"`student_layers` must be a list of names\. Received: student_layers='ab'"):
+        take_layers(term("ab", ("c",)))
 
 
 def test_maps_come_to_the_smaller_size_by_averages():

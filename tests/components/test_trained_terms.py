@@ -9,7 +9,7 @@ import torch
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
-from kdrecipes.losses import CRD, CTKD, OFA, SRRL, VID, ReviewKD, SimKD
+from kdrecipes.losses import CRD, CTKD, FSP, OFA, SRRL, VID, ReviewKD, SimKD
 
 BATCH, CLASSES = 6, 5
 
@@ -260,9 +260,35 @@ def test_vid_refuses_a_map_beside_a_vector():
 
 
 def test_terms_on_features_say_which_layers_they_need():
-    for term in (VID(), OFA(), ReviewKD(), CRD(examples=8)):
-        with pytest.raises(ValueError, match=f"`{term.name}` needs student_layers"):
+    for term in (VID(), OFA(), ReviewKD()):
+        with pytest.raises(ValueError, match=f"`student_layers` must be given: '{term.name}' reads student_layers"):
             term(labels(), outputs(0), outputs(1))
+    with pytest.raises(ValueError, match="`crd` has not met its networks: name student_layers and teacher_layers"):
+        CRD(examples=8)(labels(), outputs(0), outputs(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SRRL(**layers(2)), "`student_layers` must name one layer: 'srrl' reads no more; 2 are given."),
+        (lambda: SimKD(teacher_layers=["a", "b"]), "`teacher_layers` must name one layer: 'simkd' reads no more; 2 "),
+        (lambda: CRD(8, student_layers=["a"]), "`teacher_layers` must be as many as student_layers, for each has its "),
+        (lambda: VID(student_layers=["a"]), "`teacher_layers` must be given: 'vid' reads student_layers and teacher_"),
+        (lambda: ReviewKD(student_layers=["a"], teacher_layers=["b", "c"]), "`teacher_layers` must be as many as "),
+        (
+            lambda: FSP(["a"], ["b"]),
+            "`student_layers` must name at least 2 layers: 'fsp' compares each with the next; ",
+        ),
+    ],
+)
+def test_layers_that_a_term_does_not_read_are_refused_where_it_is_made(make, message):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert str(caught.value).startswith(message)
+
+
+def test_one_layer_of_one_network_is_enough_where_the_other_is_found():
+    assert introduced(SRRL(student_layers=["layer0"]), (4, 4, 7)).teacher_layers[0].startswith("global")
 
 
 def test_ctkd_turns_the_gradient_of_its_temperature_round():
@@ -298,8 +324,6 @@ def test_srrl_reads_the_layers_before_both_classifiers_where_none_are_named():
     assert (term.student_layers, [name[:6] for name in term.teacher_layers]) == (("layer0",), ["global"])
     with pytest.raises(ValueError, match="it works inside a Distiller, which shows it"):
         SRRL(**layers())(labels(), outputs(0), outputs(1))
-    with pytest.raises(ValueError, match=r"`srrl` reads one layer of each network\. Received: \['layer0', 'layer1'\]"):
-        introduced(SRRL(**layers(2)), (4, 4, 7))
 
 
 @pytest.mark.parametrize("term", [SimKD, SRRL, lambda: CRD(examples=8)])
@@ -344,7 +368,7 @@ def test_ofa_halves_large_maps():
     assert tuple(term.parts[1].variables[0].shape) == (12, CLASSES)
     np.testing.assert_allclose(value.detach().numpy(), expected_ofa(term, student, teacher), rtol=1e-9)
     term.teacher_layers = ("layer0",)
-    with pytest.raises(ValueError, match="`ofa` needs student_layers, and reads no teacher_layers"):
+    with pytest.raises(ValueError, match="`teacher_layers` must be left out: 'ofa' reads no layers of the teacher"):
         term(labels(), student, teacher)
 
 

@@ -72,7 +72,7 @@ BEYOND_A_SCHEMA = (
         TOML + "dataset.views.random_resized_crop.scale = [1, 0.5]\n",
     ),
     Beyond(
-        "needs as many teacher_layers as student_layers",
+        "must be as many as student_layers",
         "draft-07 compares no two lengths",
         TOML + PAIR % '["a", "b"]',
     ),

@@ -53,6 +53,20 @@ def test_a_new_recipe_shows_required_and_optional_keys():
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_a_new_recipe_names_layers_where_its_loss_needs_them():
+    def layers_of(loss):
+        text = new_recipe(f"of_{loss}", teacher="cnn", student="cnn", dataset="digits", loss=loss).read_text()
+        return [line.split("  ")[0] for line in text.splitlines() if "_layers = " in line]
+
+    assert layers_of("kd") == []
+    assert layers_of("hint") == ['student_layers = ["name"]', 'teacher_layers = ["name"]']
+    assert layers_of("fsp")[0].startswith(
+        'student_layers = ["name_1", "name_2"] # names of its layers, which `kdrecipes'
+    )
+    assert layers_of("ofa") == ['student_layers = ["name"]']
+    assert layers_of("srrl") == ['# student_layers = ["name"]', '# teacher_layers = ["name"]']
+
+
 def test_comments_are_what_they_say():
     """Each option that stands in a comment with a value is valid when it is taken in, and says the default."""
     text = new_recipe("mine", teacher="cnn", student="cnn", dataset="digits").read_text()

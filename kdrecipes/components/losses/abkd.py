@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # 1 / (α · β) multiplies float32's error of 1e-7: below this only the limit at 0 has digits left.
 LEAST = 0.01
+GAP = [{"const": 0}, {"minimum": LEAST}]
+RULE = f"must be 0, or at least {LEAST} and at most 10; between 0 and {LEAST} float32 has no digit of it"
 
 
 @term(
@@ -31,19 +33,14 @@ class ABKD:
     the example of the paper's code for CIFAR-100, where the term weighs 32.
     """
 
-    alpha: float = option(
-        0.8, f"Power α of the teacher's probabilities: 0, or at least {LEAST}.", minimum=0, maximum=10
-    )
-    beta: float = option(0.3, f"Power β of the student's probabilities: 0, or at least {LEAST}.", minimum=0, maximum=10)
+    alpha: float = option(0.8, "Power α of the teacher's probabilities.", minimum=0, maximum=10, anyOf=GAP, x_rule=RULE)
+    beta: float = option(0.3, "Power β of the student's probabilities.", minimum=0, maximum=10, anyOf=GAP, x_rule=RULE)
     temperature: float = temperature(4.0)
 
     def __post_init__(self) -> None:
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if 0 < value < LEAST:
-                raise ValueError(
-                    f"`{name}` must be 0 or at least {LEAST}; float32 has no digit of the divergence between them. "
-                    f"Received: {name}={value!r}"
-                )
+                raise ValueError(f"`{name}` {RULE}. Received: {name}={value!r}")
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,), in the wider dtype of the two logits; `labels` are not read."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, same_positions, summed, take_pairs
+from kdrecipes.components.losses.pairs import Pair, pairs_of, same_positions, summed
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     summary="where in the image the activations are strong (attention transfer)",
     paper='Zagoruyko & Komodakis, "Paying More Attention to Attention", arXiv:1612.03928, equation 2, with the mean '
     "over positions instead of half their sum, as in its published code",
+    layers=pairs(),
 )
 class Attention:
     """Σ over pairs of layers of mean((q_student − q_teacher)²), where q is a map's attention at unit length.
@@ -30,9 +32,6 @@ class Attention:
 
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""

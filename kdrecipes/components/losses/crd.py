@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.losses.declared import option, term
 from kdrecipes.components.losses.labels import classes_of
-from kdrecipes.components.losses.pairs import pairs_of, take_pairs, vectors
-from kdrecipes.components.losses.srrl import one_pair
+from kdrecipes.components.losses.pairs import pairs_of, vectors
+from kdrecipes.components.losses.taken_layers import ONE_PAIR_OR_NONE, take_layers
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,7 @@ _SHORTEST = 1e-3  # a mapped vector that is brought to length 1; a shorter one i
     summary="contrast of an image's features with those of others, kept in a memory (CRD)",
     paper='Tian et al., "Contrastive Representation Distillation", arXiv:1910.10699, by noise-contrastive estimation '
     "as in the published code; negatives of the image's own class are left out of the mean, not drawn anew",
+    layers=ONE_PAIR_OR_NONE,
 )
 class CRD:
     """−(log h(own) + K · mean over K negatives of log(1 − h(negative))), for both networks, one value per example.
@@ -56,9 +57,6 @@ class CRD:
 
     relational = True  # by the draws and the memory
 
-    def __post_init__(self) -> None:
-        take_pairs(self)
-
     def meet(self, student: Any, teacher: Any) -> None:
         """Find the layers where none are named."""
         if not self.student_layers and not self.teacher_layers:
@@ -68,7 +66,7 @@ class CRD:
                 (layer_at(classifier_of(model, role).reads.before_pooling(), role, f"{role}_layers"),)
                 for model, role in ((student, "student"), (teacher, "teacher"))
             )
-        one_pair(self)
+        take_layers(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels`: int64 (batch,) or mixed."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, TypeVar, dataclass_transform
 
 from kdrecipes.components.contract import PASSED_BY_RUN
 from kdrecipes.components.hookspecs import Component
+from kdrecipes.components.losses.taken_layers import NONE, Layers, take_layers
 
 T = TypeVar("T")
 _SCHEMA = "schema"
@@ -51,7 +52,7 @@ def temperature(default: float, greatest: float = 1000, rule: str = "", descript
 
 
 @dataclass_transform(field_specifiers=(option, temperature, field))
-def term(name: str, summary: str, paper: str) -> Callable[[type[T]], type[T]]:
+def term(name: str, summary: str, paper: str, layers: Layers = NONE) -> Callable[[type[T]], type[T]]:
     """Make a class a term that a recipe can name. Its module has `from __future__ import annotations`.
 
     The class becomes a dataclass: its fields are the arguments of the constructor, which checks those that are options
@@ -61,6 +62,7 @@ def term(name: str, summary: str, paper: str) -> Callable[[type[T]], type[T]]:
         name: of the component, and of the term's metric.
         summary: one line, for `kdrecipes list losses`.
         paper: where the formula comes from: authors, identifier and equation.
+        layers: which layers it reads, told to those who give it others.
     """
 
     def declare(cls: type[T]) -> type[T]:
@@ -70,6 +72,7 @@ def term(name: str, summary: str, paper: str) -> Callable[[type[T]], type[T]]:
             for one in fields(self):
                 if _SCHEMA in one.metadata:
                     setattr(self, one.name, _checked(one.name, getattr(self, one.name), _schema(one)))
+            take_layers(self, whole=False)  # a run names them after the term is made
             if own is not None:
                 own(self)
 
@@ -77,6 +80,7 @@ def term(name: str, summary: str, paper: str) -> Callable[[type[T]], type[T]]:
         made: Any = dataclass(eq=False)(cls)
         declared = [one for one in fields(made) if _SCHEMA in one.metadata]
         made.name, made.paper = name, paper
+        made.takes_layers = replace(layers, maps_itself=hasattr(made, "meet") or "parts" in made.__dataclass_fields__)
         made.__doc__ = _documented(made, declared)
         needed = [one.name for one in declared if one.default is MISSING and one.name not in PASSED_BY_RUN["loss"]]
         schema = {
@@ -112,7 +116,8 @@ def _checked(name: str, value: Any, schema: dict[str, Any]) -> Any:
     kind, received = schema["type"], f"Received: {name}={value!r}"
     if kind == "array":
         if not isinstance(value, list | tuple) or not value:
-            raise ValueError(f"`{name}` must be a list that is not empty. {received}")
+            of = {"number": "numbers", "integer": "whole numbers"}.get(schema["items"]["type"], "texts")
+            raise ValueError(f"`{name}` must be a list of {of}, not empty. {received}")
         return tuple(_checked(name, one, schema["items"]) for one in value)
     if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
         words = {"integer": "a whole number", "number": "a number", "string": "a text", "boolean": "True or False"}

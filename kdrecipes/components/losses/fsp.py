@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
-from kdrecipes.components.losses.pairs import pairs_of, positions, take_pairs, to_smaller_map
+from kdrecipes.components.losses.pairs import pairs_of, positions, to_smaller_map
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     summary="how a network gets from one layer to the next (flow of solution procedure)",
     paper='Yim et al., "A Gift from Knowledge Distillation", CVPR 2017, equations 1 and 2, with the mean over the '
     "elements of a Gram matrix instead of their sum, so that the value does not grow with the layers' widths",
+    layers=pairs(2),
 )
 class FSP:
     """Σ over consecutive layers of mean((G_student − G_teacher)²), where G tells how two layers go together.
@@ -34,14 +36,9 @@ class FSP:
 
     any_size = True  # a projector need not bring maps to one size
 
-    def __post_init__(self) -> None:
-        take_pairs(self)
-
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""
         pairs = list(pairs_of(self, student, teacher))
-        if len(pairs) < 2:
-            raise ValueError(f"`fsp` compares consecutive layers: name two or more. Received: {self.student_layers}")
         for pair in pairs:
             if pair.student.shape[-1] != pair.teacher.shape[-1]:
                 raise ValueError(f'{pair.shapes()}: widths must be equal. `projector = "linear"` maps them.')

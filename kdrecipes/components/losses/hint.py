@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     summary="mean squared distance between chosen features (FitNets)",
     paper='Romero et al., "FitNets: Hints for Thin Deep Nets", arXiv:1412.6550, equation 3, with the mean over a '
     "feature's elements instead of half their sum, so that the value does not grow with the feature's size",
+    layers=pairs(),
 )
 class Hint:
     """Σ over the named pairs of layers of mean((student − teacher)²), one value per example.
@@ -29,9 +31,6 @@ class Hint:
 
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, same_positions, summed, take_pairs
+from kdrecipes.components.losses.pairs import Pair, pairs_of, same_positions, summed
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     summary="which patterns over the positions neurons show (neuron selectivity)",
     paper='Huang & Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer", arXiv:1707.01219, '
     "equations 4 and 7: the squared maximum mean discrepancy with the polynomial kernel of degree 2 and constant 0",
+    layers=pairs(),
 )
 class NST:
     """Σ over pairs of layers of mean k(s, s′) + mean k(t, t′) − 2 · mean k(s, t), with k(a, b) = (a · b)².
@@ -30,9 +32,6 @@ class NST:
 
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""

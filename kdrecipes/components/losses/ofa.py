@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kdrecipes.components.losses.declared import option, temperature, term
 from kdrecipes.components.losses.ofa_logit import OFALogit
 from kdrecipes.components.losses.pairs import at_least_float32, summed, vectors
+from kdrecipes.components.losses.taken_layers import STUDENT, take_layers
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,7 @@ WIDEST = 512  # channels of a head, where the layer itself has no more
     summary="stages of the student get logits of their own, which learn from the teacher's, across families (OFA-KD)",
     paper='Hao et al., "One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge Distillation", '
     "arXiv:2310.19444, the whole of OFA-KD with its weights of 1; the heads' sizes are our own reading",
+    layers=STUDENT,
 )
 class OFA:
     """ofa_logit(student's logits) + Σ over the named layers of ofa_logit(head(layer)), one value per example.
@@ -46,9 +48,7 @@ class OFA:
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels`: int64 (batch,) or mixed."""
-        unread = getattr(self, "teacher_layers", None)  # a recipe may have set it
-        if unread or not self.student_layers:
-            raise ValueError("`ofa` needs student_layers, and reads no teacher_layers.")
+        take_layers(self)
         features = [at_least_float32(student.features[name]) for name in self.student_layers]
         if not self.parts:
             self.parts.extend(part for one in features for part in _head(one, student.logits.shape[-1]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kdrecipes.components.losses.taken_layers import take_layers
+
 if TYPE_CHECKING:
     import torch
 
@@ -27,29 +29,17 @@ class Pair(NamedTuple):
         )
 
 
-def take_pairs(term: Any) -> None:
-    """Make a term's `student_layers` and `teacher_layers` tuples.
-
-    Raises:
-        ValueError: when they do not pair up.
-    """
-    term.student_layers, term.teacher_layers = tuple(term.student_layers), tuple(term.teacher_layers)
-    mine, theirs = len(term.student_layers), len(term.teacher_layers)
-    if mine != theirs:
-        raise ValueError(f"`student_layers` and `teacher_layers` pair up. Received: {mine} and {theirs}")
-
-
 def pairs_of(term: Any, student: Outputs, teacher: Outputs) -> Iterator[Pair]:
     """The pairs of layers that a term names, in order.
 
     Half precision is widened to float32, for it overflows when it is squared.
 
     Raises:
-        ValueError: when there are none, or they do not pair up.
+        ValueError: when they are not those that the term reads.
     """
-    take_pairs(term)  # a run sets them after the term is made
-    if not term.student_layers:
-        raise ValueError(f"`{term.name}` needs student_layers and teacher_layers.")
+    take_layers(term)  # a run sets them after the term is made
+    if not term.student_layers or not term.teacher_layers:  # of a term that finds its own
+        raise ValueError(f"`{term.name}` has not met its networks: name student_layers and teacher_layers.")
     for mine, theirs in zip(term.student_layers, term.teacher_layers, strict=True):
         yield Pair(
             mine, theirs, at_least_float32(student.features[mine]), at_least_float32(teacher.features[theirs]).detach()

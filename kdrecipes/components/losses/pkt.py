@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs, vectors
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, vectors
 from kdrecipes.components.losses.several import refuse_one_image
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,7 @@ _EPSILON = 1e-7  # as in its published code
     summary="how likely each image finds another one alike, as probabilities",
     paper='Passalis & Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer", arXiv:1803.10837, '
     "equations 3 to 6, with the cosine kernel and the mean over all pairs of images, as in its published code",
+    layers=pairs(),
 )
 class PKT:
     """Σ over pairs of layers of mean(P_teacher · log(P_teacher / P_student)), over all pairs of images.
@@ -34,9 +36,6 @@ class PKT:
     teacher_layers: tuple[str, ...] = ()
 
     relational = True
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """A scalar; `labels` are not read."""

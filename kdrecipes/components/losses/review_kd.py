@@ -7,7 +7,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.losses.declared import option, term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ _SIDES = (4, 2, 1)  # of a map's averages, in pixels
     summary="teacher's stages from the student's same and deeper ones, fused by attention (ReviewKD)",
     paper='Chen et al., "Distilling Knowledge via Knowledge Review", arXiv:2104.09044, ABF and HCL as the published '
     "code has them; the warm-up of its weight is a recipe's `schedule`",
+    layers=pairs(),
 )
 class ReviewKD:
     """Σ over the named pairs of layers of HCL(ABF(student's layer and deeper ones), teacher's layer), one per example.
@@ -44,9 +46,6 @@ class ReviewKD:
     parts: list[Any] = field(default_factory=list, init=False, repr=False)
 
     relational = True  # by the batch normalisation
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import option, term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs, vectors
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, vectors
 from kdrecipes.components.losses.several import refuse_one_image
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,7 @@ _SMALLEST = 1e-12  # of a squared distance: a gradient is divided by its root
     summary="distances and angles between the images of a batch",
     paper='Park et al., "Relational Knowledge Distillation", arXiv:1904.05068, equations 5 to 10, on features that are '
     "not scaled to unit length",
+    layers=pairs(),
 )
 class RKD:
     """Σ over pairs of layers of distance · D + angle · A, how differently two networks place the images of a batch.
@@ -45,9 +47,6 @@ class RKD:
     angle: float = option(default=2.0, description="Weight of the angles between three images.", minimum=0)
 
     relational = True
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """A scalar; `labels` are not read."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed
 from kdrecipes.components.losses.several import refuse_one_image
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     "similarity_preserving",
     summary="which images of a batch the activations find alike",
     paper='Tung & Mori, "Similarity-Preserving Knowledge Distillation", arXiv:1907.09682, equations 1 to 4',
+    layers=pairs(),
 )
 class SimilarityPreserving:
     """Σ over pairs of layers of ‖G_student − G_teacher‖² / batch², where G holds the similarities of images.
@@ -32,9 +34,6 @@ class SimilarityPreserving:
 
     relational = True
     any_size = True  # a projector need not bring maps to one size
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """A scalar; `labels` are not read."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.losses.declared import option, term
 from kdrecipes.components.losses.pairs import pairs_of, vectors
-from kdrecipes.components.losses.srrl import one_pair
+from kdrecipes.components.losses.taken_layers import ONE_OR_NONE, take_layers
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,7 @@ FEATURES = "simkd_features"  # the layer of the student that the teacher's class
     summary="features for the teacher's own classifier, which the student keeps (SimKD)",
     paper='Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", arXiv:2203.14001, L_SimKD, '
     "with the mean over the features instead of their sum",
+    layers=ONE_OR_NONE,
 )
 class SimKD:
     """mean((student's projected features − teacher's features)²), one value per example.
@@ -49,10 +50,10 @@ class SimKD:
         if not self.teacher_layers:
             self.teacher_layers = (layer_at(theirs.reads, "teacher", "teacher_layers"),)
         if self.student_layers and tuple(self.student_layers) != (FEATURES,):
-            one_pair(self)
+            take_layers(self)
             self.projected = self.student_layers
         self.student_layers = (FEATURES,)
-        one_pair(self)
+        take_layers(self)
         reads = spot_named(student, self.projected[0], "student") if self.projected else own.reads.before_pooling()
         kernel, bias = theirs.weights()
         if (classes := student.output_shape[-1]) != len(bias):

@@ -6,7 +6,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.losses.declared import option, term
-from kdrecipes.components.losses.pairs import pairs_of, take_pairs, vectors
+from kdrecipes.components.losses.pairs import pairs_of, vectors
+from kdrecipes.components.losses.taken_layers import ONE_OR_NONE, take_layers
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     summary="features that the teacher's classifier reads as the teacher's own (SRRL)",
     paper='Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning", ICLR 2021, L_FM and '
     "L_SR, the latter as the squared distance of logits; the weights are those of the published code on CIFAR-100",
+    layers=ONE_OR_NONE,
 )
 class SRRL:
     """alpha · mean((h − f)²) + beta · mean((classifier(h) − teacher's logits)²), one value per example.
@@ -41,9 +43,6 @@ class SRRL:
 
     relational = True  # by the batch normalisation
 
-    def __post_init__(self) -> None:
-        take_pairs(self)
-
     def meet(self, student: Any, teacher: Any) -> None:
         """Find the teacher's classifier, and the layers where none are named."""
         from kdrecipes.classifiers import classifier_of, layer_at
@@ -54,7 +53,7 @@ class SRRL:
         if not self.student_layers:
             reads = classifier_of(student, "student").reads.before_pooling()
             self.student_layers = (layer_at(reads, "student", "student_layers"),)
-        one_pair(self)
+        take_layers(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""
@@ -67,17 +66,6 @@ class SRRL:
         mine = vectors(self.parts[0](pair.student))
         logits: torch.Tensor = self.classifier.logits(mine) - teacher.logits.detach()
         return self.alpha * (mine - theirs).square().mean(1) + self.beta * logits.square().mean(1)
-
-
-def one_pair(term: Any) -> None:
-    """Refuse a term on one layer of each network that was given more.
-
-    Raises:
-        ValueError: naming the term and what it was given.
-    """
-    take_pairs(term)
-    if len(term.student_layers) != 1:
-        raise ValueError(f"`{term.name}` reads one layer of each network. Received: {list(term.student_layers)}")
 
 
 def _connector(feature: torch.Tensor, width: int) -> Any:

@@ -7,7 +7,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.losses.declared import option, term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, take_pairs, to_smaller_map
+from kdrecipes.components.losses.pairs import Pair, pairs_of, summed, to_smaller_map
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ _EPSILON = 1e-5  # below which no variance falls: that of the paper's published 
     summary="how well the student's features predict the teacher's, by regressions that learn (VID)",
     paper='Ahn et al., "Variational Information Distillation for Knowledge Transfer", arXiv:1904.05835, the '
     "Gaussian with a variance for each channel, and the mean over a feature's elements instead of their sum",
+    layers=pairs(),
 )
 class VID:
     """Σ over the named pairs of layers of mean(½ · ((μ(student) − teacher)² / σ² + log σ²)), one value per example.
@@ -36,9 +38,6 @@ class VID:
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
     parts: list[Any] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""

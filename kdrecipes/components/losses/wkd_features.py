@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kdrecipes.components.losses.declared import option, term
-from kdrecipes.components.losses.pairs import Pair, pairs_of, positions, summed, take_pairs
+from kdrecipes.components.losses.pairs import Pair, pairs_of, positions, summed
+from kdrecipes.components.losses.taken_layers import pairs
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ _EPSILON = 1e-5  # added to variances, as in its published code
     summary="Wasserstein distance of the channels' means and deviations",
     paper='Lv, Yang & Li, "Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge Distillation", '
     "arXiv:2412.08139, WKD-F with diagonal covariances",
+    layers=pairs(),
 )
 class WKDFeatures:
     """Σ over pairs of layers of γ · ‖mean_student − mean_teacher‖² + ‖std_student − std_teacher‖².
@@ -35,9 +37,6 @@ class WKDFeatures:
     gamma: float = option(default=2.0, description="Weight γ of the means against the deviations.", minimum=0)
 
     any_size = True  # a projector need not bring maps to one size
-
-    def __post_init__(self) -> None:
-        take_pairs(self)
 
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,); `labels` are not read."""
