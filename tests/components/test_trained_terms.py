@@ -329,7 +329,7 @@ def test_srrl_reads_the_layers_before_both_classifiers_where_none_are_named():
 @pytest.mark.parametrize("term", [SimKD, SRRL, lambda: CRD(examples=8)])
 def test_a_term_that_met_no_network_says_so_whatever_it_is_called_with(term):
     made = term()
-    with pytest.raises(ValueError, match=f"`{made.name}` .*(works inside a Distiller|needs student_layers)"):
+    with pytest.raises(ValueError, match=f"`{made.name}` .*(works inside a Distiller|has not met its networks)"):
         made(None, None, None)
 
 
