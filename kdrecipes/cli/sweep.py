@@ -50,6 +50,9 @@ def sweep(
     from kdrecipes.recipe.sweep import load_sweep
     from kdrecipes.recipe.sweep_text import seeds_option
 
+    def note(text: str) -> None:
+        typer.echo(text, err=True)
+
     asked = seeds_option(seeds) if seeds is not None else None
     loaded = load_sweep(
         recipe,
@@ -59,7 +62,7 @@ def sweep(
         points=points,
         search=search,
         seeds=asked,
-        note=lambda text: typer.echo(text, err=True),
+        note=note,
     )
     need_run("`kdrecipes sweep`")
     if search is not None:
@@ -69,7 +72,7 @@ def sweep(
         from kdrecipes.report.sweep_table import plan_text
         from kdrecipes.runs.sweep_plan import plan_of
 
-        planned = plan_of(loaded, out, overwrite=overwrite, best=confirm)
+        planned = plan_of(loaded, out, overwrite=overwrite, best=confirm, note=note)
         print_json(planned) if as_json else say(plan_text(planned))
         return
     from kdrecipes.report.sweep_table import sweep_text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kdrecipes.errors import Code, EnvironmentProblem, Problem, RecipeError
 from kdrecipes.hashing import digest
@@ -20,6 +20,7 @@ from kdrecipes.recipe.tables import Recipe
 from kdrecipes.recipe.toml_writer import toml_value
 from kdrecipes.wording import printable
 
+T = TypeVar("T")
 # What a point can't change, and why.
 _FIXED = {
     "compare.seeds": "is not swept: the seeds of all points stand in sweep.seeds, or in --seeds",
@@ -108,18 +109,15 @@ def points_of(
         EnvironmentProblem: when a plugin that a point requires is missing or broken.
     """
     points: dict[str, SweepPoint] = {}
-    collected, told = _Collected(), time.monotonic()
-    for count, changes in enumerate(candidates, 1):
-        if time.monotonic() - told > EVERY:
-            note(f"{count - 1:,} of {len(candidates):,} points are checked")
-            told = time.monotonic()
+    collected = _Collected()
+    for number, changes in enumerate(counted(candidates, note)):
         name = f"{len(points):03}"
         try:
             recipe = changed(draft, changes, seeds)
             points.setdefault(recipe.fingerprint, SweepPoint(name, {one.key: one.value for one in changes}, recipe))
         except RecipeError as error:
             for problem in error.problems:
-                collected.add(f"{count - 1:03}", *_placed(problem, changes))
+                collected.add(f"{number:03}", *_placed(problem, changes))
         except EnvironmentProblem as error:
             collected.needs = collected.needs or error
     if collected.found:
@@ -130,6 +128,16 @@ def points_of(
         words = "1 point is equal to an earlier one" if equal == 1 else f"{equal:,} points are equal to earlier ones"
         note(f"{words}, and equal points count once")
     return list(points.values())
+
+
+def counted(candidates: Sequence[T], note: Callable[[str], None]) -> Iterator[T]:
+    """The same one by one; every few seconds `note` takes a line of how many are through."""
+    told = time.monotonic()
+    for number, candidate in enumerate(candidates):
+        if time.monotonic() - told > EVERY:
+            note(f"{number:,} of {len(candidates):,} points are checked")
+            told = time.monotonic()
+        yield candidate
 
 
 def combinations(grid: Sequence[Sequence[Change]]) -> list[tuple[Change, ...]]:

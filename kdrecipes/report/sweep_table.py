@@ -36,7 +36,8 @@ def sweep_text(results: SweepResults) -> str:
         points = ", ".join(point["point"] for point in waiting)
         lines += ["", f"Not confirmed yet: {points}."]
     trained = results["trainings"]
-    lines += ["", f"{trained['done']:,} students were trained where the points have {trained['without_sharing']:,}."]
+    done_words = f"{trained['done']:,} {_students(trained['done'])}"
+    lines += ["", f"{done_words} trained where the points have {trained['without_sharing']:,}."]
     if done:
         text = "Points are ranked by validation, where the best of many looks better than it is."
         more = " --confirm 1 runs the best again with fresh seeds, and measures it on test."
@@ -80,6 +81,10 @@ def _confirmed(results: SweepResults) -> list[str]:
         )
     note = confirmed_words(results)
     return [*aligned(rows), *([note] if note else [])]
+
+
+def _students(count: int) -> str:
+    return "student was" if count == 1 else "students were"
 
 
 def _points(count: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from kdrecipes.errors import RecipeError
 from kdrecipes.hashing import digest
 from kdrecipes.recipe.sweep import Sweep
-from kdrecipes.recipe.sweep_points import SweepPoint
+from kdrecipes.recipe.sweep_points import SweepPoint, counted
 from kdrecipes.recipe.sweep_text import Span
 from kdrecipes.report.sweep_results import FILE, read_sweep
 from kdrecipes.runs.arm_digests import arm_key
@@ -24,12 +24,20 @@ from kdrecipes.runs.sweep_folder import place_of
 KINDS = {"baseline": "students, labels only", "kd": "students, distilled"}
 
 
-def plan_of(sweep: Sweep, out: Path | None, *, overwrite: bool = False, best: int = 0) -> dict[str, Any]:
+def plan_of(
+    sweep: Sweep,
+    out: Path | None,
+    *,
+    overwrite: bool = False,
+    best: int = 0,
+    note: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
     """How many students and teachers a sweep trains. Nothing is run.
 
     Args:
         sweep, out, overwrite, best: as for `run_sweep`. Students that are in the folder count as done, and tell how
             long one takes; with `overwrite` none is.
+        note: takes a line every few seconds, where a search has many points.
 
     Returns:
         `points`; `seeds`; `by_kind`: of "students, labels only", "students, distilled", "students, confirming" and
@@ -43,7 +51,7 @@ def plan_of(sweep: Sweep, out: Path | None, *, overwrite: bool = False, best: in
     refuse_others(sweep, path, overwrite)
     keys: dict[str, list[str]] = {"baseline": [], "kd": []}
     teachers: list[str] = []
-    points = sweep.points or _of_search(sweep)
+    points = sweep.points or _of_search(sweep, note)
     for point in points:
         for arm in arms_of(point.recipe):
             keys[arm.arm].append(arm_key(point.recipe, arm))
@@ -80,10 +88,10 @@ def _confirmed(path: Path) -> int:
     return len(read_sweep(path)["confirmed"]) if (path / FILE).is_file() else 0
 
 
-def _of_search(sweep: Sweep) -> list[SweepPoint]:
+def _of_search(sweep: Sweep, note: Callable[[str], None]) -> list[SweepPoint]:
     """Points as a search may draw them, as many: their values are in the middle of nowhere, and all differ."""
     found = []
-    for number in range(sweep.trials):
+    for number in counted(range(sweep.trials), note):
         share = (number + 1) / (sweep.trials + 1)
         changes = {key: _drawn(space, share, number) for key, space in sweep.space.items()}
         with suppress(RecipeError):

@@ -155,6 +155,23 @@ def test_a_sweeps_folder_in_place_of_a_runs_says_where_the_runs_are(swept, call,
     assert f"{folder} is the folder of a sweep, not of a run. Its runs are those under {folder / 'confirm'}" in err
 
 
+def test_a_shared_student_names_the_recipe_of_the_point_that_trained_it(swept):
+    folder, _, sweep = swept
+    for label, point in (("baseline-0", 0), ("kd-0", 3)):
+        told = json.loads((folder / "points" / "003" / "students" / f"{label}.json").read_text())
+        assert told["recipe_sha256"] == sweep.points[point].recipe.fingerprint
+
+
+def test_a_plan_of_a_long_search_tells_how_far_it_is(monkeypatch, tmp_path):
+    from kdrecipes.recipe import sweep_points
+    from kdrecipes.runs.sweep_plan import plan_of
+
+    lines = []
+    monkeypatch.setattr(sweep_points, "EVERY", -1.0)
+    plan_of(quick("loss.temperature=1..8", search=2), tmp_path / "out", note=lines.append)
+    assert lines == ["0 of 2 points are checked", "1 of 2 points are checked"]
+
+
 def test_a_point_is_run_whole_where_somebody_asks_for_that(swept, tmp_path):
     folder, _, sweep = swept
     shutil.copytree(folder / "points" / "002", tmp_path / "point")
