@@ -84,7 +84,7 @@ def over_words(found: Difference) -> str:
 def told(difference: Mapping[str, Any], name: str, first: str) -> list[str]:
     """What a run minus the first one tells, a sentence or two for each arm."""
     data = difference["data"]
-    sentences = [f"{name} and {first} had other data: {data}. Their test images are the same."] if data else []
+    sentences = [f"{first} and {name} had other data: {data}. Their test images are the same."] if data else []
     for role, who in ROLES:
         found = difference[role]
         if found is None:

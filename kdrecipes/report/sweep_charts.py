@@ -140,6 +140,8 @@ def lines(spots: dict[str, list[Spot]], key: str) -> Figure:
     values = [spot.at for found in spots.values() for spot in found]
     if max(values) > LOG_FROM * min(values) > 0:
         logarithmic(axes, min(values) / 1.3, max(values) * 1.3)
+    elif all(value == int(value) for value in values):
+        axes.locator_params(axis="x", integer=True)
     axes.locator_params(axis="y", nbins=6)
     axes.set_xlabel(key, parse_math=False)
     unit_above(axes, "%")

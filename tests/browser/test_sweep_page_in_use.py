@@ -18,7 +18,7 @@ SHAPES = {
 def failed(given):
     """The same with a point that failed, and one whose name is long."""
     undone = {"rank": None, "validation_accuracy": None, "kd_minus_baseline": None, "kd_minus_first": None}
-    given["points"][3] |= {**undone, "status": "failed", "message": "out of memory " * 20}
+    given["points"][3] |= {**undone, "status": "failed", "message": "out of memory " * 20 + "/a/long/path" * 30}
     given["points"][4]["changes"]["loss"]["name"] = "x" * 200
     return {**given, "importance": [{"key": "loss.temperature", "importance": 0.7}]}
 
@@ -49,3 +49,22 @@ def test_points_are_sorted_by_the_keyboard(opened, tmp_path):
     table.get_by_role("button", name="Point", exact=True).press("Enter")
     told = table.locator("tbody tr td:nth-child(2)").all_inner_texts()
     assert told == sorted(told, reverse=True) and len(told) > 10
+
+
+WIDTHS = "[...document.querySelectorAll('.scroll')].map((one) => [one.scrollWidth, one.clientWidth])"
+
+
+def test_tables_of_a_sweep_are_whole_on_a_desktop(opened, tmp_path):
+    shown = opened(written(tmp_path, "two keys"), width=1200)
+    assert all(needed <= there for needed, there in shown.page.evaluate(WIDTHS))
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_message_of_a_failed_point_is_wrapped_and_a_wide_table_shows_that_it_goes_on(opened, tmp_path, width):
+    shown = opened(written(tmp_path, "many losses"), width=width)
+    cell = shown.page.locator("td.failed")
+    assert cell.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    needed, there = cell.evaluate("(one) => [one.closest('table').offsetWidth, one.closest('.scroll').clientWidth]")
+    assert needed <= (there if width == 1200 else 2 * there)
+    cue = shown.page.locator(".scroll").first.evaluate("(one) => getComputedStyle(one).backgroundAttachment")
+    assert cue == "local, local, scroll, scroll"

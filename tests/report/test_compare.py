@@ -260,7 +260,7 @@ def test_runs_that_differ_in_labels_alone_are_paired_and_what_differs_is_told(tm
     check_comparison(found)
     data = "labelled 60 and 30 images, unlabelled 40 and 70 images"
     assert found["differences"][0]["data"] == data
-    said = f"b and a had other data: {data}. Their test images are the same."
+    said = f"a and b had other data: {data}. Their test images are the same."
     assert said in comparison_text(found) and said in " ".join(Page(render_comparison(found)).text.split())
     assert compare_runs([first, fill(tmp_path / "c", dataset=DATASET)])["differences"][0]["data"] is None
 
