@@ -154,7 +154,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        text = f"{place}  {self.path}  {self.rule}." if self.path else f"{place}  {self.rule}."
+        rule = self.rule if self.rule.endswith(("?", ".")) else f"{self.rule}."
+        text = f"{place}  {self.path}  {rule}" if self.path else f"{place}  {rule}"
         tail = [f"Received: {self.received}"] if self.received else []
         tail += [f"did you mean {self.suggestion}?"] if self.suggestion else []
         return f"{text} {'; '.join(tail)}".rstrip()

@@ -112,6 +112,11 @@ _HAS_LABELS_OR_WEIGHT: Data = {
     "if": _NO_LABEL_LOSS,
     "then": _HAS_WEIGHTY_TERM,
 }
+_ALWAYS_ZERO: Data = {
+    **{"type": "object", "required": ["name", "start"]},
+    "properties": {"name": {"enum": ["linear", "cosine"]}, "start": {"const": 0}, "end": {"const": 0}},  # absent: 0
+}
+_COUNTS: Data = {"properties": {"schedule": {"not": _ALWAYS_ZERO}}}
 _PAIRED: Data = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
 
 
@@ -137,6 +142,11 @@ def _no_weight(path: Path, loss: Data) -> Iterator[Broken]:
 
 def _no_layers(path: Path, term: Data) -> Iterator[Broken]:
     yield Broken((*path, "projector"), "needs student_layers and teacher_layers to map between")
+
+
+def _never_counts(path: Path, term: Data) -> Iterator[Broken]:
+    rule = "must be above 0 where `end` is 0: the term would have no weight at any step"
+    yield Broken((*path, "schedule", "start"), rule, show(term["schedule"]["start"]))
 
 
 def _unpaired_layers(path: Path, term: Data) -> Iterator[Broken]:
@@ -226,6 +236,8 @@ RULES = (
     ),
     Rule("missing-term", "", _teacher_without_term, {"if": _TEACHER, "then": _TAUGHT}, whole=True),
     Rule("nothing-to-learn", "loss", _no_weight, _HAS_LABELS_OR_WEIGHT, whole=True),
+    Rule("nothing-to-learn", "loss", _never_counts, _COUNTS, whole=True),
+    Rule("nothing-to-learn", "term", _never_counts, _COUNTS),
     Rule("unpaired-layers", "loss", _no_layers, _PAIRED, whole=True),
     Rule("unpaired-layers", "term", _no_layers, _PAIRED),
     Rule("unpaired-layers", "loss", _unpaired_layers),

@@ -14,6 +14,7 @@ from kdrecipes.fast import accelerate
 from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, TeacherTable, TermTable
 from kdrecipes.runs.class_order import given_order, reordered
 from kdrecipes.runs.pixel_contract import check_network
+from kdrecipes.term_places import place_in
 from kdrecipes.torch_modules import as_keras
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.inference import Inference
@@ -137,7 +138,8 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
             accelerate(made.student)
         return made
     except ValueError as error:
-        raise RunError(f"{'loss' if terms else 'student'}: {error}") from error
+        where = place_in(error, [term.place for term in recipe.loss.terms], "loss" if terms else "student")
+        raise RunError(f"{where}: {error}") from error
 
 
 def build_tuner(recipe: Recipe, table: TeacherTable, model: keras.Model) -> Distiller:

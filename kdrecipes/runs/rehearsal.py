@@ -24,6 +24,7 @@ from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.preflight import RANGE_IMAGES
 from kdrecipes.runs.progress import PlannedFit
 from kdrecipes.runs.teach import logits_of, outputs_label, views_taught
+from kdrecipes.term_places import place_in
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.fit import prepare_steps, validated
 from kdrecipes.training.inference import at_input_size
@@ -116,7 +117,7 @@ def _rehearse_arm(
     distiller = build_distiller(recipe, data, plain, teachers)
     student = distiller.student
     batch = black_batch(recipe, data, distiller, recipe.train, data.student_size, cached if teachers else ())
-    seconds = rehearse(distiller, recipe.train, batch, jit["student"])[1]
+    seconds = rehearse(distiller, recipe.train, batch, jit["student"], [term.place for term in recipe.loss.terms])[1]
     if saves or student is not plain:
         _refuse_unsaveable(student, lambda: build_model(recipe, recipe.student, data))
     look = rehearse_inference(lambda image: student(image, training=False), n, data.student_size, "student")
@@ -152,7 +153,11 @@ def black_batch(
 
 
 def rehearse(
-    distiller: Distiller, train: TrainTable, batch: tuple[Any, ...], jit: Decision = EAGER
+    distiller: Distiller,
+    train: TrainTable,
+    batch: tuple[Any, ...],
+    jit: Decision = EAGER,
+    places: Sequence[str] = (),
 ) -> tuple[float, float]:
     """Two steps of a throw-away distiller on one batch.
 
@@ -160,6 +165,7 @@ def rehearse(
         distiller, train: as for `fit`.
         batch: from `black_batch`.
         jit: whether the network's step goes through `torch.compile`.
+        places: of its terms in the recipe, for messages.
 
     Returns:
         Seconds of the first step, which holds the compilation, and of the second.
@@ -181,7 +187,9 @@ def rehearse(
     except KDRecipesError:
         raise
     except Exception as error:  # a plugin's term or layer may raise anything
-        raise RunError(f"A first training step on black images failed: {one_line(error)}") from error
+        place = place_in(error, places)
+        text = f"{place}: a" if place else "A"
+        raise RunError(f"{text} first training step on black images failed: {one_line(error)}") from error
     return times[0], times[1]
 
 

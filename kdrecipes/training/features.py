@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -14,6 +15,7 @@ from kdrecipes.keras_private import inner_layers
 from kdrecipes.wording import nearest
 
 _SHOWN = 5  # paths in one message
+_LISTED = 12  # where none is like the one that was meant
 
 
 def layer_paths(model: Any) -> dict[str, Any]:
@@ -47,18 +49,20 @@ def _module_paths(module: torch.nn.Module, prefix: str) -> dict[str, Any]:
     return {prefix + name.replace(".", "/"): part for name, part in module.named_modules() if name}
 
 
-def find_layer(model: Any, name: str) -> Any:
+def find_layer(model: Any, name: str, role: str = "") -> Any:
     """The layer at a path, the only one of that name at any depth, or the only one whose path a glob matches.
 
     Args:
         model: a Keras model or a torch module.
         name: a path; its end, from a slash on; or a glob such as `"backbone/*/conv_1"`, where `*` stands for any text,
             slashes too, `?` for one character and `[12]` for one of these. A torch module's path may have dots.
+        role: what the model is, such as "the student", for messages; empty: it is called by its name.
 
     Raises:
         ValueError: when there is none, or several; the message names the nearest, or the several.
     """
-    paths, owner = layer_paths(model), getattr(model, "name", type(model).__name__)
+    paths = layer_paths(model)
+    owner = role[:1].upper() + role[1:] or repr(getattr(model, "name", type(model).__name__))
     texts = dict.fromkeys([name, name.replace(".", "/")])
     for text in texts:
         if text in paths:
@@ -77,16 +81,21 @@ def find_layer(model: Any, name: str) -> Any:
         more = f" and {len(several) - _SHOWN} more" if len(several) > _SHOWN else ""
         shown = ", ".join(several[:_SHOWN]) + more
         if is_glob:
-            raise ValueError(f"{owner!r} has several layers that {name!r} matches: {shown}. Say it so that one does.")
-        raise ValueError(f"{owner!r} has several layers called {name!r}: {shown}. Give the whole path.")
-    raise ValueError(f"{owner!r} has no layer {name!r}. {_nearest_layer(list(texts)[-1], paths)}")
+            raise ValueError(f"{owner} has several layers that {name!r} matches: {shown}. Say it so that one does.")
+        raise ValueError(f"{owner} has several layers called {name!r}: {shown}. Give the whole path.")
+    raise ValueError(f"{owner} has no layer {name!r}. {_nearest_layer(list(texts)[-1], paths)}")
 
 
 def _nearest_layer(path: str, paths: Mapping[str, Any]) -> str:
     """What may have been meant by a path that is none."""
     bare = {ending.rsplit("/", 1)[-1]: ending for ending in reversed(list(paths))}
+    path = re.sub(r"[*?]|\[[^]]*\]", "", path).strip("/")  # a glob's own text
     near = nearest(path, paths) or bare.get(nearest(path, bare), "")
-    return f"Did you mean {near!r}?" if near else f"It has: {', '.join(list(paths)[:12])} …"
+    end = path.rsplit("/", 1)[-1]
+    near = near or min((one for one in paths if len(end) > 2 and end in one), key=len, default="")
+    if near:
+        return f"Did you mean {near!r}?"
+    return f"It has: {', '.join(list(paths)[:_LISTED])}{' …' if len(paths) > _LISTED else ''}"
 
 
 class Tapped(dict[str, torch.Tensor]):

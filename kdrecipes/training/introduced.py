@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdrecipes.backend import keras
+from kdrecipes.term_places import about
 from kdrecipes.training.inference import Inference
 from kdrecipes.training.last_activation import refuse_probabilities
 from kdrecipes.training.teachers import named_by
@@ -25,10 +26,11 @@ def introduced(terms: Sequence[Any], student: keras.Model, teachers: Mapping[str
     Raises:
         ValueError: when there is no teacher to meet, or several and the term names none, or two terms give a model.
     """
-    met = [term for term in terms if callable(getattr(term, "meet", None))]
+    met = [(number, term) for number, term in enumerate(terms) if callable(getattr(term, "meet", None))]
     trained = student
-    for term in met:
-        given = term.meet(student, _teacher_of(term, teachers))
+    for number, term in met:
+        with about(number):
+            given = term.meet(student, _teacher_of(term, teachers))
         if given is None:
             continue
         if trained is not student:

@@ -13,6 +13,7 @@ from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.keras_private import take_any_arguments
+from kdrecipes.term_places import about
 from kdrecipes.training.arguments import check_ways
 from kdrecipes.training.class_counts import refuse_other_logits
 from kdrecipes.training.features import tapped
@@ -45,7 +46,7 @@ class Learner(keras.layers.Layer):
         self.compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.listener: Callable[[torch.Tensor, Any, torch.Tensor | None, Sequence[Any]], None] | None = None
         # Keras tracks and saves the layers that it finds in attributes, lists and dicts; into this it does not look.
-        self.taps = MappingProxyType(layers_of(terms, "student_layers", student))
+        self.taps = MappingProxyType(layers_of(dict(enumerate(terms)), "student_layers", student, "the student"))
         self.parts = _parts_of(terms)
         self.built = True
 
@@ -69,9 +70,11 @@ class Learner(keras.layers.Layer):
         student = Outputs(wide(logits), features, index)
         known = labels(student.logits)
         own = None if known is None else cross_entropy(known, student.logits, self.label_smoothing)
-        for term, one in zip(self.terms, heard, strict=True):
-            refuse_other_logits(term, student, one)
-        values = [term(known, student, one) for term, one in zip(self.terms, heard, strict=True)]
+        values = []
+        for number, (term, one) in enumerate(zip(self.terms, heard, strict=True)):
+            with about(number):
+                refuse_other_logits(term, student, one)
+                values.append(term(known, student, one))
         if self.listener is not None:
             self.listener(logits, known, own, values)
         return logits, own, values
@@ -103,9 +106,10 @@ class Learner(keras.layers.Layer):
             names = {named_by(term) or ONLY for term in self.terms}
             black = image if teachers.networks else {"teacher": dict.fromkeys(names, torch.zeros_like(student.logits))}
             labels = torch.zeros(2, dtype=torch.int64, device=student.logits.device)
-            for term, heard in zip(self.terms, teachers(black, image, index), strict=True):
+            for number, (term, heard) in enumerate(zip(self.terms, teachers(black, image, index), strict=True)):
                 if any(term is one for one in unbuilt):
-                    term(labels, student, heard)
+                    with about(number):
+                        term(labels, student, heard)
         self.parts = _parts_of(self.terms)
 
 

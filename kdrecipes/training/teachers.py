@@ -11,6 +11,7 @@ import torch
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.accelerate import accelerate_unless_changed, unchanged
+from kdrecipes.term_places import about
 from kdrecipes.training.batches import by_teacher, images_of, index_of, teacher_images_of, teacher_logits_of
 from kdrecipes.training.ensemble import TOGETHER, ensemble_logits
 from kdrecipes.training.features import find_layer, tapped
@@ -54,7 +55,7 @@ class Teachers:
         self._refuse_what_does_not_fit()
         self.layers = {name: self._layers_of(name) for name in self.networks}
         if not self.networks:
-            layers_of(terms, "teacher_layers", None)
+            layers_of(dict(enumerate(terms)), "teacher_layers", None, "")
         for one in self.networks.values():
             refuse_probabilities(one.model, "teacher")
 
@@ -79,8 +80,9 @@ class Teachers:
 
     def _layers_of(self, name: str) -> dict[str, Any]:
         """What terms read of one teacher; who names none reads the only one there is."""
-        terms = [term for term in self.terms if named_by(term) in (None, name)]
-        return layers_of(terms, "teacher_layers", self.networks[name].model)
+        terms = {number: term for number, term in enumerate(self.terms) if named_by(term) in (None, name)}
+        role = "the teacher" if name == ONLY else f"the teacher {name!r}"
+        return layers_of(terms, "teacher_layers", self.networks[name].model, role)
 
     def accelerate(self) -> None:
         """Let torch's own kernels compute those that are Keras models; weights and classes stay as they are.
@@ -182,18 +184,26 @@ def _of(said: Taught, name: str) -> Outputs:
     return said.get(name, _NO_TEACHER)
 
 
-def layers_of(terms: Sequence[Any], attribute: str, model: Any) -> dict[str, Any]:
+def layers_of(terms: Mapping[int, Any], attribute: str, model: Any, role: str) -> dict[str, Any]:
     """The layers of a model that terms read, by name.
 
     Args:
-        terms: distillation terms.
+        terms: distillation terms, by their number.
         attribute: "student_layers" or "teacher_layers".
         model: None where there is no teacher.
+        role: of the model, for messages.
     """
-    names = dict.fromkeys(name for term in terms for name in getattr(term, attribute, ()))
+    names: dict[str, int] = {}
+    for number, term in terms.items():
+        for name in getattr(term, attribute, ()):
+            names.setdefault(name, number)
     if names and model is None:
         raise ValueError(f"A term reads {attribute} {list(names)}, but there is no teacher.")
-    return {name: find_layer(model, name) for name in names}
+    found = {}
+    for name, number in names.items():
+        with about(number, attribute):
+            found[name] = find_layer(model, name, role)
+    return found
 
 
 class _NoTeacher(Outputs):

@@ -109,7 +109,11 @@ def test_a_dry_run_knows_the_classes_of_fashion_mnist_without_its_images(call, m
     ("override", "code", "words"),
     [
         ('train.precision="float16"', 1, 'digits  train.precision = "float16" needs a CUDA GPU'),
-        ('loss={name="hint", student_layers=["x"], teacher_layers=["x"]}', 1, "digits  loss: 'cnn' has no layer 'x'"),
+        (
+            'loss={name="hint", student_layers=["x"], teacher_layers=["x"]}',
+            1,
+            "digits  loss.teacher_layers: The teacher 'cnn' has no layer 'x'. It has: ",
+        ),
         ("dataset.labelled=9", 1, "digits  dataset.labelled = 9: train has 10 classes, each of which needs one label"),
         ("dataset.labelled=100", 0, ""),
         ('dataset.train="trian"', 0, ""),  # what the data hold is for a run

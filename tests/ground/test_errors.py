@@ -48,4 +48,5 @@ def test_a_problem_has_a_code_which_its_text_does_not_show():
 
 def test_a_problem_knows_whether_a_file_says_it():
     assert Problem("a.toml", 0, 0, "", "x", code="failed").in_file
+    assert str(Problem("a.toml", 0, 0, "", "loss: no. Did you mean 'x'?", code="failed")).endswith("mean 'x'?")
     assert not Problem("--set seed=-1", 0, 0, "seed", "x", code="out-of-range").in_file

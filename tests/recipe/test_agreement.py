@@ -82,6 +82,8 @@ BETWEEN_KEYS = [
     (False, TAUGHT + 'loss = { name = "kd", schedule = { name = "warmup", length = 1.1 } }\n'),
     (False, TAUGHT + 'loss = { name = "kd", schedule = { name = "warmup", end = 1 } }\n'),
     (False, TAUGHT + 'loss = { name = "kd", schedule = { length = 0.5 } }\n'),
+    (False, TAUGHT + 'loss = { name = "kd", schedule = { name = "cosine", start = 0 } }\n'),
+    (True, TAUGHT + 'loss = { name = "kd", schedule = { name = "linear", end = 0 } }\n'),
     (True, TAUGHT + 'loss.terms = [{ name = "kd", schedule = { name = "linear", start = 0, end = 2 } }]\n'),
     (False, TAUGHT + 'loss.terms = [{ name = "kd", schedule = { length = 0.5 } }]\n'),
     (True, SEVERAL + 'loss = { name = "ofa", student_layers = ["a"] }\n'),

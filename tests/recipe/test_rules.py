@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("built_ins")
 FOLDER = Path(__file__).parents[1] / "recipes" / "valid"
 START = 'schema_version = 1\nname = "m"\ndataset.name = "digits"\nstudent.name = "cnn"\ntrain.epochs = 1\n'
 TAUGHT = START + 'teacher.name = "cnn"\n'
+ZERO = 'name = "kd", schedule = { name = "linear", start = 0, end = 0.0 }'
 HINT = 'name = "hint", projector = "linear"'
 
 # For each rule, in their order: a recipe that breaks it and nothing else, and the path where.
@@ -31,6 +32,8 @@ EXAMPLES = [
     (TAUGHT + 'loss = { temperature = 2, terms = [{ name = "kd" }] }', "loss.temperature"),
     (TAUGHT, "teacher"),
     (START + "loss.label_weight = 0", "loss.label_weight"),
+    (TAUGHT + f"loss = {{ {ZERO} }}", "loss.schedule.start"),
+    (TAUGHT + f"loss.terms = [{{ {ZERO} }}]", "loss.terms[0].schedule.start"),
     (TAUGHT + f"loss = {{ {HINT} }}", "loss.projector"),
     (TAUGHT + f"loss.terms = [{{ {HINT} }}]", "loss.terms[0].projector"),
     (TAUGHT + f'loss = {{ {HINT}, student_layers = ["a"], teacher_layers = ["a", "b"] }}', "loss.projector"),

@@ -133,8 +133,8 @@ def test_a_role_is_the_student_all_teachers_or_one_of_them():
         ("relu", "Layer 'relu' is called several times in a forward pass"),
         ("spare", "Layer 'spare' was not called in the forward pass"),
         ("pair", "Layer 'pair' gives a tuple, and a term reads one tensor"),
-        ("heads", "'net' has no layer 'heads'. Did you mean 'head'?"),
-        ("body/*", "'net' has several layers that 'body/*' matches: body/0, body/1."),
+        ("heads", "has no layer 'heads'. Did you mean 'head'?"),
+        ("body/*", "has several layers that 'body/*' matches: body/0, body/1."),
     ],
 )
 @pytest.mark.parametrize("role", ["student", "teacher"])

@@ -250,7 +250,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(both, tmp_path, home, monke
 def test_a_dry_run_tries_each_teacher():
     assert dry_run(several(), classes=10) == 10
     layers = '{name="hint", teacher="other", student_layers=["logits"], teacher_layers=["logit"]}'
-    with pytest.raises(RunError, match=r"loss: .* has no layer 'logit'. Did you mean 'logits'"):
+    with pytest.raises(
+        RunError, match=r"^loss.terms\[0\].teacher_layers: The teacher 'other' has no layer 'logit'\. Did"
+    ):
         dry_run(several(f"loss={{terms=[{layers}]}}"), classes=10)
 
 

@@ -36,8 +36,25 @@ TWO = 'teacher=[{name="cnn", id="a", width=4}, {name="cnn", id="b", width=4}]'
     ],
 )
 def test_layers_and_teachers_that_do_not_fit_are_one_message(changes, message):
-    with pytest.raises(RunError, match=f"^loss: {message}$"):
+    with pytest.raises(RunError, match=rf"^loss(\.student_layers)?: {message}$"):
         dry_run(short(*changes))
+
+
+def test_what_only_shapes_tell_names_the_term_and_layers_that_are_not_there_name_role_and_key():
+    def told(second):
+        with pytest.raises(RunError) as caught:
+            dry_run(short(f'loss={{terms=[{{name="kd"}}, {{{second}}}]}}'))
+        return str(caught.value)
+
+    unlike = 'student_layers=["pool"], teacher_layers=["stage2b_relu"]'
+    assert told(f'name="hint", {unlike}').startswith(
+        "loss.terms[1]: a first training step on black images failed: ValueError: student layer 'pool' gives"
+    )
+    assert told(f'name="vid", {unlike}').startswith("loss.terms[1]: student layer 'pool' gives")
+    missing = 'student_layers=["pool"], teacher_layers=["stage9"]'
+    assert told(f'name="hint", {missing}').startswith(
+        "loss.terms[1].teacher_layers: The teacher 'cnn' has no layer 'stage9'. Did you mean 'stage"
+    )
 
 
 def test_a_dry_run_takes_them_all():

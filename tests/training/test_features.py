@@ -274,3 +274,15 @@ def test_an_error_in_a_short_pass_is_still_an_error(nested, monkeypatch):
 def test_a_layer_that_was_not_called_is_an_error(nested):
     with pytest.raises(ValueError, match="'relu' was not called"), tapped({"relu": find_layer(nested, "relu")}):
         pass
+
+
+def test_a_glob_that_fits_nothing_gets_what_its_own_text_is_near_to():
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.ReLU(name="stage2b_relu")(keras.layers.Conv2D(2, 1, name="stage2b_conv")(inputs))
+    flat = keras.Model(inputs, keras.layers.Flatten(name="flat")(x), name="net")
+    assert find_layer(flat, "stage2b*relu") is flat.get_layer("stage2b_relu")
+    for glob in ("*/stage2b*relu", "*stage2b_rel", "body/*2b_relu"):
+        with pytest.raises(ValueError, match=r"^The student has no layer .* Did you mean 'stage2b_relu'\?$"):
+            find_layer(flat, glob, "the student")
+    with pytest.raises(ValueError, match=r"^'net' has no layer '\*zzz'\. It has: .*stage2b_conv, stage2b_relu, flat$"):
+        find_layer(flat, "*zzz")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kdrecipes.components.losses.declared import option, term
 from kdrecipes.components.losses.pairs import pairs_of, vectors
 from kdrecipes.components.losses.taken_layers import ONE_OR_NONE, take_layers
+from kdrecipes.term_places import about
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,8 @@ class SimKD:
             self.projected = self.student_layers
         self.student_layers = (FEATURES,)
         take_layers(self)
-        reads = spot_named(student, self.projected[0], "student") if self.projected else own.reads.before_pooling()
+        with about(key="student_layers"):
+            reads = spot_named(student, self.projected[0], "student") if self.projected else own.reads.before_pooling()
         kernel, bias = theirs.weights()
         if (classes := student.output_shape[-1]) != len(bias):
             raise ValueError(f"`simkd`: the teacher gives {len(bias)} logits, and the student {classes}.")
