@@ -25,12 +25,17 @@ def opened(file: Path, facts: SavedFacts, plugins: tuple[Path, ...] = ()) -> ker
         plugins: single-file plugins to load first.
 
     Raises:
-        UsageError: when no plugin provides the component that a `.safetensors` file is of.
+        UsageError: when no plugin provides the component that a `.safetensors` file is of, or none builds that network.
         RunError: when the network can't be opened.
     """
     import kdrecipes.layers  # noqa: F401  registers our own layers
     from kdrecipes import saved_models
 
+    if file.suffix == ".safetensors" and facts.network:
+        raise UsageError(
+            f"{file} holds weights alone, of a network that no component builds: {facts.network}. The run's .keras "
+            "file holds the whole network."
+        )
     try:
         if file.suffix == ".safetensors" and (model := with_weights(file, facts, plugins)) is not None:
             return model

@@ -14,7 +14,7 @@ from kdrecipes.errors import UsageError, one_line
 MEMBER = "kdrecipes.json"  # in a .keras archive, where Keras leaves alone what it does not know
 KEY = "kdrecipes"  # in the header of a .safetensors file
 ENDINGS = (".keras", ".safetensors")
-_EARLIER = {"background": [0, 0, 0], "max_pixels": 89_478_485}  # what held when there were no such keys
+_EARLIER = {"background": [0, 0, 0], "max_pixels": 89_478_485, "network": ""}  # what held when there were no such keys
 _LARGEST = 64 * 2**20  # bytes that are read of what a stranger's file says of itself
 
 
@@ -27,11 +27,13 @@ class SavedFacts:
         image_size: pixels per side that the network sees.
         resize: "squash" or "crop": how an image that is not square becomes square.
         store_size: pixels per side that an image has first, as in the store; from there it comes to `image_size`.
-        component: the model component that built the network.
+        component: the model component that built the network, or that `network` was made of.
         options: what the component was given; a `.safetensors` file holds no network, and one is built anew of these.
         recipe_sha256: fingerprint of the recipe that it was trained by, hex.
         background: RGB, each from 0 to 255, of what images with transparent pixels are laid on.
         max_pixels: of an image that is unpacked; one of more can't be read.
+        network: what it is where a term put another network in the component's place, in words; empty where it is the
+            component's. Only a file that holds the whole network can be opened then.
     """
 
     classes: list[str]
@@ -43,6 +45,7 @@ class SavedFacts:
     recipe_sha256: str
     background: list[int]
     max_pixels: int
+    network: str = ""
 
 
 def write_saved_facts(file: Path, facts: SavedFacts) -> None:
@@ -107,7 +110,8 @@ def facts_beside(file: Path) -> SavedFacts:
 
 def _text(facts: SavedFacts) -> str:
     # ASCII: a class may be named by bytes of a folder's name that no UTF-8 file can hold.
-    return json.dumps({"format": 1, **asdict(facts)}, indent=2, allow_nan=False)
+    told = {key: value for key, value in asdict(facts).items() if key != "network" or value}
+    return json.dumps({"format": 1, **told}, indent=2, allow_nan=False)
 
 
 def _read_keras(file: Path) -> str | None:
@@ -137,7 +141,7 @@ def _header(content: bytes) -> tuple[dict[str, Any], int]:
 
 def _facts(value: Any) -> SavedFacts:
     """Facts of their JSON form; keys of a later version are left aside."""
-    texts, sizes = ("resize", "component", "recipe_sha256"), ("image_size", "store_size", "max_pixels")
+    texts, sizes = ("resize", "component", "recipe_sha256", "network"), ("image_size", "store_size", "max_pixels")
     value = _EARLIER | value
     facts = SavedFacts(**{key: value[key] for key in SavedFacts.__dataclass_fields__})
     whole = all(type(getattr(facts, key)) is str for key in texts) and facts.resize in ("squash", "crop")

@@ -83,6 +83,7 @@ def _teacher(facts: Facts, name: str, teacher: TeacherFacts) -> dict[str, Any]:
         **measures_of(facts.measures, teacher.logits),
         "sha256": teacher.sha256,
         "reused": teacher.reused,
+        **({"asked": teacher.asked} if teacher.asked else {}),
         "seconds": teacher.seconds,  # a live teacher's outputs are part of the distilled arms'
     }
 
@@ -98,7 +99,7 @@ def _arm(facts: Facts, label: str, arm: ArmFacts) -> dict[str, Any]:
     measured = [measured_gradients(row) for row in rows]
     gradients = [{"epoch": row["epoch"], **one} for row, one in zip(rows, measured, strict=True) if one]
     return {
-        **{key: value for key, value in vars(arm).items() if value != {}},
+        **{key: value for key, value in vars(arm).items() if value not in ({}, "")},
         **({"gradients": gradients} if gradients else {}),
         **figures(facts.logits[label], facts.labels, facts.taught),
         **measures_of(facts.measures, label),

@@ -75,13 +75,12 @@ class TeacherFacts:
     """A teacher that is ready to teach.
 
     Attributes:
-        component: the model component.
-        params: number of weights.
-        sha256: hex, of its weights.
-        reused: whether an earlier run fine-tuned it.
+        component, params: the model component, and its number of weights.
+        sha256, reused: hex, of its weights; whether an earlier run fine-tuned it.
         seconds: `fit`, of fine-tuning; `outputs`, of computing its outputs once, None where it is asked live.
         logits: its key in predictions.npz, which is its id.
         warnings: what its preflight let pass.
+        asked: by the students "once" for all logits, at all "steps", "both" or "never"; empty where that is not known.
     """
 
     component: str
@@ -91,6 +90,7 @@ class TeacherFacts:
     seconds: dict[str, Any]
     logits: str
     warnings: list[str]
+    asked: str = field(default_factory=str)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ class ArmFacts:
     """A trained student: arm and seed, its file in the run folder, weights, labels used, epochs, steps and seconds.
 
     `batch_norm`: the largest `momentum` of its batch normalisations, 0 to 1; from how many batches their statistics
-    were `reestimated` at the end, 0 for the moving ones; and `why`. Empty where it has none.
+    were `reestimated` at the end, 0 for the moving ones; and `why`. Empty where it has none. `network`: in words, what
+    a term put in the student's place; else empty.
     """
 
     arm: str
@@ -110,6 +111,7 @@ class ArmFacts:
     steps: int
     seconds: float | int
     batch_norm: dict[str, Any] = field(default_factory=dict)
+    network: str = field(default_factory=str)
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,9 @@ class Facts:
     """A finished run, as its folder tells it.
 
     Attributes:
-        recipe_sha256: hex, of the resolved recipe.
-        student: the student's model component.
+        recipe_sha256, student: hex, of the resolved recipe; the student's model component.
         margin: share of accuracy below which a difference is practically none.
-        temperatures: of the recipe's terms that have one.
-        label_weight: the recipe's weight of the label loss.
+        temperatures, label_weight: of the recipe's terms that have one; of its label loss.
         recipe, dataset, environment: as above.
         teachers: by id, in the recipe's order.
         arms: by label such as "kd-0", in the order of training.

@@ -15,6 +15,7 @@ from kdrecipes.report.drawing import ROLES
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.figures import ECE_BINS
 from kdrecipes.report.galleries import galleries
+from kdrecipes.report.loss_words import network_words
 from kdrecipes.report.measures import LONG, cost_headings, how_words
 from kdrecipes.report.per_class import chance_words
 from kdrecipes.report.pictures import Pictures
@@ -65,6 +66,7 @@ def render(report: Report, facts: Facts, pictures: Pictures | None = None) -> st
         costs=cost_rows(report),
         cost_headings=cost_headings(report, LONG),
         how_measured=how_words(report),
+        replaced=network_words(report["arms"]),
         time=time_rows(report),
         energy=energy_words(report),
         table=table,
@@ -104,14 +106,36 @@ def measured(report: Report) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def outputs_words(teachers: list[dict[str, Any]]) -> str:
-    """How the students got the teachers' outputs: a sentence or two, empty where there are no teachers."""
-    live = [teacher["id"] for teacher in teachers if teacher["seconds"]["outputs"] is None]
-    kept = [teacher["id"] for teacher in teachers if teacher["id"] not in live]
-    whose = "teacher’s outputs" if len(teachers) == 1 else "teachers’ outputs"
-    if not kept:
-        return f"The distilled student’s includes the {whose}." if teachers else ""
+    """How the students got the teachers' outputs: a sentence or more, empty where there are no teachers."""
+    asked: dict[str, list[str]] = {"once": [], "steps": [], "both": [], "never": []}
+    for teacher in teachers:
+        asked[teacher.get("asked") or _asked_before(teacher)].append(teacher["id"])
+    kept = [one["id"] for one in teachers if one["id"] in asked["once"] + asked["both"]]
+    live, only = asked["steps"], len(teachers) == 1
+    whole = "teacher’s outputs" if only else "teachers’ outputs"
+    text = []
+    if kept:
+        whose = whole if len(kept) == len(teachers) else f"outputs of {', '.join(kept)}"
+        text.append(f"The {whose} were computed once for all distilled students, {_how_long(teachers)}.")
+    if live:
+        whose = f"{'those' if kept else 'the outputs'} of {', '.join(live)}"
+        text.append(f"The distilled student’s includes {f'the {whole}' if len(live) == len(teachers) else whose}.")
+    if asked["both"]:
+        who = "the teacher" if only else ", ".join(asked["both"])
+        text.append(f"In every step {who} ran as well, for what layers give: the distilled student’s includes that.")
+    if asked["never"]:
+        text.append(f"No term heard {', '.join(asked['never'])}.")
+    return " ".join(text)
+
+
+def _how_long(teachers: list[dict[str, Any]]) -> str:
+    """How long the computing of outputs took."""
     seconds = sum(teacher["seconds"]["outputs"] or 0.0 for teacher in teachers)
-    how = f"in {readable_seconds(seconds)}" if seconds else "by an earlier run"
-    whose = f"outputs of {', '.join(kept)}" if live else whose
-    text = f"The {whose} were computed once for all distilled students, {how}."
-    return f"{text} The distilled student’s includes those of {', '.join(live)}." if live else text
+    if not seconds:
+        return "by an earlier run"
+    return f"in {readable_seconds(seconds)}" if seconds >= 0.05 else "in less than 0.1 s"  # it is told in tenths
+
+
+def _asked_before(teacher: dict[str, Any]) -> str:
+    """How a teacher was asked, as far as a report of an earlier version tells."""
+    return "steps" if teacher["seconds"]["outputs"] is None else "once"

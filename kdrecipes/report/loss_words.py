@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdrecipes.report.sweep_words import value_words
@@ -22,6 +22,16 @@ def loss_words(loss: Mapping[str, Any]) -> str:
         options = ", ".join(f"{key} = {_shown(value)}" for key, value in term.items() if key not in _OWN)
         words.append(f"{term['name']} ({options})" if options else str(term["name"]))
     return " + ".join(words)
+
+
+def network_words(arms: Sequence[Mapping[str, Any]]) -> str:
+    """What the distilled student is where a term put another network in the student's place: a sentence, else empty.
+
+    Args:
+        arms: those of a report that are told of.
+    """
+    network = next((arm["network"] for arm in arms if arm.get("network")), "")
+    return network and f"The distilled student is {network}, so its parameters are not the plain student's."
 
 
 def _shown(value: Any) -> Any:

@@ -15,7 +15,7 @@ from kdrecipes.errors import UsageError
 from kdrecipes.report.confusions import confusion
 from kdrecipes.report.facts import Facts, Report
 from kdrecipes.report.html import measured, outputs_words
-from kdrecipes.report.loss_words import loss_words
+from kdrecipes.report.loss_words import loss_words, network_words
 from kdrecipes.report.markdown import fenced, inline, scalar, table
 from kdrecipes.report.measures import LONG, cost_headings, how_words
 from kdrecipes.report.table import cost_rows, taught_by_words, teachers_of
@@ -99,6 +99,7 @@ def model_card(report: Report, facts: Facts, label: str, saved: SavedFacts | Non
         hub_dataset=HUB_DATASETS.get(dataset),
         metrics=[(*METRICS[key], arm[key]) for key in METRICS if key in arm],
         what=_what(report, facts, role),
+        replaced=network_words([arm]),
         network=table(["", ""], _network(facts, arm, saved)).replace("---:", "---"),
         class_names=", ".join(map(inline, names[:MOST_CLASSES])) + more,
         figures=table(["", "this student"], _figures(report, arm)),

@@ -57,7 +57,7 @@ def arm_digest(
         device: "cpu", "cuda", …
     """
     taught = arm.arm == "kd"
-    saved = {key: value for key, value in asdict(facts_of(recipe, recipe.student, data)).items() if key != _NOT}
+    saved = {key: value for key, value in asdict(facts_of(recipe, recipe.student, data)).items() if key not in _NOT}
     heard = [[name, teachers[name].fingerprint, hearing[name].use] for name in teachers]
     return digest(
         ARMS_VERSION,
@@ -69,7 +69,7 @@ def arm_digest(
     )
 
 
-_NOT = "recipe_sha256"  # that of whichever recipe trained it
+_NOT = ("recipe_sha256", "network")  # that of whichever recipe trained it; what the terms make of it
 
 
 def _of_recipe(recipe: Recipe, arm: Arm) -> list[Any]:

@@ -86,12 +86,12 @@ def _train_arm(
         folder.keep_rows(arm.arm, arm.seed, rows)
         progress.curves(folder.rows, recipe.train.epochs)
 
-    student, rows = fit_arm(
+    student, rows, network = fit_arm(
         recipe, arm, data, teachers, jit, anew, folder=folder.path, progress=progress, keep=keep, trackers=trackers
     )
-    path = save_network(recipe, recipe.student, data, student, folder.path / "students", arm.label)
+    path = save_network(recipe, recipe.student, data, student, folder.path / "students", arm.label, network)
     file = path.relative_to(folder.path).as_posix()
-    folder.keep_arm(arm.label, arm_facts(recipe, arm, data, student, rows, anew, file))
+    folder.keep_arm(arm.label, arm_facts(recipe, arm, data, student, rows, anew, file, network))
     StateFolder(folder.path / "state").clear()
 
 
@@ -107,8 +107,10 @@ def fit_arm(
     progress: Progress,
     keep: Callable[[list[Row]], None] = lambda rows: None,
     trackers: Sequence[Any] = (),
-) -> tuple[keras.Model, list[Row]]:
-    """One arm's student, trained from the seed's own initial weights, and a row for each epoch.
+) -> tuple[keras.Model, list[Row], str]:
+    """One arm's student, trained from the seed's own initial weights, a row for each epoch, and what network it is.
+
+    The last is empty where it is the recipe's student.
 
     Args:
         recipe, arm, data, teachers, jit, anew, progress, trackers: as for `train_arm`.
@@ -143,13 +145,13 @@ def fit_arm(
         watch=progress.watch(arm.label, recipe.train.epochs),
         tell=progress.note,
     )
-    return student, rows
+    return student, rows, distiller.replaced
 
 
 def arm_facts(
-    recipe: Recipe, arm: Arm, data: Data, student: keras.Model, rows: list[Row], anew: Decision, file: str
+    recipe: Recipe, arm: Arm, data: Data, student: keras.Model, rows: list[Row], anew: Decision, file: str, network: str
 ) -> ArmFacts:
-    """What is written down of a trained arm; `file`: its student's, in the run folder."""
+    """What is written down of a trained arm; `file`: its student's, in the run folder; `network`: from `fit_arm`."""
     return ArmFacts(
         arm=arm.arm,
         seed=arm.seed,
@@ -162,6 +164,7 @@ def arm_facts(
         batch_norm=batch_norm_facts(
             student, anew, min(anew.use, rows[-1]["steps"]) if len(rows) == recipe.train.epochs else 0
         ),
+        network=network,
     )
 
 

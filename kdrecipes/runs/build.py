@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ from kdrecipes.recipe.tables import ComponentTable, Recipe, StudentTable, Teache
 from kdrecipes.runs.class_order import given_order, reordered
 from kdrecipes.runs.pixel_contract import check_network
 from kdrecipes.term_places import place_in
-from kdrecipes.torch_modules import as_keras
+from kdrecipes.torch_modules import as_keras, module_of
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.inference import Inference
+from kdrecipes.training.introduced import StudentReplaced
 from kdrecipes.training.loss_parts import Weight
 from kdrecipes.training.projector import Projected
 from kdrecipes.training.teachers import named_by
@@ -104,10 +106,16 @@ def _build_term(recipe: Recipe, data: Data, table: TermTable) -> Any:
     return term
 
 
+def layers_read(terms: list[Any]) -> set[str | None]:
+    """The ids of the teachers whose layers terms may read; None: of the only one there is."""
+    return {named_by(term) for term in terms if getattr(term, "teacher_layers", ()) or hasattr(term, "meet")}
+
+
 def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: Mapping[str, keras.Model]) -> Distiller:
     """The distiller of one arm: of the distilled one where there are teachers, else on labels only.
 
-    A term may put a model of its own in the student's place: what is trained and saved is `distiller.student`.
+    A term may put a model of its own in the student's place: what is trained and saved is `distiller.student`, and
+    `distiller.replaced` says what it is.
 
     Args:
         recipe, data: of the run.
@@ -119,21 +127,25 @@ def build_distiller(recipe: Recipe, data: Data, student: keras.Model, teachers: 
     """
     terms, weights = build_terms(recipe, data) if teachers else ([], [])
     tables = {name: recipe.teachers[name] for name in teachers}
-    read = {named_by(term) for term in terms if getattr(term, "teacher_layers", ()) or hasattr(term, "meet")}
+    read = layers_read(terms)
     whole = {name: name in read or None in read for name in teachers}
     try:
-        made = Distiller(
-            student=student,
-            teacher={n: inference(recipe, tables[n], model, whole=whole[n]) for n, model in teachers.items()},
-            teacher_weights={name: table.weight for name, table in tables.items()},
-            teachers=recipe.loss.teachers,
-            loss=terms,
-            weight=weights,
-            label_weight=recipe.loss.label_weight if terms else 1.0,
-            label_smoothing=recipe.loss.label_smoothing,
-            precision=recipe.train.precision,
-            accelerate=False,  # `build_model` did, where the recipe wants it
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StudentReplaced)  # a run goes on with what is trained
+            made = Distiller(
+                student=student,
+                teacher={n: inference(recipe, tables[n], model, whole=whole[n]) for n, model in teachers.items()},
+                teacher_weights={name: table.weight for name, table in tables.items()},
+                teachers=recipe.loss.teachers,
+                loss=terms,
+                weight=weights,
+                label_weight=recipe.loss.label_weight if terms else 1.0,
+                label_smoothing=recipe.loss.label_smoothing,
+                precision=recipe.train.precision,
+                accelerate=False,  # `build_model` did, where the recipe wants it
+            )
+        if made.replaced and module_of(made.student) is not None:
+            raise ValueError("a torch module was put in the student's place, whose file can't be opened again.")
         if made.student is not student and recipe.train.fast:
             accelerate(made.student)
         return made

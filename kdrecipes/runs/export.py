@@ -127,6 +127,11 @@ def export(
             file = Path(folder) / name
             saved = read_saved_facts(run / facts.student)
             assert saved is not None  # `load_student` refuses what says nothing of itself
+            if saved.network and not getattr(exporter, "whole", True):
+                raise RunError(
+                    f"export as {format}: the file would hold weights alone, and no component builds this network: "
+                    f'{saved.network}. Take a format that holds the whole network, such as "keras" or "onnx".'
+                )
             write(exporter, format, student.model, file, _pixels(shown, student.image_size), student.classes)
             if exporter.suffix in ENDINGS:
                 write_saved_facts(file, saved)

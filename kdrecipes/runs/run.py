@@ -39,7 +39,7 @@ from kdrecipes.runs.recalibration import choose_recalibration, recalibration_not
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.report_keys import take_out
 from kdrecipes.runs.saved import save_teacher
-from kdrecipes.runs.teach import choose_outputs, teach
+from kdrecipes.runs.teach import choose_outputs, teach, unheard
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
 from kdrecipes.runs.trackers import Trackers, need_callbacks, tracked
 
@@ -130,6 +130,9 @@ def _straight_line(
     if recipe.teachers and (untold := too_few(data)):
         warnings.append(f"teacher preflight: {untold}.")
         progress.note(f"Warning: {warnings[-1]}")
+    for text in unheard(recipe):
+        warnings.append(text)
+        progress.note(f"Warning: {text}")
     arms = arms_of(recipe)
     with clock.part("rehearsal"):
         hearing = decide_outputs(recipe, data, folder)
@@ -234,5 +237,6 @@ def keep_teacher(folder: RunFolder, table: TeacherTable, teacher: Teacher) -> No
         seconds={"fit": round(teacher.seconds, 3), "outputs": teacher.outputs_seconds},
         logits=table.id,
         warnings=teacher.warnings,
+        asked=teacher.asked,
     )
     folder.keep_teachers({**folder.teachers, table.id: facts})

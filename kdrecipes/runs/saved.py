@@ -17,7 +17,13 @@ from kdrecipes.runs.teacher import Teacher
 
 
 def save_network(
-    recipe: Recipe, table: TeacherTable | StudentTable, data: Data, model: keras.Model, folder: Path, name: str
+    recipe: Recipe,
+    table: TeacherTable | StudentTable,
+    data: Data,
+    model: keras.Model,
+    folder: Path,
+    name: str,
+    network: str = "",
 ) -> Path:
     """Save a network and its facts, each whole or not at all.
 
@@ -27,11 +33,12 @@ def save_network(
         model: the network.
         folder: of the run's students or teachers.
         name: of the file, without its ending.
+        network: what the network is where it is not the table's component, in words.
 
     Returns:
         The file: `<name>.keras`, or of a torch module `<name>.safetensors`. `<name>.json` is beside it.
     """
-    file, facts = folder / f"{name}{saved_models.ending_of(model)}", facts_of(recipe, table, data)
+    file, facts = folder / f"{name}{saved_models.ending_of(model)}", facts_of(recipe, table, data, network)
     with disk_errors(folder.parent), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as temporary:
         draft = Path(temporary) / file.name
         saved_models.save(model, draft)  # Keras writes in place and wants that ending
@@ -68,7 +75,7 @@ def save_teacher(
         note(f"{recipe.label_of(table)}: not saved in {folder}, since Keras can't write it: {one_line(error)[:300]}")
 
 
-def facts_of(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) -> SavedFacts:
+def facts_of(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, network: str = "") -> SavedFacts:
     """What the file of a network says of it."""
     return SavedFacts(
         classes=list(data.classes),
@@ -80,4 +87,5 @@ def facts_of(recipe: Recipe, table: TeacherTable | StudentTable, data: Data) -> 
         recipe_sha256=recipe.fingerprint,
         background=list(decoding_of(recipe.dataset).background),
         max_pixels=recipe.dataset.max_pixels,
+        network=network,
     )

@@ -77,12 +77,12 @@ def train_kept_arm(
         RunError: when the student fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    student, rows = fit_arm(recipe, arm, data, *fit, folder=folder, progress=progress, keep=keep)
+    student, rows, network = fit_arm(recipe, arm, data, *fit, folder=folder, progress=progress, keep=keep)
     logits = predict(student, data.validation, data.student_size)
     if not np.isfinite(logits).all():
         raise RunError(f"{arm.label}: the trained student gives logits on validation images that are not finite.")
-    file = save_network(recipe, recipe.student, data, student, folder / "student", arm.label)
-    facts = arm_facts(recipe, arm, data, student, rows, fit[-1], file.relative_to(folder).as_posix())
+    file = save_network(recipe, recipe.student, data, student, folder / "student", arm.label, network)
+    facts = arm_facts(recipe, arm, data, student, rows, fit[-1], file.relative_to(folder).as_posix(), network)
     write_arrays(folder / "validation.npz", {"logits": logits})
     write_json(
         folder / "arm.json", {"point": point, "facts": asdict(facts), "rows": rows}

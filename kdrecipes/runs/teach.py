@@ -9,7 +9,7 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.disk.cache import note_served
 from kdrecipes.errors import KDRecipesError
 from kdrecipes.recipe.tables import Recipe, TeacherTable
-from kdrecipes.runs.build import inference
+from kdrecipes.runs.build import build_terms, inference, layers_read
 from kdrecipes.runs.decisions import Decision
 from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.joined_outputs import JoinedOutputs
@@ -25,7 +25,7 @@ def choose_outputs(recipe: Recipe, table: TeacherTable, data: Data) -> Decision:
 
     Live where the recipe says so, or where the cache would be larger than `teacher.cache_limit_gb`.
     """
-    if all(term.teacher not in (None, table.id) for term in recipe.loss.terms):
+    if not hears(recipe, table):
         return Decision("live", "no term hears it")
     if table.cache == "off":
         return Decision("live", f'{table.place}.cache = "off"')
@@ -36,6 +36,30 @@ def choose_outputs(recipe: Recipe, table: TeacherTable, data: Data) -> Decision:
     if needed > table.cache_limit_gb * 1e9:
         return Decision("live", f"{size}, more than {limit}")
     return Decision("cached", f"{size}, within {limit}")
+
+
+def hears(recipe: Recipe, table: TeacherTable) -> bool:
+    """Whether a term hears a teacher, alone or among all."""
+    return any(term.teacher in (None, table.id) for term in recipe.loss.terms)
+
+
+def unheard(recipe: Recipe) -> list[str]:
+    """A warning for each teacher that no term hears."""
+    return [
+        f"{one.place} ({one.id}): no term of [loss] hears it, so it teaches nothing: each names another `teacher`. It "
+        "is made ready and measured all the same."
+        for one in recipe.teachers.values()
+        if not hears(recipe, one)
+    ]
+
+
+def how_asked(recipe: Recipe, table: TeacherTable, data: Data, decision: Decision) -> str:
+    """How the students ask a teacher: "never", "once" for all logits, at all "steps", or "both", there for layers."""
+    if not hears(recipe, table):
+        return "never"
+    if decision.use == "live":
+        return "steps"
+    return "both" if layers_read(build_terms(recipe, data)[0]) & {None, table.id} else "once"
 
 
 def passes_taught(recipe: Recipe, data: Data) -> list[tuple[Split, int]]:
@@ -118,6 +142,7 @@ def teach(
 
     The seconds that the run spends on computing them are kept in its status, over interruptions.
     """
+    teacher.asked = how_asked(recipe, table, data, decision)
     if decision.use == "live":
         progress.note(f"{outputs_label(recipe, table)}: live, since {decision.why}")
         return

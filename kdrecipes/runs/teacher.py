@@ -44,6 +44,7 @@ class Teacher:
         warnings: failed checks that `preflight = "warn"` let pass.
         outputs: its logits on all that the students will be shown; None where they ask it at every step.
         outputs_seconds: spent computing these; None where there are none.
+        asked: by the students "once" for all logits, at all "steps", "both" or "never"; empty until that is known.
     """
 
     model: keras.Model
@@ -53,6 +54,7 @@ class Teacher:
     warnings: list[str] = field(default_factory=list)
     outputs: JoinedOutputs | None = None
     outputs_seconds: float | None = None
+    asked: str = ""
 
     @property
     def seconds(self) -> float:

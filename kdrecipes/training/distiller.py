@@ -122,12 +122,13 @@ class Distiller(SavedAsStudent):
         named = networks_of(student, teacher)
         terms, weights = terms_and_weights(loss, weight, label_weight, taught=bool(named))
         refuse_probabilities(student, "student")
-        student = introduced(terms, student, named)
+        student, replaced = introduced(terms, student, named)
         # The student's policy, so that Keras scales the loss of a float16 student; pixels are left for it to cast.
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.teachers = Teachers(named, terms, teacher_weights, teachers)
         refuse_other_widths(student, {n: one.model for n, one in self.teachers.networks.items()}, terms)
         self.learner = Learner(student, terms, label_smoothing, precision)
+        self.replaced = replaced  # what is trained in the student's place, in words
         if accelerate:
             accelerate_unless_changed(student)
             self.teachers.accelerate()

@@ -150,7 +150,7 @@ def facts_of(given: dict[str, Any]) -> Facts:
         recipe=RecipeFacts(recipe.name, description, *origins),
         dataset=DatasetFacts(**{**report["dataset"], "classes": given["classes"]}),
         teachers={
-            one["id"]: TeacherFacts(**{key: one[key] for key in known}, logits=one["id"], warnings=[])
+            one["id"]: TeacherFacts(**{key: one[key] for key in known if key in one}, logits=one["id"], warnings=[])
             for one in report["teachers"]
         },
         arms={

@@ -187,6 +187,27 @@ def test_who_pays_for_the_outputs_is_said(outputs, words):
     assert page.outputs_words(teachers) == words
 
 
+ONCE = "were computed once for all distilled students, in less than 0.1 s."
+ALSO = "In every step {} ran as well, for what layers give: the distilled student’s includes that."
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"a": "both"}, f"The teacher’s outputs {ONCE} {ALSO}"),
+        ({"a": "steps", "b": "never"}, "The distilled student’s includes the outputs of a. No term heard b."),
+        (
+            {"a": "both", "b": "once", "c": "steps", "d": "never"},
+            f"The outputs of a, b {ONCE} The distilled student’s includes those of c. {ALSO} No term heard d.",
+        ),
+    ],
+)
+def test_what_each_teacher_was_asked_is_said(asked, words):
+    seconds = {"once": 0.01, "both": 0.01}
+    teachers = [{"id": name, "asked": how, "seconds": {"outputs": seconds.get(how)}} for name, how in asked.items()]
+    assert page.outputs_words(teachers) == words.format("the teacher" if len(asked) == 1 else "a")
+
+
 def test_the_matrix_holds_shares_of_each_true_class():
     given = run(names=["a", "b"])
     given["labels"] = np.array([0, 0, 0, 1])

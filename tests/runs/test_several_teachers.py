@@ -201,7 +201,12 @@ def test_terms_hear_whom_they_name(both, tmp_path, monkeypatch):
     report = kdrecipes.run(several(terms, "compare.baseline=false"), tmp_path / "run")
     assert set(asked) <= {8}, "the other is shown 12 pixels"
     assert report["teachers"][1]["seconds"]["outputs"] is None and "ensemble" in report
-    assert "teacher other outputs: live, since no term hears it" in (tmp_path / "run" / "log.txt").read_text()
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "teacher other outputs: live, since no term hears it" in log
+    told = "teacher[1] (other): no term of [loss] hears it, so it teaches nothing"
+    assert any(told in text for text in report["warnings"]) and log.index(told) < log.index("kd-0")
+    assert [one["asked"] for one in report["teachers"]] == ["both", "never"]
+    assert "No term heard other." in (tmp_path / "run" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("cache", ["auto", "off"])

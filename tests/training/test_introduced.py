@@ -9,6 +9,9 @@ from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
 from kdrecipes.losses import KD, SRRL, SimKD
 from kdrecipes.training.inference import Inference
+from kdrecipes.training.introduced import StudentReplaced
+
+pytestmark = pytest.mark.filterwarnings("ignore::kdrecipes.training.introduced.StudentReplaced")
 
 
 class Meets:
@@ -36,6 +39,15 @@ def test_a_term_meets_the_student_and_the_teacher_that_it_hears():
     Distiller(student=student, teacher={"a": a, "b": b}, loss=[named, KD()])
     assert alone.met == [(student, a)] and named.met == [(student, b)]
     assert Distiller(student=student, teacher=c, loss=Meets(net(4))).student is not student
+
+
+def test_another_network_in_the_students_place_is_told(recwarn):
+    with pytest.warns(StudentReplaced, match=r"'simkd' trains another network .*`distiller\.student`, the stud"):
+        assert Distiller(student=net(0), teacher=net(1), loss=SimKD()).replaced == SimKD.network
+    with pytest.warns(StudentReplaced, match="a network that the term 'meets' made of it"):
+        Distiller(student=net(0), teacher=net(1), loss=Meets(net(2)))
+    recwarn.clear()
+    assert Distiller(student=net(0), teacher=net(1), loss=Meets()).replaced == "" and not recwarn.list
 
 
 @pytest.mark.parametrize(

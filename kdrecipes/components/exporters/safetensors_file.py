@@ -25,6 +25,7 @@ class SafetensorsFile:
     """
 
     suffix, extra, to_write, to_read = ".safetensors", "run", (), ("safetensors",)
+    whole = False  # who reads it builds the network anew
 
     def export(self, model: Any, path: Path, example: NDArray[np.float32], names: Sequence[str]) -> None:
         """Write a Keras model's weights; the class names are the metadata "classes", a JSON list."""

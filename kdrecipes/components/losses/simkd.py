@@ -28,7 +28,8 @@ FEATURES = "simkd_features"  # the layer of the student that the teacher's class
 class SimKD:
     """mean((student's projected features − teacher's features)²), one value per example.
 
-    The model that is trained and saved is another one: the student without its classifier, a projector to the
+    The model that is trained and saved is another one than the student that was handed in, which keeps the classifier
+    that it had: in a script it is `distiller.student`. It is the student without its classifier, a projector to the
     teacher's width (1×1, 3×3 and 1×1 convolution, each with batch normalisation and ReLU, and the mean over the map),
     and a copy of the teacher's classifier, which does not learn. The paper trains on this term alone: `label_weight` 0.
 
@@ -37,6 +38,8 @@ class SimKD:
     """
 
     reduction: int = option(2, "How many times narrower than the teacher the projector is inside, r.", minimum=1)
+
+    network = "the student with a projector and the teacher's classifier in place of its own"
 
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
