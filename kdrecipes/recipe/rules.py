@@ -116,7 +116,9 @@ _ALWAYS_ZERO: Data = {
     **{"type": "object", "required": ["name", "start"]},
     "properties": {"name": {"enum": ["linear", "cosine"]}, "start": {"const": 0}, "end": {"const": 0}},  # absent: 0
 }
-_COUNTS: Data = {"properties": {"schedule": {"not": _ALWAYS_ZERO}}}
+_COUNTS: Data = {
+    "properties": {"schedule": {"description": "How the weight changes over the run.", "not": _ALWAYS_ZERO}}
+}
 _PAIRED: Data = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
 
 

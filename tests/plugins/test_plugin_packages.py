@@ -22,6 +22,8 @@ TRAIN = """
 [train]
 epochs = 1
 batch_size = 16
+[report]
+measure = false
 """
 DIGITS = """
 [dataset]

@@ -249,6 +249,7 @@ def test_a_report_says_the_pip_line(hidden, tmp_path):
         "teacher.width=2",
         "train.epochs=1",
         "teacher.train.epochs=1",
+        "report.measure=false",
         'teacher.preflight="warn"',
     ]
     whole = kdrecipes("run", "digits", *(w for one in tiny for w in ("--set", one)), cwd=tmp_path, hidden=set())

@@ -27,6 +27,8 @@ QUICK = [
     "--set",
     "teacher.train.epochs=1",
     "--set",
+    "report.measure=false",
+    "--set",
     'teacher.preflight="warn"',
 ]
 

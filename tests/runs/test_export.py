@@ -357,6 +357,13 @@ NETWORKS = {
 }
 
 
+def marks_of(name, format):
+    """The largest network takes half a minute a format; what is its own is read back from ONNX."""
+    if (name, format) in (("bit_m_r50x1", "openvino"), ("bit_m_r50x1", "torch")):
+        return [SLOW, pytest.mark.soak]
+    return [] if (name, format) == ("cnn", "torch") else [SLOW]
+
+
 REFUSED = {("torch_net", "keras"), ("bit_m_r50x1", "litert")}  # tests of their own say how
 
 
@@ -387,7 +394,7 @@ def network(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "format"),
     [
-        pytest.param(name, format, marks=[] if (name, format) == ("cnn", "torch") else SLOW)
+        pytest.param(name, format, marks=marks_of(name, format))
         for name in NETWORKS
         for format in SUFFIXES
         if (name, format) not in REFUSED

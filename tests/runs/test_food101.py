@@ -74,6 +74,7 @@ def small(preset, *more):
         "teacher.train.epochs=1",
         "train.epochs=1",
         "train.batch_size=8",
+        "report.measure=false",
         *more,
     ]
     return ["recipes/food101_b0.toml", *[part for change in changes for part in ("--set", change)]]
