@@ -84,7 +84,7 @@ def digit(i: int) -> Image.Image:
 
 def asked(page, file: Path) -> np.ndarray:
     """The page's logits of an image file; the page shows its likeliest class first."""
-    page.locator("input").set_input_files(file)
+    page.locator("input:enabled").set_input_files(file)  # the page takes no photo before its network is there
     logits = np.array(page.evaluate(ASKED), np.float32)
     page.wait_for_function("document.querySelectorAll('li').length == 3")
     return logits
