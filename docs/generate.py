@@ -289,9 +289,8 @@ def python_page() -> str:
             if name == "hookimpl":  # a marker of pluggy's: it has no docstring, the hook has
                 parts.append("`kdrecipes.hookimpl` marks the function of a plugin that implements the hook:")
             parts.append(_documented(f"kdrecipes.{name}"))
-            if (
-                term := terms.get(name.removeprefix("losses."))
-            ) is not None:  # it adds them to its docstring as it runs
+            term = terms.get(name.removeprefix("losses."))
+            if term is not None:  # a docstring that is read, and not run, lacks its paper and options
                 parts.append(loss_tables.details(term))
     parts += ["## Checks for plugin authors", f"::: kdrecipes.testing\n    options:\n      members: {testing.__all__}"]
     return "\n\n".join(parts) + "\n"

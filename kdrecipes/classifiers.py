@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 
 from kdrecipes.backend import keras
 from kdrecipes.keras_private import graph_of, maker_of, nodes_of, sources_of
+from kdrecipes.layer_names import layer_named
 from kdrecipes.layers import Reordered
-from kdrecipes.wording import nearest
 
 _SAME_LOGITS = (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Identity)
 _SAME_FEATURES = (keras.layers.Dropout, keras.layers.Identity)  # in inference
@@ -93,14 +92,12 @@ class Classifier:
     reads: Spot
 
     def weights(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copies of kernel (features, classes) and bias (classes,), as they are now, in the order of the outputs."""
+        """Kernel (features, classes) and bias (classes,), as they are now, in the order of the outputs; to be read."""
         kernel = self.layer.kernel
         kernel = (kernel.value if isinstance(kernel, keras.Variable) else kernel).detach()
         kernel = kernel.reshape(-1, kernel.shape[-1])
         bias = kernel.new_zeros(kernel.shape[1]) if self.layer.bias is None else self.layer.bias.value.detach()
-        if self.order is None:
-            return kernel.clone(), bias.clone()
-        return kernel[:, list(self.order)], bias[list(self.order)]
+        return (kernel, bias) if self.order is None else (kernel[:, list(self.order)], bias[list(self.order)])
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) of features (batch, features), in their dtype; the weights get no gradient."""
@@ -166,12 +163,8 @@ def spot_named(model: Any, name: str, role: str) -> Spot:
         ValueError: when there is none, or several.
     """
     spots = {spot.path: spot for spot in _spots(Spot((model,), (), None))}
-    found = [name] if name in spots else [p for p in spots if p.endswith(f"/{name}") or fnmatchcase(p, name)]
-    if len(found) == 1:
-        return spots[found[0]].settled()
-    near = nearest(name, spots)
-    said = f"has several layers {name!r}: {', '.join(found[:5])}" if found else f"has no layer {name!r} in its graph"
-    raise ValueError(f"The {role} {said}." + (f" Did you mean {near!r}?" if near and not found else ""))
+    found: Spot = layer_named(name, spots, f"The {role}", " in its graph")
+    return found.settled()
 
 
 def _spots(inside: Spot) -> Iterator[Spot]:

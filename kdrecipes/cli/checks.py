@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.errors import Code, KDRecipesError, MissingPart, Problem, RecipeError, UsageError, one_line
+from kdrecipes.errors import Code, KDRecipesError, MissingPart, Problem, UsageError, one_line
 from kdrecipes.extras import need_run
 from kdrecipes.recipe.effective import effective_toml, origins_of
-from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
-from kdrecipes.recipe.sweep import load_sweep
+from kdrecipes.recipe.sweep import load_with_points
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.wording import printable
 
@@ -91,7 +90,7 @@ def check_file(
     """
     result = Result(file)
     try:
-        result.recipe = _with_points(file, overrides, plugins)
+        result.recipe = load_with_points(file, overrides, plugins=plugins)
         if dry:
             need_run("--dry-run")
             from kdrecipes.runs.dry_run import dry_run  # torch and keras
@@ -104,18 +103,6 @@ def check_file(
         code: Code = "missing-requirement" if isinstance(error, MissingPart) else "failed"
         result.problems = getattr(error, "problems", ()) or [Problem(file, 0, 0, "", text, code=code)]
     return result
-
-
-def _with_points(file: str, overrides: Sequence[str], plugins: Sequence[Path]) -> Recipe:
-    """A recipe, of which every point of its `[sweep]` is valid too."""
-    try:
-        recipe = load_recipe(file, overrides, plugins=plugins)
-    except RecipeError:
-        load_sweep(file, overrides, plugins=plugins)  # says the same, and what is wrong with the points
-        raise
-    if recipe.sweep and (recipe.sweep.grid or recipe.sweep.points):
-        load_sweep(file, overrides, plugins=plugins)
-    return recipe
 
 
 def result_text(result: Result, form: str, *, show: bool, verbose: bool) -> str:

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -88,6 +88,20 @@ def write_json(path: Path, value: Any) -> None:
     with new_file(path, "w") as file:
         json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
+
+
+def remove_entries(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and folders of these names, in their order, and nothing else; those that are not there are skipped.
+
+    Raises:
+        EnvironmentProblem: when one can't be removed.
+    """
+    with disk_errors(folder):
+        for name in names:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from kdrecipes.recipe import messages
 from kdrecipes.recipe.builders import layer_problems
 from kdrecipes.recipe.extends import Places
 from kdrecipes.recipe.messages import Message
+from kdrecipes.recipe.path_options import is_path
 from kdrecipes.recipe.positions import Path, show_path
 from kdrecipes.recipe.rules import RULES
 from kdrecipes.recipe.source import is_json
@@ -33,7 +34,6 @@ from kdrecipes.recipe.structure import (
     teacher_tables,
     term_tables,
 )
-from kdrecipes.recipe.tables import is_path
 from kdrecipes.wording import nearest, printable
 
 

@@ -15,10 +15,11 @@ from kdrecipes.recipe.extends import Places, origins, read_merged, rebase
 from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.messages import Message, unrepresentable
 from kdrecipes.recipe.overrides import override
+from kdrecipes.recipe.path_options import is_path
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.resolve import fingerprint, resolve
 from kdrecipes.recipe.structure import component_tables, parse_requirement
-from kdrecipes.recipe.tables import Recipe, is_path
+from kdrecipes.recipe.tables import Recipe
 from kdrecipes.wording import normal_name
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from kdrecipes.recipe.messages import NO_TERM
 from kdrecipes.recipe.positions import Path, show_path
 from kdrecipes.recipe.rule import Broken, Rule
+from kdrecipes.recipe.schedule_rules import SCHEDULE_RULES
 from kdrecipes.recipe.split_rules import SPLIT_RULES
 from kdrecipes.recipe.structure import (
     Data,
@@ -112,13 +113,6 @@ _HAS_LABELS_OR_WEIGHT: Data = {
     "if": _NO_LABEL_LOSS,
     "then": _HAS_WEIGHTY_TERM,
 }
-_ALWAYS_ZERO: Data = {
-    **{"type": "object", "required": ["name", "start"]},
-    "properties": {"name": {"enum": ["linear", "cosine"]}, "start": {"const": 0}, "end": {"const": 0}},  # absent: 0
-}
-_COUNTS: Data = {
-    "properties": {"schedule": {"description": "How the weight changes over the run.", "not": _ALWAYS_ZERO}}
-}
 _PAIRED: Data = {"dependencies": {"projector": ["student_layers", "teacher_layers"]}}
 
 
@@ -144,11 +138,6 @@ def _no_weight(path: Path, loss: Data) -> Iterator[Broken]:
 
 def _no_layers(path: Path, term: Data) -> Iterator[Broken]:
     yield Broken((*path, "projector"), "needs student_layers and teacher_layers to map between")
-
-
-def _never_counts(path: Path, term: Data) -> Iterator[Broken]:
-    rule = "must be above 0 where `end` is 0: the term would have no weight at any step"
-    yield Broken((*path, "schedule", "start"), rule, show(term["schedule"]["start"]))
 
 
 def _unpaired_layers(path: Path, term: Data) -> Iterator[Broken]:
@@ -238,8 +227,7 @@ RULES = (
     ),
     Rule("missing-term", "", _teacher_without_term, {"if": _TEACHER, "then": _TAUGHT}, whole=True),
     Rule("nothing-to-learn", "loss", _no_weight, _HAS_LABELS_OR_WEIGHT, whole=True),
-    Rule("nothing-to-learn", "loss", _never_counts, _COUNTS, whole=True),
-    Rule("nothing-to-learn", "term", _never_counts, _COUNTS),
+    *SCHEDULE_RULES,
     Rule("unpaired-layers", "loss", _no_layers, _PAIRED, whole=True),
     Rule("unpaired-layers", "term", _no_layers, _PAIRED),
     Rule("unpaired-layers", "loss", _unpaired_layers),

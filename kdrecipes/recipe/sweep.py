@@ -90,12 +90,41 @@ def load_sweep(
         RecipeError: with all problems of all points.
         EnvironmentProblem: when a plugin that the recipe requires is missing or broken.
     """
+    draft, recipe = _read(path, overrides, plugins)
+    return _sweep_of(draft, recipe, grid, points, search, seeds, note)
+
+
+def load_with_points(path: str | Path, overrides: Iterable[str] = (), *, plugins: Iterable[str | Path] = ()) -> Recipe:
+    """As `load_recipe`; every point of the recipe's own `[sweep]` is validated too.
+
+    Raises:
+        RecipeError, EnvironmentProblem: as `load_sweep`.
+    """
+    draft, recipe = _read(path, overrides, plugins)
+    if recipe.sweep and (recipe.sweep.grid or recipe.sweep.points):
+        _sweep_of(draft, recipe)
+    return recipe
+
+
+def _read(path: str | Path, overrides: Iterable[str], plugins: Iterable[str | Path]) -> tuple[Draft, Recipe]:
+    """A recipe as it is written, which points are made from; and validated, without their changes."""
     draft = read_draft(path, overrides, plugins=plugins)
-    own = draft._replace(data={**draft.data}, places=dict(draft.places))
     try:
-        recipe = recipe_of(_copied(draft))
+        return draft, recipe_of(draft._replace(data=copy.deepcopy(draft.data)))  # it puts paths right in place
     except RecipeError as error:
-        raise _with_those_of_points(error, own) from None
+        raise _with_those_of_points(error, draft) from None
+
+
+def _sweep_of(
+    draft: Draft,
+    recipe: Recipe,
+    grid: Sequence[str] = (),
+    points: str | Path | None = None,
+    search: int | None = None,
+    seeds: Sequence[int] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Sweep:
+    """The sweep of a recipe; the other arguments are those of `load_sweep`."""
     table = recipe.sweep
     seeds = tuple(seeds or (table and table.seeds) or recipe.compare.seeds)
     if grid and points:
@@ -107,26 +136,22 @@ def load_sweep(
         _refuse_twice([key for key, _ in written], grid)
     elif points:
         candidates = _points_file(str(points), draft)
-        return _written_out(own, recipe, candidates, seeds, note)
+        return _written_out(draft, recipe, candidates, seeds, note)
     elif table and table.grid:
-        written = [(key, _listed(own, key, values)) for key, values in table.grid.items()]
+        written = [(key, _listed(draft, key, values)) for key, values in table.grid.items()]
     elif table and table.points and search is None:
-        found = [_point(own.places, ("sweep", "points", i), one) for i, one in enumerate(table.points)]
-        return _written_out(own, recipe, found, seeds, note)
+        found = [_point(draft.places, ("sweep", "points", i), one) for i, one in enumerate(table.points)]
+        return _written_out(draft, recipe, found, seeds, note)
     else:
         raise UsageError(NOTHING_SWEPT.format(draft.file))
-    _refuse_keys(written, own)
+    _refuse_keys(written, draft)
     if search is not None:
-        return _searched(own, recipe, dict(written), search, seeds)
+        return _searched(draft, recipe, dict(written), search, seeds)
     listed = [values for _, values in written if not isinstance(values, Span)]
     _refuse_too_many(listed)
-    made = points_of(own, combinations(listed), seeds, note)
+    made = points_of(draft, combinations(listed), seeds, note)
     digest = sweep_digest(recipe, "grid", seeds, [point.recipe.fingerprint for point in made])
-    return Sweep(recipe, "grid", [key for key, _ in written], seeds, made, digest, own)
-
-
-def _copied(draft: Draft) -> Draft:
-    return draft._replace(data=copy.deepcopy(draft.data), places=dict(draft.places))
+    return Sweep(recipe, "grid", [key for key, _ in written], seeds, made, digest, draft)
 
 
 def _with_those_of_points(error: RecipeError, draft: Draft) -> RecipeError:

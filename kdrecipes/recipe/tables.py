@@ -4,7 +4,6 @@ absent and has none."""
 from __future__ import annotations
 
 import os.path
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from kdrecipes.components.plugins import Provider
 from kdrecipes.components.registry import Registry
+from kdrecipes.recipe.path_options import is_path
 from kdrecipes.recipe.positions import Path as KeyPath
 
 Json = Mapping[str, Any]
@@ -301,11 +301,3 @@ class Recipe:
     def training_of(self, network: TeacherTable | StudentTable) -> TrainTable:
         """How a network is trained; for a teacher that is not, `[train]` says the rest, such as whether it is fast."""
         return (isinstance(network, TeacherTable) and network.train) or self.train
-
-
-def is_path(schema: Json, value: str) -> bool:
-    """Whether an option's value is a path: `"format": "path"`, or an `anyOf` of words and paths and not a word."""
-    branches = schema.get("anyOf", [schema])
-    if any(value in b.get("enum", ()) or ("pattern" in b and re.search(b["pattern"], value)) for b in branches):
-        return False
-    return any(b.get("format") == "path" for b in branches)

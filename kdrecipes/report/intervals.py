@@ -108,6 +108,20 @@ def over_seeds(differences: Sequence[float]) -> list[float]:
     return [float(low), float(high)]
 
 
+def over_pairs(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[float, list[float] | None]:
+    """The mean difference in accuracy over seeds, and its 95% interval.
+
+    One seed: the paired bootstrap over images. Three or more: a t interval over seeds. Two: None.
+
+    Args:
+        pairs: for each seed what two students told right, of the same images: bool (images,) each.
+    """
+    gains = [float(first.mean() - second.mean()) for first, second in pairs]
+    if len(pairs) == 1:
+        return gains[0], accuracy_over_images(*pairs[0])
+    return float(np.mean(gains)), over_seeds(gains) if len(pairs) > 2 else None
+
+
 def finest(images: int) -> float:
     """The largest share of images on which networks may differ though none of so many test images shows it.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from kdrecipes.report.intervals import accuracy_over_images, detectable, finest, over_seeds
+from kdrecipes.report.intervals import detectable, finest, over_pairs
 from kdrecipes.report.verdict import decide
 
 Right = Mapping[int, NDArray[Any]]  # by seed: bool (test images,), what a student told right
@@ -31,18 +30,13 @@ def paired_accuracy(firsts: Right, seconds: Right, margin: float) -> dict[str, A
     if not seeds:
         return None
     pairs = [(firsts[seed], seconds[seed]) for seed in seeds]
-    gains = [float(a.mean() - b.mean()) for a, b in pairs]
-    interval, images = None, len(pairs[0][0])
-    if len(seeds) == 1:
-        interval = accuracy_over_images(*pairs[0])
-    elif len(seeds) > 2:
-        interval = over_seeds(gains)
+    mean, interval = over_pairs(pairs)
     seen, judged = detectable([a.astype(int) - b.astype(int) for a, b in pairs]), interval
     if interval and interval[0] == interval[1]:  # no spread: it is seen as finely as the test images are many
-        share = finest(images)
+        share = finest(len(pairs[0][0]))
         seen, judged = max(seen or 0.0, share), [interval[0] - share, interval[1] + share]
     return {
-        "mean": float(np.mean(gains)),
+        "mean": mean,
         "ci95": interval,
         "ci95_over": "seeds" if len(seeds) > 1 else "test images",
         "seeds": seeds,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kdrecipes.report.sweep_results import Difference, Point, Right, SweepResults, difference, mean_of
+from kdrecipes.report.sweep_results import Difference, Point, SweepResults, difference, mean_of
+from kdrecipes.report.sweep_validation import read_right
 from kdrecipes.report.sweep_words import point_words
 from kdrecipes.wording import points
 
@@ -27,21 +26,10 @@ def lead_of(folder: Path, done: Sequence[Point]) -> Difference | None:
     if len(done) < 2:
         return None
     try:
-        (best, images), (second, others) = (_right(folder, point["point"]) for point in done[:2])
+        (kd, plain, images), second = (read_right(folder / "points" / point["point"]) for point in done[:2])
     except (OSError, ValueError, KeyError):
         return None
-    return difference(best, second) if np.array_equal(images, others) else None
-
-
-def _right(folder: Path, point: str) -> tuple[Right, NDArray[Any]]:
-    """What a point's students told right, the distilled ones where there are any; and which images these are."""
-    with np.load(folder / "points" / point / "validation.npz", allow_pickle=False) as stored:
-        arrays = dict(stored)
-    labels, index = arrays.pop("labels"), arrays.pop("index")
-    right = {label: logits.argmax(1) == labels for label, logits in arrays.items()}
-    role = "kd" if any(label.startswith("kd-") for label in right) else "baseline"
-    by_seed = {int(label.rpartition("-")[2]): one for label, one in right.items() if label.startswith(f"{role}-")}
-    return by_seed, np.stack([labels, index])
+    return difference(kd or plain, second[0] or second[1]) if np.array_equal(images, second[2]) else None
 
 
 def leading_words(sweep: SweepResults, done: Sequence[Point], lead: Difference | None = None) -> str:

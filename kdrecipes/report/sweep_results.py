@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.errors import UsageError, one_line
-from kdrecipes.report.intervals import accuracy_over_images, over_seeds
+from kdrecipes.report.intervals import over_pairs
 from kdrecipes.report.typed_json import parsed
 
 FILE = "sweep.json"
@@ -206,7 +206,6 @@ def difference(firsts: Right, seconds: Right) -> Difference | None:
     pairs = [(firsts[seed], seconds[seed]) for seed in seeds]
     if not pairs or any(a.shape != b.shape for a, b in pairs):
         return None
-    gains = [float(a.mean() - b.mean()) for a, b in pairs]
-    interval = accuracy_over_images(*pairs[0]) if len(pairs) == 1 else over_seeds(gains) if len(pairs) > 2 else None
+    mean, interval = over_pairs(pairs)
     over = "validation images" if len(pairs) == 1 else "seeds"
-    return {"mean": float(np.mean(gains)), "ci95": interval, "ci95_over": over, "seeds": len(pairs)}
+    return {"mean": mean, "ci95": interval, "ci95_over": over, "seeds": len(pairs)}

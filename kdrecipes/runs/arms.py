@@ -66,33 +66,27 @@ def train_arm(
 
     `jit` is from `choose_compile`, `anew` from `choose_recalibration`; `trackers` are Keras callbacks.
     """
-    with progress.clock.part("arm", arm.label) as part:
-        _train_arm(recipe, arm, data, teachers, jit, anew, folder, progress, trackers)
-        part.by = "both" if arm.label in progress.continued else "this"
 
-
-def _train_arm(
-    recipe: Recipe,
-    arm: Arm,
-    data: Data,
-    teachers: Mapping[str, Teacher],
-    jit: Decision,
-    anew: Decision,
-    folder: RunFolder,
-    progress: Progress,
-    trackers: Sequence[Any],
-) -> None:
     def keep(rows: list[Row]) -> None:
         folder.keep_rows(arm.arm, arm.seed, rows)
         progress.curves(folder.rows, recipe.train.epochs)
 
-    student, rows, network = fit_arm(
-        recipe, arm, data, teachers, jit, anew, folder=folder.path, progress=progress, keep=keep, trackers=trackers
-    )
-    path = save_network(recipe, recipe.student, data, student, folder.path / "students", arm.label, network)
-    file = path.relative_to(folder.path).as_posix()
-    folder.keep_arm(arm.label, arm_facts(recipe, arm, data, student, rows, anew, file, network))
-    StateFolder(folder.path / "state").clear()
+    with progress.clock.part("arm", arm.label) as part:
+        made = fit_arm(
+            recipe, arm, data, teachers, jit, anew, folder=folder.path, progress=progress, keep=keep, trackers=trackers
+        )
+        folder.keep_arm(arm.label, made.facts)
+        StateFolder(folder.path / "state").clear()
+        part.by = "both" if arm.label in progress.continued else "this"
+
+
+@dataclass(frozen=True)
+class TrainedArm:
+    """A student that is trained and saved, with a row for each epoch and what is written down of it."""
+
+    student: keras.Model
+    rows: list[Row]
+    facts: ArmFacts
 
 
 def fit_arm(
@@ -107,14 +101,12 @@ def fit_arm(
     progress: Progress,
     keep: Callable[[list[Row]], None] = lambda rows: None,
     trackers: Sequence[Any] = (),
-) -> tuple[keras.Model, list[Row], str]:
-    """One arm's student, trained from the seed's own initial weights, a row for each epoch, and what network it is.
-
-    The last is empty where it is the recipe's student.
+) -> TrainedArm:
+    """Train one arm's student from the seed's own initial weights, and save it.
 
     Args:
         recipe, arm, data, teachers, jit, anew, progress, trackers: as for `train_arm`.
-        folder: where `state/` is, from which an interrupted fit goes on; callbacks write there.
+        folder: holds `students/`, and `state/`, from which an interrupted fit goes on; callbacks write there.
         keep: gets all rows so far after each epoch.
     """
     backend.seed_everything(arm.seed)
@@ -125,7 +117,6 @@ def fit_arm(
         build_model(recipe, recipe.student, data),
         {name: teacher.model for name, teacher in heard.items()},
     )
-    student = distiller.student  # a term may have put another one in its place
     outputs = {name: teacher.outputs for name, teacher in heard.items() if teacher.outputs is not None}
     rows = fit(
         distiller,
@@ -145,17 +136,12 @@ def fit_arm(
         watch=progress.watch(arm.label, recipe.train.epochs),
         tell=progress.note,
     )
-    return student, rows, distiller.replaced
-
-
-def arm_facts(
-    recipe: Recipe, arm: Arm, data: Data, student: keras.Model, rows: list[Row], anew: Decision, file: str, network: str
-) -> ArmFacts:
-    """What is written down of a trained arm; `file`: its student's, in the run folder; `network`: from `fit_arm`."""
-    return ArmFacts(
+    student = distiller.student  # a term may have put another one in the place of the recipe's
+    path = save_network(recipe, recipe.student, data, student, folder / "students", arm.label, distiller.replaced)
+    facts = ArmFacts(
         arm=arm.arm,
         seed=arm.seed,
-        student=file,
+        student=path.relative_to(folder).as_posix(),
         params=student.count_params(),
         labels=len(data.train) if data.train.labelled else 0,
         epochs=len(rows),
@@ -164,8 +150,9 @@ def arm_facts(
         batch_norm=batch_norm_facts(
             student, anew, min(anew.use, rows[-1]["steps"]) if len(rows) == recipe.train.epochs else 0
         ),
-        network=network,
+        network=distiller.replaced,
     )
+    return TrainedArm(student, rows, facts)
 
 
 def evaluate_once(

@@ -65,10 +65,11 @@ def _choose(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, devi
 
 def _reader(recipe: Recipe, data: Data) -> str:
     """The first term that reads the student's layers, or puts another network in its place; "" where none does."""
-    for table, term in zip(recipe.loss.terms, build_terms(recipe, data)[0] if recipe.teachers else (), strict=False):
-        if getattr(term, "student_layers", ()) or hasattr(term, "meet"):
-            return table.name
-    return ""
+    if not recipe.teachers:
+        return ""
+    terms = zip(recipe.loss.terms, build_terms(recipe, data)[0], strict=True)
+    reading = (table.name for table, one in terms if getattr(one, "student_layers", ()) or hasattr(one, "meet"))
+    return next(reading, "")
 
 
 def _seconds(recipe: Recipe, table: TeacherTable | StudentTable, data: Data, jit: Decision) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
+from kdrecipes.disk.files import disk_errors, locked, new_file, remove_entries, write_json
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
@@ -110,8 +109,7 @@ def open_run(
         UsageError: when the folder holds another recipe's run, or files that are no run.
         EnvironmentProblem: when it can't be written, or another process runs in it.
     """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file. Choose another folder with --out.")
+    refuse_file(path)
     with disk_errors(path, "Choose another folder with --out."):
         path.mkdir(parents=True, exist_ok=True)
         (path / ".lock").touch()
@@ -133,6 +131,16 @@ def open_run(
                 with suppress(KDRecipesError, OSError):  # a full disk must not hide why the run ended
                     folder.set_status("preempted" if stopped else "failed", error=str(error) or type(error).__name__)
             raise
+
+
+def refuse_file(path: Path) -> None:
+    """Refuse a path of a folder at which a file lies.
+
+    Raises:
+        UsageError: when one does.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file. Choose another folder with --out.")
 
 
 def _make_ready(
@@ -164,7 +172,7 @@ def _make_ready(
                 "Choose another folder with --out, or replace that run with --overwrite."
             )
     if earlier is not None and (overwrite or replaced):
-        _clear(path)
+        remove_entries(path, _ENTRIES)
         earlier = None
     if added and check_added:
         check_added(recipe, path)
@@ -190,16 +198,6 @@ def _is_shown(path: Path, old: Any, recipe: Recipe) -> bool:
     if not isinstance(old, dict) or not added_seeds(recipe.data, old):
         return False
     return read_object(path / "status.json").get("status") == "done" and (path / "report.json").is_file()
-
-
-def _clear(path: Path) -> None:
-    """Remove what a run wrote, and nothing else."""
-    with disk_errors(path):
-        for name in _ENTRIES:
-            if (path / name).is_dir():
-                shutil.rmtree(path / name)
-            else:
-                (path / name).unlink(missing_ok=True)
 
 
 def _recipe_facts(recipe: Recipe) -> RecipeFacts:

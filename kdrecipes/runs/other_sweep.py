@@ -11,19 +11,9 @@ from kdrecipes.errors import UsageError
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.report.sweep_results import FILE
 from kdrecipes.runs.changes import difference
-from kdrecipes.runs.folder import read_object
+from kdrecipes.runs.folder import read_object, refuse_file
 
 LOCK = "sweep_lock.json"  # makes a folder a sweep's
-
-
-def refuse_file(path: Path) -> None:
-    """Refuse a path that is a file.
-
-    Raises:
-        UsageError: when it is.
-    """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file. Choose another folder with --out.")
 
 
 def refuse_others(sweep: Sweep, path: Path, overwrite: bool) -> None:

@@ -19,11 +19,10 @@ from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts
 from kdrecipes.report.typed_json import typed
-from kdrecipes.runs.arms import Arm, arm_facts, fit_arm
+from kdrecipes.runs.arms import Arm, fit_arm
 from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.predict import predict
 from kdrecipes.runs.predictions import write_arrays
-from kdrecipes.runs.saved import save_network
 from kdrecipes.training.keeper import Row
 from kdrecipes.training.state import StateFolder
 
@@ -77,18 +76,15 @@ def train_kept_arm(
         RunError: when the student fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    student, rows, network = fit_arm(recipe, arm, data, *fit, folder=folder, progress=progress, keep=keep)
-    logits = predict(student, data.validation, data.student_size)
+    made = fit_arm(recipe, arm, data, *fit, folder=folder, progress=progress, keep=keep)
+    logits = predict(made.student, data.validation, data.student_size)
     if not np.isfinite(logits).all():
         raise RunError(f"{arm.label}: the trained student gives logits on validation images that are not finite.")
-    file = save_network(recipe, recipe.student, data, student, folder / "student", arm.label, network)
-    facts = arm_facts(recipe, arm, data, student, rows, fit[-1], file.relative_to(folder).as_posix(), network)
     write_arrays(folder / "validation.npz", {"logits": logits})
-    write_json(
-        folder / "arm.json", {"point": point, "facts": asdict(facts), "rows": rows}
-    )  # last: from here on it is whole
+    told = {"point": point, "facts": asdict(made.facts), "rows": made.rows}
+    write_json(folder / "arm.json", told)  # last: from here on it is whole
     StateFolder(folder / "state").clear()
-    return KeptArm(folder, point, facts, rows, logits)
+    return KeptArm(folder, point, made.facts, made.rows, logits)
 
 
 def give(kept: KeptArm, arm: Arm, run: RunFolder) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kdrecipes.disk.files import disk_errors, is_locked, locked, write_json
+from kdrecipes.disk.files import disk_errors, is_locked, locked, remove_entries, write_json
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
@@ -26,10 +23,11 @@ from kdrecipes.report.sweep_results import (
     difference,
     rank,
 )
+from kdrecipes.report.sweep_validation import by_arm, read_right
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
-from kdrecipes.runs.folder import read_object
-from kdrecipes.runs.other_sweep import LOCK, refuse_file, refuse_others
+from kdrecipes.runs.folder import read_object, refuse_file
+from kdrecipes.runs.other_sweep import LOCK, refuse_others
 from kdrecipes.runs.provenance import command, environment, versions
 from kdrecipes.runs.sweep_point import Outcome
 
@@ -101,23 +99,11 @@ class SweepFolder:
                 results["command"] = command()
 
     def right(self, point: str) -> tuple[Right, Right, Any] | None:
-        """What a finished point's students told right, distilled and labels-only ones; and which images these are."""
+        """As `read_right` of a point; None where its file can't be read."""
         try:
-            with np.load(self.path / "points" / point / "validation.npz", allow_pickle=False) as stored:
-                arrays = dict(stored)
-        except (OSError, ValueError):
+            return read_right(self.path / "points" / point)
+        except (OSError, ValueError, KeyError):
             return None
-        labels, index = arrays.pop("labels"), arrays.pop("index")
-        return *_right(arrays, labels), np.stack([labels, index])
-
-
-def _right(logits: dict[str, Any], labels: Any) -> tuple[Right, Right]:
-    """By seed, of the distilled and of the labels-only students."""
-    found: dict[str, dict[int, Any]] = {"kd": {}, "baseline": {}}
-    for label, one in logits.items():
-        arm, _, seed = label.rpartition("-")
-        found[arm][int(seed)] = one.argmax(1) == labels
-    return found["kd"], found["baseline"]
 
 
 def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool) -> SweepFolder:
@@ -147,12 +133,7 @@ def _clear(path: Path) -> None:
         raise EnvironmentProblem(
             f"Another process works on the sweep in {path}. Wait for it, or choose another folder with --out."
         )
-    with disk_errors(path):
-        for name in _ENTRIES:
-            if (path / name).is_dir():
-                shutil.rmtree(path / name)
-            else:
-                (path / name).unlink(missing_ok=True)
+    remove_entries(path, _ENTRIES)
 
 
 def _begin(sweep: Sweep, path: Path, device: str) -> None:
@@ -231,7 +212,7 @@ def entry_of(results: SweepResults, name: str) -> Point:
 def record(folder: SweepFolder, results: SweepResults, name: str, outcome: Outcome) -> None:
     """Write what a point gave into its entry; and compare with the first point whatever can be compared now."""
     entry = entry_of(results, name)
-    kd, baseline = _right({arm.label: one for arm, one in outcome.logits.items()}, outcome.labels)
+    kd, baseline = by_arm({arm.label: one for arm, one in outcome.logits.items()}, outcome.labels)
     entry["status"], entry["message"] = "done", None
     entry["validation_accuracy"] = accuracy_of(kd, baseline)
     entry["kd_minus_baseline"] = difference(kd, baseline)

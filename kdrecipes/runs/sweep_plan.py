@@ -19,7 +19,7 @@ from kdrecipes.report.sweep_results import FILE, read_sweep
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
 from kdrecipes.runs.other_sweep import refuse_others
-from kdrecipes.runs.sweep_folder import place_of
+from kdrecipes.runs.sweep_folder import count_of, place_of
 
 KINDS = {"baseline": "students, labels only", "kd": "students, distilled"}
 
@@ -57,13 +57,13 @@ def plan_of(
             keys[arm.arm].append(arm_key(point.recipe, arm))
         tuned = [table for table in point.recipe.teachers.values() if table.train]
         teachers += [_teacher_key(point.recipe, table) for table in tuned]
-    by_kind = {KINDS[kind]: _counted(found) for kind, found in keys.items() if found}
-    students = {word: sum(of[word] for of in by_kind.values()) for word in _counted([])}
+    by_kind = {KINDS[kind]: count_of([found]) for kind, found in keys.items() if found}
+    students = {word: sum(of[word] for of in by_kind.values()) for word in count_of([])}
     confirming = _confirming(points, best)
     if confirming:
         by_kind["students, confirming"] = dict.fromkeys(students, sum(map(len, confirming)))
     if teachers:
-        by_kind["teachers"] = _counted(teachers)
+        by_kind["teachers"] = count_of([teachers])
     took = _finished(path) if not overwrite else {kind: [] for kind in keys}
     left = {kind: max(0, len(set(found)) - len(took[kind])) for kind, found in keys.items()}
     for kind in (kind for arms in confirming[0 if overwrite else _confirmed(path) :] for kind in arms):
@@ -104,10 +104,6 @@ def _drawn(space: Any, share: float, number: int) -> Any:
         return space[number % len(space)].value
     value = space.low + share * (space.high - space.low)
     return int(value) if isinstance(space.low, int) else value
-
-
-def _counted(keys: list[str]) -> dict[str, int]:
-    return {"without_sharing": len(keys), "planned": len(set(keys))}
 
 
 def _teacher_key(recipe: Any, table: Any) -> str:

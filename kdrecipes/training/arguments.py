@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 
 from kdrecipes.backend import keras
+from kdrecipes.components.outputs import Outputs
 from kdrecipes.training.inference import Inference
 from kdrecipes.training.loss_parts import Weight, is_weight
 from kdrecipes.training.teachers import ONLY
+
+Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
+Network: TypeAlias = "keras.Model | torch.nn.Module | Inference"
 
 _NO_TERM = "There is a teacher and no term to hear it: give one, such as loss=KD(temperature=4.0)."
 _PRECISIONS = ("float32", "bfloat16", "float16")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.components.outputs import Outputs
 from kdrecipes.fast.accelerate import accelerate_unless_changed
 from kdrecipes.fast.compiled import compiled
 from kdrecipes.keras_private import compiled_metrics, loss_tracker, set_loss_tracker
-from kdrecipes.training.arguments import networks_of, terms_and_weights, unnamed_networks
+from kdrecipes.training.arguments import Network, Term, networks_of, terms_and_weights, unnamed_networks
 from kdrecipes.training.batches import (
     images_of,
     index_of,
@@ -24,7 +23,7 @@ from kdrecipes.training.batches import (
 )
 from kdrecipes.training.checkpoint import SavedAsStudent
 from kdrecipes.training.class_counts import classes_of, refuse_labels_of_fit, refuse_other_widths
-from kdrecipes.training.inference import Inference, wide
+from kdrecipes.training.inference import wide
 from kdrecipes.training.introduced import introduced
 from kdrecipes.training.last_activation import refuse_probabilities
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
@@ -35,9 +34,6 @@ from kdrecipes.training.pixels import refuse_other_pixels
 from kdrecipes.training.teacher_cache import refuse_uncacheable, with_teacher_logits
 from kdrecipes.training.teachers import Teachers
 from kdrecipes.training.term_progress import told
-
-Term = Callable[[Any, Outputs, Outputs], torch.Tensor]  # labels, student, teacher → (batch,) or scalar
-Network: TypeAlias = "keras.Model | torch.nn.Module | Inference"
 
 
 class Distiller(SavedAsStudent):
@@ -52,7 +48,9 @@ class Distiller(SavedAsStudent):
     A label of -1 is none: such an image is taught by the terms alone, and the cross-entropy and the metrics are means
     over the others of a batch. Where labels are rows of shares, a row of zeros is none.
 
-    The teacher runs in inference mode under `torch.no_grad()`. It is in no checkpoint, and nothing of it changes.
+    The teacher runs in inference mode under `torch.no_grad()`. It is not tracked: it is in no checkpoint, no optimiser
+    sees it, and neither its weights nor its `trainable` flag change.
+
     Several teachers are heard as one by every term that does not name one: a term with the attribute `teacher`, a text,
     hears the one of that name. A term on features must name one where there are several.
 
@@ -79,8 +77,9 @@ class Distiller(SavedAsStudent):
             and validation stay float32. Default "float32".
         accelerate: let torch's own kernels compute the networks, see `kdrecipes.accelerate`. Default True.
         cache_teacher: ask each teacher once for each image, as `fit` begins, and keep its logits in memory as float32,
-            4 bytes for each image and class. Every `fit` asks anew. The images are an array or a tensor, which the
-            teacher hears as they are. Default False.
+            4 bytes for each image and class. Every `fit` asks anew. The images are an array or a tensor; the teacher
+            hears them as they are there, and so it does without a cache: layers of the student that augment are the
+            student's alone. Default False.
 
     Raises:
         ValueError: when weights and terms do not pair up, there is a teacher and no term to hear it, a network ends in
@@ -250,8 +249,10 @@ class Distiller(SavedAsStudent):
         parts.update(self.optimizer, total)
         with torch.no_grad():
             results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
+        if own is not None:
+            return results
         measured = {"loss", *(metric.name for metric in self._part_metrics[1:])}
-        return results if own is not None else {name: results[name] for name in results if name in measured}
+        return {name: value for name, value in results.items() if name in measured}
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The student on labels: `loss` is the cross-entropy, without smoothing or terms."""
@@ -261,8 +262,7 @@ class Distiller(SavedAsStudent):
         labels = labels_of(y, logits)
         if labels is None:
             raise ValueError("evaluate needs labels.")
-        values = cross_entropy(labels, wide(logits))
-        mean, count = mean_over_labelled(values, known(labels), sample_weight)
+        mean, count = mean_over_labelled(cross_entropy(labels, wide(logits)), known(labels), sample_weight)
         loss_tracker(self).update_state(mean, sample_weight=count)
         results = self.compute_metrics(x, y, logits, sample_weight=sample_weight)
         training_only = {metric.name for metric in self._part_metrics}
@@ -280,7 +280,8 @@ class Distiller(SavedAsStudent):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics' values by name; compiled metrics have none before they met a label."""
-        compiled, results = compiled_metrics(self), dict[str, Any]()
+        compiled = compiled_metrics(self)
+        results: dict[str, Any] = {}
         for metric in self._gathered().metrics:
             if metric is not compiled:
                 results[metric.name] = metric.result()

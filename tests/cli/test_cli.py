@@ -453,7 +453,7 @@ def test_garbage_is_sought_rarely_and_as_usual_by_what_trains(monkeypatch, verb,
     monkeypatch.setattr("kdrecipes.runs.run.run_since", stop)
     monkeypatch.setattr("kdrecipes.runs.dry_run.dry_run", stop)
     if rarely:
-        monkeypatch.setattr("kdrecipes.cli.checks.load_recipe", stop)
+        monkeypatch.setattr("kdrecipes.cli.checks.load_with_points", stop)
     monkeypatch.setattr(sys, "argv", ["kdrecipes", *verb])
     with pytest.raises(SystemExit) as caught:
         cli.main()

@@ -8,6 +8,8 @@ from kdrecipes.components.losses import kdrecipes_components
 from kdrecipes.components.losses.declared import component_of, option, temperature, term
 from kdrecipes.components.losses.taken_layers import Layers, declared_layers
 
+GAP = [{"const": 0}, {"minimum": 0.1}]
+
 
 @term("made_up", summary="nothing", paper="Nobody, 2020")
 class MadeUp:
@@ -17,7 +19,9 @@ class MadeUp:
     temperature: float = temperature(2.0)
     share: float = option(0.5, "A share.", minimum=0, exclusiveMaximum=1)
     steps: int = option(3, "How many.", minimum=1)
-    kind: str = option("a", "Which.", enum=["a", "b"])
+    power: float = option(
+        0.5, "A power.", minimum=0, anyOf=[{"const": 0}, {"minimum": 0.1}], x_rule="must be 0, or 0.1"
+    )
     many: tuple[float, ...] = option((1.0, 2.0), "Several.", items={"type": "number", "exclusiveMinimum": 0})
     layers: tuple[str, ...] = ()
 
@@ -39,7 +43,14 @@ def test_the_schema_is_made_of_the_fields():
         },
         "share": {"type": "number", "default": 0.5, "description": "A share.", "minimum": 0, "exclusiveMaximum": 1},
         "steps": {"type": "integer", "default": 3, "description": "How many.", "minimum": 1},
-        "kind": {"type": "string", "default": "a", "description": "Which.", "enum": ["a", "b"]},
+        "power": {
+            "type": "number",
+            "default": 0.5,
+            "description": "A power.",
+            "minimum": 0,
+            "anyOf": [{"const": 0}, {"minimum": 0.1}],
+            "x-rule": "must be 0, or 0.1",
+        },
         "many": {
             "type": "array",
             "default": [1.0, 2.0],
@@ -71,7 +82,7 @@ def test_the_documentation_lists_them():
         ({"steps": 1.5}, "`steps` must be a whole number. Received: steps=1.5"),
         ({"share": "x"}, "`share` must be a number. Received: share='x'"),
         ({"steps": True}, "`steps` must be a whole number. Received: steps=True"),
-        ({"kind": "c"}, "`kind` must be one of 'a', 'b'. Received: kind='c'"),
+        ({"power": 0.05}, "`power` must be 0, or 0.1. Received: power=0.05"),
         ({"many": ()}, "`many` must be a list of numbers, not empty. Received: many=()"),
         ({"many": 2}, "`many` must be a list of numbers, not empty. Received: many=2"),
         ({"many": [1, -1]}, "`many` must be a finite number above 0. Received: many=-1"),

@@ -127,5 +127,5 @@ def test_a_layer_that_is_not_there_or_several_times_is_told():
     ):
         spot_named(model, "backbone/mop", "student")
     inner = [keras.Sequential([keras.Input((4,)), layers.Dense(4, name="same")], name=name) for name in ("a", "b")]
-    with pytest.raises(ValueError, match="The student has several layers 'same': a/same, b/same"):
+    with pytest.raises(ValueError, match="The student has several layers called 'same': a/same, b/same"):
         spot_named(keras.Sequential([keras.Input((4,)), *inner]), "same", "student")

@@ -37,11 +37,6 @@ class ABKD:
     beta: float = option(0.3, "Power β of the student's probabilities.", minimum=0, maximum=10, anyOf=GAP, x_rule=RULE)
     temperature: float = temperature(4.0)
 
-    def __post_init__(self) -> None:
-        for name, value in (("alpha", self.alpha), ("beta", self.beta)):
-            if 0 < value < LEAST:
-                raise ValueError(f"`{name}` {RULE}. Received: {name}={value!r}")
-
     def __call__(self, labels: torch.Tensor, student: Outputs, teacher: Outputs) -> torch.Tensor:
         """Values of shape (batch,), in the wider dtype of the two logits; `labels` are not read."""
         log_q, log_p = ((z / self.temperature).log_softmax(-1) for z in logits_of(student, teacher))

@@ -14,14 +14,7 @@ from kdrecipes.components.losses.taken_layers import NONE, Layers, take_layers
 
 T = TypeVar("T")
 _SCHEMA = "schema"
-_TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
-_KINDS: dict[str, Any] = {
-    "integer": int,
-    "number": (int, float),
-    "string": str,
-    "boolean": bool,
-    "array": (list, tuple),
-}
+_TYPES = {"int": "integer", "float": "number"}  # a tuple of numbers is an "array", and says of what
 
 
 def option(default: Any = MISSING, description: str = "", **schema: Any) -> Any:
@@ -31,7 +24,7 @@ def option(default: Any = MISSING, description: str = "", **schema: Any) -> Any:
         default: of the constructor and the schema. None given: the run passes it, and a script must.
         description: one sentence or two, with the symbol of the paper.
         **schema: more words of its draft-07 schema: `minimum`, `exclusiveMinimum`, `maximum`, `exclusiveMaximum`,
-            `enum`, `items`, `examples`, `x_rule` (written "x-rule": the whole rule in words).
+            `anyOf`, `items`, `examples`, `x_rule` (written "x-rule": the whole rule in words).
     """
     words = {("x-rule" if key == "x_rule" else key): value for key, value in schema.items()}
     if isinstance(default, tuple):  # a list in a recipe
@@ -98,9 +91,8 @@ def term(name: str, summary: str, paper: str, layers: Layers = NONE) -> Callable
 def _schema(one: Field[Any]) -> dict[str, Any]:
     """The draft-07 schema of an option, of its annotation, its default and its words."""
     words = one.metadata[_SCHEMA]
-    kind = str(one.type).removesuffix(" | None")
-    schema = {} if "type" in words else {"type": _TYPES[kind]}
-    if one.default not in (MISSING, None) and "default" not in words:
+    schema = {} if "type" in words else {"type": _TYPES[str(one.type)]}
+    if one.default is not MISSING and "default" not in words:
         schema["default"] = one.default
     return {**schema, **words}
 
@@ -111,29 +103,29 @@ def _checked(name: str, value: Any, schema: dict[str, Any]) -> Any:
     Raises:
         ValueError: when the value is of another type, not finite or out of range.
     """
-    if value is None and "default" not in schema:
-        return value
-    kind, received = schema["type"], f"Received: {name}={value!r}"
-    if kind == "array":
+    whole, received = schema["type"] == "integer", f"Received: {name}={value!r}"
+    if schema["type"] == "array":
         if not isinstance(value, list | tuple) or not value:
-            of = {"number": "numbers", "integer": "whole numbers"}.get(schema["items"]["type"], "texts")
-            raise ValueError(f"`{name}` must be a list of {of}, not empty. {received}")
+            raise ValueError(f"`{name}` must be a list of numbers, not empty. {received}")
         return tuple(_checked(name, one, schema["items"]) for one in value)
-    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
-        words = {"integer": "a whole number", "number": "a number", "string": "a text", "boolean": "True or False"}
-        raise ValueError(f"`{name}` must be {words[kind]}. {received}")
-    if kind in ("number", "integer"):
-        if (
-            not math.isfinite(value)
-            or value <= schema.get("exclusiveMinimum", -math.inf)
-            or value < schema.get("minimum", -math.inf)
-        ):
-            raise ValueError(f"`{name}` must be a finite number{_range(schema, lower=True)}. {received}")
-        if value > schema.get("maximum", math.inf) or value >= schema.get("exclusiveMaximum", math.inf):
-            raise ValueError(f"`{name}` {schema.get('x-rule') or 'must be a number' + _range(schema)}. {received}")
-    if "enum" in schema and value not in schema["enum"]:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, schema['enum']))}. {received}")
-    return float(value) if kind == "number" else value
+    if not isinstance(value, int if whole else int | float) or isinstance(value, bool):
+        raise ValueError(f"`{name}` must be a {'whole ' * whole}number. {received}")
+    if (
+        not math.isfinite(value)
+        or value <= schema.get("exclusiveMinimum", -math.inf)
+        or value < schema.get("minimum", -math.inf)
+    ):
+        raise ValueError(f"`{name}` must be a finite number{_range(schema, lower=True)}. {received}")
+    if not _fits(value, schema):
+        raise ValueError(f"`{name}` {schema.get('x-rule') or 'must be a number' + _range(schema)}. {received}")
+    return value if whole else float(value)
+
+
+def _fits(value: float, schema: dict[str, Any]) -> bool:
+    """Whether a number keeps all that a schema says of it."""
+    from jsonschema import Draft7Validator
+
+    return bool(Draft7Validator(schema).is_valid(value))
 
 
 def _range(schema: dict[str, Any], lower: bool = False) -> str:
