@@ -58,20 +58,32 @@ def list_(
         str | None,
         typer.Option(help="For layers: student, teacher, or the id of one of several teachers. Default: all networks."),
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For models: those with this in their names, the names that options of models take too.",
+        ),
+    ] = None,
     overrides: SetOption = [],  # noqa: B006 (typer reads the default, nobody changes it)
     plugin: PluginOption = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Show what is installed and who provides it: models, datasets, losses, callbacks, exporters, plugins; and recipes.
 
-    Example:  kdrecipes list runs;  kdrecipes list layers digits --role teacher
+    Example:  kdrecipes list runs;  kdrecipes list models --search mobilenet;  kdrecipes list layers digits
 
     Of runs it shows the state, the recipe, the test accuracies and the size. A killed run is one whose process ended
     without a word; the command that began it continues it, as it does a preempted one.
 
     Of layers it shows the names that `student_layers` and `teacher_layers` take, with the shape of what they give. It
     builds the networks as a run does, weights from the network included.
+
+    A search shows what a recipe writes for each network that it finds, and the nearest names where it finds none. It
+    reads what is installed and uses no network.
     """
+    if topic is not Topic.models and search is not None:
+        raise UsageError("--search is for models alone: `kdrecipes list models --search NAME`.")
     if topic is not Topic.layers and (role or overrides):
         given = "--role" if role else "--set"
         raise UsageError(f"{given} is for layers alone: `kdrecipes list layers RECIPE {given} …`.")
@@ -88,6 +100,9 @@ def list_(
     from kdrecipes.components.registry import load_registry
 
     registry = load_registry(tuple(path.resolve() for path in plugin))
+    if search is not None:
+        _search(search, registry, as_json)
+        return
     topics = [topic] if topic else [one for one in Topic if one not in OF_ONE]
     listing = {shown: _rows(shown, registry) for shown in topics}
     if as_json:
@@ -148,6 +163,28 @@ def _list_layers(recipe: str, overrides: list[str], plugin: list[Path], role: st
         for layer in layers:
             if layer.role == shown:
                 say(f"  {layer.name:<{width}}  {layer.shape}")
+
+
+def _search(text: str, registry: Registry, as_json: bool) -> None:
+    """Print the models with a text in their names, or the nearest."""
+    from kdrecipes.components.search import search
+
+    if not text.strip():
+        raise UsageError("--search needs a part of a name, such as `--search resnet`.")
+    result = search(registry, "model", text.strip())
+    for clause in result.untold:
+        typer.echo(f"note: {clause}", err=True)
+    listing = {"models": result.found} | ({} if result.found else {"nearest": result.nearest})
+    if as_json:
+        print_json({heading: [one._asdict() for one in rows] for heading, rows in listing.items()})
+        return
+    for heading, rows in listing.items():
+        if rows or heading == "models":
+            say(heading if rows else f"{heading}\n  (none)")
+        width = max((len(one.name) for one in rows), default=0)
+        for one in rows:
+            keys = ", ".join(f'{key} = "{value}"' for key, value in one.keys.items())
+            say(f"  {one.name:<{width}}  {keys}  [{one.provider}]")
 
 
 def _rows(topic: Topic, registry: Registry) -> list[Row]:

@@ -23,6 +23,7 @@ from kdrecipes.components.losses.kd import KD
 from kdrecipes.components.models import cnn
 from kdrecipes.components.plugins import HEAVY, Provider
 from kdrecipes.components.registry import Registry
+from kdrecipes.components.search import names_told
 from kdrecipes.components.signature import missing_argument, unexpected_argument
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, one_line
@@ -111,6 +112,8 @@ def _check_record(component: Component, kind: str) -> None:
         raise broken(component, f"option {name!r} needs a description")
     _check_defaults(component)
     _check_signature(component)
+    with trying(component, "build.names(), the names that its options take,"):
+        names_told(component)
 
 
 def _check_loading(component: Component) -> None:

@@ -87,7 +87,7 @@ def test_the_verbs_and_flags_are_frozen():
             "--verbose",
             "paths",
         ],
-        "list": ["--json", "--plugin", "--role", "--set", "place", "topic"],
+        "list": ["--json", "--plugin", "--role", "--search", "--set", "place", "topic"],
         "schema": ["--json", "--out", "--plugin"],
         "cache list": ["--json"],
         "cache clear": ["--yes", "names"],
@@ -282,6 +282,43 @@ def test_list_shows_a_single_file_plugin_or_its_error(call, tmp_path):
     load_registry.cache_clear()
     code, out, err = call("list", "losses", "--plugin", file)
     assert (code, out, err) == (3, "", f"--plugin {file}: ZeroDivisionError: division by zero\n")
+
+
+def test_a_search_shows_what_a_recipe_writes(call):
+    code, out, err = call("list", "models", "--search", "MobileNetV3Small")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "models"
+    assert re.search(r'^  mobilenet_v3_small +name = "mobilenet_v3_small"  \[built-in\]$', out, re.MULTILINE)
+    line = next(line for line in lines if line.split()[0] == "mobilenet_v3_small_100_imagenet")
+    assert line.endswith('  name = "keras_hub", preset = "mobilenet_v3_small_100_imagenet"  [built-in]')
+    rows = json.loads(call("list", "models", "--search", "MobileNetV3Small", "--json")[1])
+    assert list(rows) == ["models"] and len(rows["models"]) == len(lines) - 1
+    keys = {"name": "mobilenet_v3_small"}
+    assert {"name": "mobilenet_v3_small", "keys": keys, "provider": "built-in"} in rows["models"]
+
+
+def test_a_search_that_finds_nothing_shows_the_nearest(call):
+    code, out, err = call("list", "models", "--search", "efficentnet_b3")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[:3] == ["models", "  (none)", "nearest"] and 'name = "efficientnet_b3"' in out
+    rows = json.loads(call("list", "models", "--search", "efficentnet_b3", "--json")[1])
+    assert rows["models"] == [] and len(rows["nearest"]) == len(lines) - 3
+    assert call("list", "models", "--search", "qqqqqq")[1] == "models\n  (none)\n"
+    assert json.loads(call("list", "models", "--search", "qqqqqq", "--json")[1]) == {"models": [], "nearest": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["losses", "--search", "kd"], "--search is for models alone: `kdrecipes list models --search NAME`."),
+        (["--search", "kd"], "--search is for models alone: `kdrecipes list models --search NAME`."),
+        (["models", "--search", " "], "--search needs a part of a name, such as `--search resnet`."),
+    ],
+)
+def test_a_search_for_what_can_not_be_searched_is_one_message(call, arguments, message):
+    assert call("list", *arguments) == (2, "", message + "\n")
 
 
 # ---- schema

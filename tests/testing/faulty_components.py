@@ -60,7 +60,17 @@ def no_default(classes, image_size, depth):
     raise AssertionError
 
 
+def tells_undeclared():
+    def build(classes, image_size):
+        raise AssertionError("built before its names were checked")
+
+    build.names = lambda: {"depth": ["deep"]}
+    return component("model", build)
+
+
 CONTRACT = {
+    "build.names(), the names that its options take, failed. Received: "
+    "ValueError: build.names() tells names of 'depth', which its options do not declare": tells_undeclared(),
     "option 'depth' needs a description": component("model", nothing, depth={"type": "integer", "default": 1}),
     "needs a summary": Component("model", "faulty", nothing),
     "the default of option 'depth' must fit its schema. Received: 'x' is not of type 'integer'": component(

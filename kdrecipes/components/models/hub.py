@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
 from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.extras import need
 from kdrecipes.wording import nearest
 
 if TYPE_CHECKING:
@@ -119,6 +123,27 @@ def _resized(source: Any, classes: int, image_size: int, preset: str) -> Any:
         if [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]:
             layer.set_weights(weights)
     return classifier
+
+
+def names() -> dict[str, list[str]]:
+    """The presets of the families that have an image classifier, from KerasHub's source; nothing of it is imported.
+
+    Raises:
+        MissingPart: KerasHub is not installed.
+    """
+    need("keras_hub", ["keras_hub"], "hub")
+    spec = importlib.util.find_spec("keras_hub")
+    roots = (spec.submodule_search_locations if spec else None) or ()
+    found: set[str] = set()
+    for classifier in (file for root in roots for file in Path(root, "src/models").glob("*/*_image_classifier.py")):
+        for file in classifier.parent.glob("*_presets.py"):
+            tables = (node.value for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.Assign))
+            keys = (key for table in tables if isinstance(table, ast.Dict) for key in table.keys)
+            found |= {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+    return {"preset": sorted(found)}
+
+
+build.names = names  # type: ignore[attr-defined]
 
 
 COMPONENT = Component(
