@@ -39,6 +39,11 @@ class Split:
         return self.store.labels[self.positions] if self.labelled else np.full(len(self), NO_LABEL)
 
     @property
+    def weighted(self) -> bool:
+        """Whether the store says how much each example counts."""
+        return self.store.weights is not None
+
+    @property
     def index(self) -> np.ndarray:
         """int64 (examples,): each example's index in its base split, which its views are drawn from."""
         return self.store.index[self.positions]
@@ -77,7 +82,8 @@ class Stored:
     """Examples as they stand in the store, and what is to be done to them.
 
     Where they are mixed, their partners follow them, in the same order; `shares` (batch,) is the examples' own part.
-    `labels` are -1 where the split has none: those of the store are not read then.
+    `labels` are -1 where the split has none: those of the store are not read then. `weights` are None where all count
+    alike.
     """
 
     images: np.ndarray
@@ -85,6 +91,7 @@ class Stored:
     classes: int
     parameters: view_functions.Parameters | None
     shares: np.ndarray | None
+    weights: np.ndarray | None = None
 
 
 def read(split: Split, chosen: np.ndarray, settings: ViewSettings | None, number: int) -> Stored:
@@ -98,7 +105,8 @@ def read(split: Split, chosen: np.ndarray, settings: ViewSettings | None, number
             rows = np.concatenate([rows, split.positions[partner]])
         parameters = view_functions.draw(views, settings.seed, number, store.index[rows], store.images.shape[1])
     labels = store.labels[rows] if split.labelled else np.full(len(rows), NO_LABEL)
-    return Stored(store.images[rows], labels, len(store.classes), parameters, shares)
+    weights = None if store.weights is None else store.weights[rows]
+    return Stored(store.images[rows], labels, len(store.classes), parameters, shares, weights)
 
 
 def shown(stored: Stored, size: int) -> tuple[torch.Tensor, torch.Tensor]:

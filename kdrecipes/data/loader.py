@@ -15,6 +15,7 @@ import torch
 
 from kdrecipes.backend import current_device, keras
 from kdrecipes.data import views as view_functions
+from kdrecipes.data.example_weights import batch_weights
 from kdrecipes.data.examples import Split, Stored, ViewSettings, read, shown
 from kdrecipes.hashing import hash64
 
@@ -117,6 +118,8 @@ class Loader(keras.utils.PyDataset):
         drop_last: leave an incomplete last batch out.
         class_weight: float (classes,), the weight of each class's examples; mixed ones weigh what their labels do, and
             those without a label 1.
+        weighted: give each example the weight that its dataset says, times its class's, where one of its splits says
+            weights: for training, since measuring counts all alike.
         teachers: by a teacher's name, its logits by pass and positions; of those not asked live.
         teacher_sizes: by a teacher's name, pixels per side that it is shown; of those that are asked.
         unlabelled: images without labels that take a part of each batch; with `steps` and `drop_last`.
@@ -133,6 +136,7 @@ class Loader(keras.utils.PyDataset):
         order_seed: int | None = None,
         drop_last: bool = False,
         class_weight: np.ndarray | None = None,
+        weighted: bool = False,
         teachers: Mapping[str, TeacherOutputs] = NOTHING,
         teacher_sizes: Mapping[str, int] = NOTHING,
         unlabelled: Unlabelled | None = None,
@@ -144,6 +148,8 @@ class Loader(keras.utils.PyDataset):
         self.settings, self.order_seed = settings, order_seed
         self.drop_last, self.class_weight = drop_last, class_weight
         self.unlabelled = unlabelled
+        splits = (split, *(unlabelled.splits if unlabelled else ()))
+        self.weighted = weighted and any(one.weighted for one in splits)
         seed = None if order_seed is None else [order_seed]
         self._own = _Stream(len(split), batch_size - (unlabelled.take if unlabelled else 0), seed, drop_last)
         # A seed that is longer by one number gives another order.
@@ -155,8 +161,7 @@ class Loader(keras.utils.PyDataset):
         self._steps = self._own.batches if steps is None else steps
         self.epoch = 0
         self.read_ahead = any(
-            isinstance(one.store.images, np.memmap) and one.store.images.nbytes >= _AHEAD_FROM
-            for one in (split, *(unlabelled.splits if unlabelled else ()))
+            isinstance(one.store.images, np.memmap) and one.store.images.nbytes >= _AHEAD_FROM for one in splits
         )
         self._coming: deque[_Reading] = deque()
 
@@ -181,11 +186,10 @@ class Loader(keras.utils.PyDataset):
             x["teacher_image"] = {name: _together([shown(one, size) for one in stored])[0] for name, size in sizes}
         if self.teachers:
             x["teacher"] = {name: move(_said(outputs, parts)) for name, outputs in self.teachers.items()}
+        weights = batch_weights(stored, y, self.class_weight, self.weighted)
         if not self.split.labelled:
-            return (x,)
-        if self.class_weight is None:
-            return x, move(y)
-        return x, move(y), move(_weights(torch.from_numpy(self.class_weight), y))
+            return (x,) if weights is None else (x, None, move(weights))
+        return (x, move(y)) if weights is None else (x, move(y), move(weights))
 
     def on_epoch_end(self) -> None:
         """Called by Keras after an epoch, and after the look at the data that `fit` takes before the first."""
@@ -229,13 +233,6 @@ def _together(shown_parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[tor
 def _said(outputs: TeacherOutputs, parts: list[Part]) -> torch.Tensor:
     """A teacher's logits (batch, classes) on a batch's parts."""
     return torch.from_numpy(np.concatenate([outputs(part.number, part.chosen + part.first) for part in parts]))
-
-
-def _weights(weight: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """float32 (batch,): the weights of examples by those of classes; 1 where the label is not known."""
-    if y.ndim == 1:
-        return torch.where(y >= 0, weight[y], 1.0).float()
-    return torch.where(y.sum(1) > 0, y.to(weight.dtype) @ weight, 1.0).float()
 
 
 def _read(parts: list[Part], settings: ViewSettings | None) -> list[Stored]:

@@ -216,6 +216,32 @@ def name_in(source: Any, i: int) -> str:
     return escaped(source.name_of(i)) if hasattr(source, "name_of") else f"example {i}"
 
 
+def source_weights(source: Any, name: str) -> np.ndarray | None:
+    """What `source.weights` says, float32 (examples,); None where it is not there: all count alike.
+
+    Args:
+        source: a dataset component's source.
+        name: for messages, e.g. "pets train".
+
+    Raises:
+        RunError: for another number of weights, and one that is no finite number of 0 or more.
+    """
+    found = getattr(source, "weights", None)
+    if found is None:
+        return None
+    weights = np.asarray(found)
+    if weights.shape != (len(source),) or weights.dtype.kind not in "iuf":
+        raise RunError(
+            f"{name}: its weights must be one number for each of its {len(source)} examples. Received: "
+            f"{weights.dtype} of shape {weights.shape}"
+        )
+    for i in np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[:1]:
+        raise RunError(
+            f"{name}: {name_in(source, int(i))} has the weight {weights[i]}; a weight is a finite number of 0 or more."
+        )
+    return weights.astype(np.float32)
+
+
 def _is_converted(shape: tuple[int, ...]) -> bool:
     """Whether an image (height, width[, channels]) has a channel that RGB has no place for."""
     return len(shape) == 3 and shape[2] in (2, 4)

@@ -16,7 +16,7 @@ import numpy as np
 
 from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.data.parallel_reader import read_chunks
-from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader
+from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader, source_weights
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
 from kdrecipes.disk.home import home
@@ -41,10 +41,11 @@ class Store:
         labels: int64 (examples,), each in [0, len(classes)); -1 where there is none.
         index: int64 (examples,), each example's index in its source.
         classes: the class names.
-        fingerprint: sha256 (hex) of images, labels and index.
+        fingerprint: sha256 (hex) of images, labels, index and weights.
         converted: how many images were not RGB or one channel and were converted.
         skipped: name of each image that could not be read, and why.
         uniform: names of the images with transparent pixels that are of one colour on the background.
+        weights: float32 (examples,), 0 or more: how much each counts where it is trained on; None: all alike.
     """
 
     images: np.ndarray
@@ -55,6 +56,7 @@ class Store:
     converted: int
     skipped: list[tuple[str, str]]
     uniform: list[str] = field(default_factory=list)
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,7 +77,8 @@ def open_store(
     """The store of a source: opened where it is already there, else built; a damaged one is rebuilt with a warning.
 
     Args:
-        source: a dataset component's source; `arrays()`, where it has it, gives all images and labels at once.
+        source: a dataset component's source; `arrays()`, where it has it, gives all images and labels at once, and
+            `weights` how much each example counts.
         identity: JSON-able; whatever decides what the source holds besides its own `fingerprint`.
         name: for messages and the folder's name, e.g. "fashion_mnist train".
         image_size: the size the networks see; the stored size where images differ. None: native only.
@@ -87,7 +90,8 @@ def open_store(
             could not be read).
 
     Raises:
-        RunError: a label out of range, an image of an unknown form, not one image that can be read.
+        RunError: a label out of range, an image of an unknown form, not one image that can be read, weights that are
+            none.
         EnvironmentProblem: no room on the disk, or the store can't be read or written.
     """
     if len(source) == 0:
@@ -130,11 +134,13 @@ def _open(folder: Path) -> Store | None:
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         index = np.load(folder / "index.npy", allow_pickle=False)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        weights = np.load(folder / "weights.npy", allow_pickle=False) if "weights" in meta else None
         shape = (meta["examples"], meta["side"], meta["side"], 3)
-        sums = (meta.pop("sha256"), meta["labels_sha256"])
-        if sums == (digest(meta), _sha256(labels, index)) and images.shape == shape and images.dtype == np.uint8:
+        sums = (meta.pop("sha256"), meta["labels_sha256"], meta.get("weights"))
+        expected = (digest(meta), _sha256(labels, index), None if weights is None else _sha256(weights))
+        if sums == expected and images.shape == shape and images.dtype == np.uint8:
             told = (meta["converted"], [(name, reason) for name, reason in meta["skipped"]], meta["uniform"])
-            return Store(images, labels, index, meta["classes"], meta["fingerprint"], *told)
+            return Store(images, labels, index, meta["classes"], meta["fingerprint"], *told, weights)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -163,6 +169,7 @@ def _build(
     if arrays is not None and not len(arrays[0]) == len(arrays[1]) == len(source):
         counts = f"{len(arrays[0])} images and {len(arrays[1])} labels"
         raise RunError(f"{name}: its arrays hold {counts}, and it says that it has {len(source)} examples.")
+    weights = source_weights(source, name)
     for size, folder in folders.items():
         try:
             reader = Reader(source, arrays, name, size, resize, labels, decoding)
@@ -171,7 +178,7 @@ def _build(
                 if folder.exists():
                     shutil.rmtree(folder)  # damaged, or of fewer images than there are; the lock is ours
                 try:
-                    _fill(reader, draft_folder, progress)
+                    _fill(reader, draft_folder, weights, progress)
                 except (RunError, MixedSizes):  # it would be the same again
                     shutil.rmtree(draft_folder, ignore_errors=True)
                     raise
@@ -185,7 +192,7 @@ def _build(
     raise RunError(f"{name}: the images do not share one square size. Set dataset.image_size.")
 
 
-def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
+def _fill(reader: Reader, folder: Path, weights: np.ndarray | None, progress: Progress | None) -> None:
     """Decode all examples into `folder`; what an earlier try left there is continued."""
     n, side = len(reader.source), reader.side
     size = n * side * side * 3
@@ -202,7 +209,7 @@ def _fill(reader: Reader, folder: Path, progress: Progress | None) -> None:
     if draft.rows == 0:
         files = listed([f"  {name}: {reason}" for name, reason in draft.skipped])
         raise RunError("\n".join([f"{reader.name}: not one of its {n:,} images can be read.", *files]))
-    _finish(draft, reader, folder)
+    _finish(draft, reader, folder, weights)
 
 
 def _check_room(name: str, folder: Path, size: int) -> None:
@@ -217,15 +224,16 @@ def _check_room(name: str, folder: Path, size: int) -> None:
         )
 
 
-def _finish(draft: Draft, reader: Reader, folder: Path) -> None:
-    """Write what stands beside the pixels: labels, index, and the facts with their checksums."""
+def _finish(draft: Draft, reader: Reader, folder: Path, weights: np.ndarray | None) -> None:
+    """Write what stands beside the pixels: labels, index, weights, and the facts with their checksums."""
     draft.finish()
     labels, index = np.array(draft.labels, np.int64), np.array(draft.index, np.int64)
-    for key, array in (("labels", labels), ("index", index)):
+    weighed = {} if weights is None else {"weights": weights[index]}
+    for key, array in {"labels": labels, "index": index, **weighed}.items():
         buffer = io.BytesIO()  # np.save to a file on a full disk raises an OSError that does not say so
         np.save(buffer, array)
         (folder / f"{key}.npy").write_bytes(buffer.getvalue())
-    draft.content.update(labels.tobytes() + index.tobytes())
+    draft.content.update(b"".join(array.tobytes() for array in (labels, index, *weighed.values())))
     meta = {
         "name": reader.name,
         "examples": draft.rows,
@@ -236,6 +244,7 @@ def _finish(draft: Draft, reader: Reader, folder: Path) -> None:
         "converted": draft.converted,
         "skipped": draft.skipped,
         "uniform": draft.uniform,
+        **{key: _sha256(array) for key, array in weighed.items()},
     }
     write_json(folder / "meta.json", meta | {"sha256": digest(meta)})
     draft.journal.unlink()

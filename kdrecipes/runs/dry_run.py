@@ -30,6 +30,7 @@ class _Images:
 
     examples: int = EXAMPLES
     labelled: bool = True
+    weighted: bool = False
 
     def __len__(self) -> int:
         return self.examples

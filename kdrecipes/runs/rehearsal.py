@@ -149,7 +149,8 @@ def black_batch(
     if distiller.terms and data.unlabelled and n > 1:
         labels[n // 2 :] = 0 if mixes(recipe) else NO_LABEL
     batch: tuple[Any, ...] = (x, labels) if data.train.labelled or distiller.label_weight else (x,)
-    return (*batch, np.ones(n, np.float32)) if train.class_weight else batch
+    weighted = train.class_weight or any(one.weighted for one in (data.train, *data.unlabelled))
+    return (*batch, *[None] * (2 - len(batch)), np.ones(n, np.float32)) if weighted else batch
 
 
 def rehearse(

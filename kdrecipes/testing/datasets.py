@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kdrecipes.components.hookspecs import Component
-from kdrecipes.data.reader import Reader
+from kdrecipes.data.reader import Reader, source_weights
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.hashing import digest
 from kdrecipes.testing.contract import broken, check_contract, trying
@@ -105,6 +105,7 @@ def _check_examples(component: Component, source: Any, again: Callable[[], Any],
                 raise broken(component, rule, f"another example {i}")
     if hasattr(source, "arrays"):
         _check_arrays(component, source, split, images)
+    _check_weights(component, (source, again(), sent), split)
     try:
         source[n]
     except IndexError:
@@ -140,6 +141,14 @@ def _check_arrays(component: Component, source: Any, split: str, examples: Mappi
         same = same and all((_digest(images[i]), int(labels[i])) == examples[i] for i in examples)
     if not same:
         raise broken(component, f"{split!r}: arrays() must give the images and labels that its items give")
+
+
+def _check_weights(component: Component, alike: Sequence[Any], split: str) -> None:
+    """What several sources of one split say of how much each example counts."""
+    with trying(component, f"{split!r}: reading its weights"):
+        told = [source_weights(one, split) for one in alike]
+    if len({None if weights is None else weights.tobytes() for weights in told}) > 1:
+        raise broken(component, f"{split!r}: built twice, or pickled, an example must have the same weight")
 
 
 def _check_unknown_split(component: Component, build: Callable[[], Any]) -> None:

@@ -135,6 +135,7 @@ def fit(
         order_seed=order_seed,
         drop_last=True,
         class_weight=balanced_weights(data.train.labels, len(data.classes)) if train.class_weight else None,
+        weighted=True,
         teachers=teachers,
         teacher_sizes=teacher_sizes,
         unlabelled=Unlabelled(data.unlabelled, mixed.unlabelled) if mixed and mixed.unlabelled else None,

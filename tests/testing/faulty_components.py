@@ -375,6 +375,19 @@ class OtherLength(Source):
         return self.length
 
 
+class OneWeight(Source):
+    weights = (1.0,)
+
+
+class OtherWeights(Source):
+    built = 0
+
+    def __init__(self, split="train"):
+        super().__init__(split)
+        OtherWeights.built += 1
+        self.weights = [float(OtherWeights.built)] * 8
+
+
 class Empty(Source):
     def __len__(self):
         return 0
@@ -409,6 +422,8 @@ DATASETS = {
     "a split that is not there must be refused by a kdrecipes.RunError": component("dataset", KeyErrorSplit),
     "built twice, it must hold as many examples": component("dataset", OtherLength),
     "'train': must hold examples. Received: none": component("dataset", Empty),
+    "its weights must be one number for each of its 8 examples": component("dataset", OneWeight),
+    "built twice, or pickled, an example must have the same weight": component("dataset", OtherWeights),
 }
 
 
