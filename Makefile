@@ -30,13 +30,13 @@ run: .venv/ready
 	fi
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not soak" --durations 30
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not soak" --durations 30
 
 soak: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m soak
+	$(BIN)/python -m pytest -n auto --dist loadfile -m soak
 
 test-fast: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow and not soak"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not soak"
 
 # LiteRT's converter brings jax and asks for older packages than constraints.txt names: it has an environment of its own.
 test-litert: .venv-litert/ready

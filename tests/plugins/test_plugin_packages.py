@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 MODULES = {path.name: path.name.replace("-", "_") for path in PACKAGES}
 VERSION = "9.9.9"  # no other copy of them has it: what answers to it is what was installed here
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plugin packages")]
+pytestmark = pytest.mark.slow
 
 TRAIN = """
 [train]

@@ -16,7 +16,7 @@ import kdrecipes
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "plugins" / "kdrecipes-efficientnet-lite"
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
+pytestmark = pytest.mark.slow
 QUICK = [
     "--set",
     "student.width=2",

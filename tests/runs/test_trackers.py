@@ -17,7 +17,7 @@ import kdrecipes
 from kdrecipes.components.callbacks.following import history
 from kdrecipes.components.callbacks.logged import parameters
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("trackers")]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {"WANDB_API_KEY": "k3y" * 13 + "k", "MLFLOW_TRACKING_PASSWORD": "hush-hush-4711", "MY_TOKEN": "whisper-0815"}
 LABELS = ("teacher", "baseline-0", "kd-0")
