@@ -116,7 +116,7 @@ JUNK = [
     "__MACOSX/cat/x.jpg",
     "cat/@eaDir/x.jpg",
 ]
-JUNK += ["lost+found/x.jpg", "dog/desktop.ini"]
+JUNK += ["lost+found/x.jpg", "dog/desktop.ini", "THUMBS.DB", "cat/Picasa.ini", "#snapshot/cat/x.jpg"]
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
@@ -273,6 +273,40 @@ def test_a_split_of_another_name_is_suggested(tmp_path):
     assert refused(tmp_path, "validation").endswith('Did you mean `validation = "val"`?')
     assert refused(tmp_path, "test").endswith('Did you mean `test = "test_set"`?')
     assert "Did you mean" not in refused(tmp_path, "more")
+
+
+@pytest.mark.parametrize(
+    "asked, there, meant",
+    [
+        ("validation", "valid", '`validation = "valid"`'),
+        ("validation", "Val", '`validation = "Val"`'),
+        ("validation", "dev", '`validation = "dev"`'),
+        ("val", "validation", '`validation = "validation"`'),
+        ("train", "Training", '`train = "Training"`'),
+        ("test", "testing", '`test = "testing"`'),
+        ("unlabeled", "unlabelled", '"unlabelled"'),
+    ],
+)
+def test_a_split_that_goes_by_a_usual_name_is_found(tmp_path, asked, there, meant):
+    for name in (there, "other"):
+        picture(tmp_path / name / "cat" / "1.jpg")
+    assert refused(tmp_path, asked).endswith(f"Did you mean {meant}?")
+
+
+def test_val_is_meant_rather_than_dev(tmp_path):
+    for name in ("train", "dev", "val"):
+        picture(tmp_path / name / "cat" / "1.jpg")
+    assert refused(tmp_path, "validation").endswith('Did you mean `validation = "val"`?')
+
+
+def test_a_class_that_train_writes_otherwise_is_told_so(tmp_path):
+    for name in ("train/cat/1.jpg", "train/golden_retriever/1.jpg", "test/Cat/1.jpg", "test/golden-retriever/1.jpg"):
+        picture(tmp_path / name)
+    picture(tmp_path / "test" / "yak" / "1.jpg")
+    assert refused(tmp_path, "test").endswith(
+        "holds classes that train does not have: Cat (train has cat), golden-retriever (train has golden_retriever), "
+        "yak"
+    )
 
 
 def test_a_folder_around_the_dataset_is_found_out(tmp_path):

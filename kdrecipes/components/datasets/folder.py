@@ -11,7 +11,15 @@ from typing import Any
 
 from kdrecipes.components.datasets.decoding import decode
 from kdrecipes.components.datasets.folder_files import LeftOut, add_beside, images_below, subfolders
-from kdrecipes.components.datasets.folder_layout import Layout, advice, class_key, classes_of, layout_of, split_advice
+from kdrecipes.components.datasets.folder_layout import (
+    Layout,
+    advice,
+    class_advice,
+    class_key,
+    classes_of,
+    layout_of,
+    split_advice,
+)
 from kdrecipes.components.datasets.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
@@ -139,7 +147,8 @@ def _refuse_classes(
     """Refuse a split with a class that train lacks, a train with a class that has no image, and one without images."""
     error: RunError | None = None
     if extra := sorted(escaped(name.name) for key, (name, _) in of_class.items() if key not in classes):
-        error = RunError(f"{escaped(str(folder))} holds classes that train does not have: {', '.join(extra)}")
+        told = ", ".join(class_advice(name, classes.values()) for name in extra)
+        error = RunError(f"{escaped(str(folder))} holds classes that train does not have: {told}")
     elif not any(files for _, files in of_class.values()):
         error = RunError(f"{escaped(str(folder))} holds no images; expected <class>/<image>.{_not_read(left_out)}")
     elif folder in (root, root / "train"):

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from kdrecipes.components.datasets.folder_files import entries, holds_images, is_hidden, subfolders
 from kdrecipes.errors import RunError
-from kdrecipes.wording import escaped
+from kdrecipes.wording import escaped, nearest
 
 _USUAL = re.compile(r"(train|val|valid|test|dev|eval)(ing|idation|uation)?([ _-]?(set|data|split|images))?", re.I)
+# How the folders of a split begin, by the key that names it; the first is the likeliest.
+_STEMS = {"train": ("train",), "validation": ("val", "dev"), "test": ("test",)}
 _LABEL_FILE = re.compile(r".*\.(csv|tsv|json|xml)|.*(label|annot|class|target).*\.txt", re.I)
 _IMAGES = {"image", "images", "img", "imgs", "jpegimages"}
 _ANNOTATIONS = {"label", "labels", "annotation", "annotations", "masks", "segmentationclass"}
@@ -109,10 +111,19 @@ def advice(root: Path, folder: Path) -> str:
 def split_advice(root: Path, split: str, layout: Layout) -> str:
     """What to write where a split is not there; empty where nobody can tell."""
     names = [*layout.splits, *layout.unlabelled]
-    stem = "val" if split == "validation" else split
-    like = [name for name in names if is_usual(name) and name.lower().startswith(stem)]
-    if like and split in ("train", "validation", "test"):
-        return f'Did you mean `{split} = "{like[0]}"`?'
+    key, stems = next(((key, stems) for key, stems in _STEMS.items() if split.lower().startswith(stems)), ("", ()))
+    like = [name for stem in stems for name in names if is_usual(name) and name.lower().startswith(stem)]
+    if like:
+        return f'Did you mean `{key} = "{like[0]}"`?'
+    if near := nearest(split, names):
+        return f'Did you mean "{escaped(near)}"?'
     if len(names) == 1 and names[0] != "train":
         return f"Is {escaped(names[0])} the dataset's folder? Then write path = {escaped(str(root / names[0]))!r}."
     return ""
+
+
+def class_advice(name: str, classes: Iterable[str]) -> str:
+    """A class that train lacks, with the one of train that may be meant: `Dog (train has dog)`."""
+    known = {one.casefold(): one for one in classes}
+    near = nearest(name.casefold(), known, 0.8)
+    return f"{name} (train has {known[near]})" if near else name
