@@ -18,17 +18,20 @@ LOOKING = (
     "runs/test_changed_data.py",
     "runs/test_pictures.py",
     "runs/test_push.py",
-    "runs/test_resume.py",
-    "runs/test_run.py",
     "studies",
 )
+# Of these what asks for text alone.
+NOT_LOOKING = ("report/test_advice.py", "report/test_verdict.py")
 _REAL = build.files_of, templates.in_page
 
 
 def draw_for(test: Path) -> None:
     """Draw charts from here on as the test of that file needs it."""
-    looks = any(test.is_relative_to(HERE / place) for place in LOOKING)
-    draw_charts(looks)
+
+    def among(places: tuple[str, ...]) -> bool:
+        return any(test.is_relative_to(HERE / place) for place in places)
+
+    draw_charts(among(LOOKING) and not among(NOT_LOOKING))
 
 
 def draw_charts(wanted: bool) -> None:

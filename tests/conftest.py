@@ -29,6 +29,7 @@ from kdrecipes.components.registry import load_registry
 # And a busy machine makes no example wrong.
 settings.register_profile("repeatable", derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
+os.fsync = lambda file: None  # what a test writes need not outlive a power cut; a run writes a hundred files
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

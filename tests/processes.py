@@ -33,7 +33,6 @@ FIRST = (
     "runs/test_trackers.py",
     "runs/test_sweep.py",
     "project/test_teacher_chains.py",
-    "recipe/test_scaffold.py",
     "data/test_memory.py",
     "project/test_benchmarks.py",
     "project/test_readme.py",

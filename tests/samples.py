@@ -6,9 +6,11 @@ import copy
 import gzip
 import json
 import struct
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from kdrecipes.backend import keras, seed_everything, without_tensorflow
 from kdrecipes.data.examples import ViewSettings
@@ -55,6 +57,20 @@ def student_arrays(folder, label):
     """The weights of a student that a run saved, e.g. "kd-0"."""
     model = keras.models.load_model(folder / "students" / f"{label}.keras", compile=False, safe_mode=True)
     return [v.numpy() for v in model.weights]  # not the seeds' states, which a .keras file does not hold
+
+
+@contextmanager
+def read_back_here():
+    """Exports are read back in this process: the fresh one imports torch, which takes longer than all else."""
+    from kdrecipes.components.exporters.found import exporter_named
+
+    def answered(format, options, plugins, file, pixels):
+        ask = exporter_named(format, options, plugins).load(file)
+        return np.concatenate([ask(pixels[i : i + 64]) for i in range(0, len(pixels), 64)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kdrecipes.runs.export.logits_of_file", answered)
+        yield
 
 
 def classifier_of(name, classes=20, **options):

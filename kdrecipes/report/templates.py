@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from kdrecipes.report.drawing import in_page
 from kdrecipes.wording import about_points, escaped, nats, points, readable_seconds
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def filled(template: str, *styles: str, **given: Any) -> str:
@@ -21,9 +25,25 @@ def filled(template: str, *styles: str, **given: Any) -> str:
         styles: style sheets of that folder beside style.css.
         given: what the template is given. Text from outside is escaped by the template, all of it.
     """
+    script = f"\n{_part('sort.js')}"
+    page = (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup("".join(map(_part, ("style.css", *styles)))),
+            script=Markup(script.lstrip()),
+            script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            **given,
+        )
+    )
+    return escaped(page)  # names of files may hold what no text can
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """One for all pages of a process: to compile the templates takes longer than to fill them."""
     import jinja2
 
-    script = f"\n{_part('sort.js')}"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_part),
         autoescape=True,
@@ -32,20 +52,14 @@ def filled(template: str, *styles: str, **given: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "svg": in_page,
+        "svg": lambda chart: in_page(chart),  # the one of this moment: whoever wants no charts puts another there
         "percent": lambda share: f"{100 * share:.2f}",
         "points": points,
         "about_points": about_points,
         "nats": nats,
         "duration": readable_seconds,
     }
-    page = environment.get_template(template).render(
-        style=Markup("".join(map(_part, ("style.css", *styles)))),
-        script=Markup(script.lstrip()),
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **given,
-    )
-    return escaped(page)  # names of files may hold what no text can
+    return environment
 
 
 def _part(name: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from samples import small
+from samples import read_back_here, small
 
 import kdrecipes
 from kdrecipes.components.datasets import digits
@@ -44,7 +44,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
     kdrecipes.run(small(), folder)
     for pixels in ("uint8", "float32"):
-        export(folder, "onnx", options={"input": pixels})
+        with read_back_here():
+            export(folder, "onnx", options={"input": pixels})
         name = "kd-0" if pixels == "float32" else "kd-0-uint8"
         (folder.parent / pixels).mkdir()
         for ending in ("onnx", "json"):

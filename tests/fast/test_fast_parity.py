@@ -58,9 +58,14 @@ FAMILIES = {
 QUICK = {"ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small", "ResNet50V2", *hub_backbones()}
 
 
-def some(names):
+# Seconds as a whole; layer by layer they are held against stock Keras like the others.
+LARGEST = {"InceptionResNetV2", "NASNetLarge"}
+
+
+def some(names, soak=frozenset()):
     """The names as parameters of a test, slow where they are not quick. A family's other sizes are for `make soak`."""
-    marks = {name: [pytest.mark.slow] if name in FAMILIES else [pytest.mark.slow, pytest.mark.soak] for name in names}
+    here = FAMILIES - soak
+    marks = {name: [pytest.mark.slow] if name in here else [pytest.mark.slow, pytest.mark.soak] for name in names}
     return [pytest.param(name, marks=[] if name in QUICK else marks[name]) for name in sorted(names)]
 
 
@@ -123,7 +128,7 @@ def test_each_layer_is_as_near_to_float64_as_stock_keras(name):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", some(ARCHITECTURES))
+@pytest.mark.parametrize("name", some(ARCHITECTURES, LARGEST))
 def test_whole_model_agrees_with_stock(name):
     """In both modes, statistics included, and frozen; and `restore` gives stock Keras' own numbers again.
 

@@ -1,7 +1,6 @@
 """The benchmarks: candidates take turns, both sides do the same work, and the committed run is a full one."""
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -265,18 +264,18 @@ def test_committed_run_is_a_full_one_on_real_images(committed):
 
 
 @pytest.mark.slow
-def test_quick_run_writes_its_rows(tmp_path):
+def test_quick_run_writes_its_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     out = tmp_path / "bench.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--row", "4", "--row", "8", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    main(["--quick", "--row", "4", "--row", "8", "--out", str(out)])
+    told = capsys.readouterr().out
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["quick"] is True and [row["row"] for row in found["rows"]] == [4, 8]
     for row in found["rows"]:
         low, high = row["iqr"]
         assert set(row) == set(asdict(row_of(1, "", Ratio(1, 1, 1), "at least")))
         assert 0 < low <= high and row["ratio"] > 0
-        assert row["name"] in done.stdout
+        assert row["name"] in told
 
 
 def test_the_terms_alone_are_a_command(tmp_path, monkeypatch, capsys):

@@ -210,5 +210,6 @@ def test_a_real_terminal_shows_them_and_a_pipe_does_not(colour):
     shown = seen.decode()
     assert BRAILLE.search(shown) and "80.0 %  epoch 2 of 5, validation" in shown and "a line" in shown
     assert ("\x1b[36m" in shown) == colour
-    piped = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (piped.returncode, piped.stderr, piped.stdout) == (0, "a line\n", "")
+    if colour:
+        piped = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert (piped.returncode, piped.stderr, piped.stdout) == (0, "a line\n", "")

@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -12,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from samples import classifier_of, place_downloads
+
+from kdrecipes.backend import keras
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN, TEST = 4, 1  # images a class
@@ -46,20 +45,24 @@ def archive(names):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """(the environment of a machine whose downloads hold the archive, a preset folder of EfficientNet-B0)"""
+    """On a machine whose downloads hold the archive, and where fits have one epoch of two steps: a preset folder of
+    EfficientNet-B0.
+    """
     import tensorflow_datasets
 
     folder = tmp_path_factory.mktemp("food101")
     names = Path(tensorflow_datasets.__file__).parent / "image_classification" / "food-101_classes.txt"
     place_downloads(folder / "tfds", "food101", {"food-101.tar.gz": archive(names.read_text().split())})
     classifier_of("efficientnet_b0_ra_imagenet", classes=1000).save_to_preset(str(folder / "preset"))
-    environment = os.environ | {"KDRECIPES_HOME": str(folder / "home"), "TFDS_DATA_DIR": str(folder / "tfds")}
-    return environment | {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "2"}, folder / "preset"
-
-
-def run(environment, *arguments, out):
-    command = [sys.executable, "-m", "kdrecipes", "run", *arguments, "--out", str(out), "--device", "cpu"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv("KDRECIPES_HOME", str(folder / "home"))
+        patch.setenv("TFDS_DATA_DIR", str(folder / "tfds"))
+        keras.config.set_max_epochs(1)
+        keras.config.set_max_steps_per_epoch(2)
+        yield folder / "preset"
+        keras.config.set_max_epochs(None)
+        keras.config.set_max_steps_per_epoch(None)
 
 
 def small(preset, *more):
@@ -81,11 +84,10 @@ def small(preset, *more):
 
 
 @pytest.mark.slow
-def test_the_shipped_recipe_runs_end_to_end(prepared, tmp_path):
-    environment, preset = prepared
+def test_the_shipped_recipe_runs_end_to_end(prepared, tmp_path, call):
     options = ["dataset.corrupt_limit=0.01", 'dataset.train="train[:15%]"', 'dataset.validation="train[90%:]"']
-    done = run(environment, *small(preset, *options), out=tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    code, _, err = call("run", *small(prepared, *options), "--out", tmp_path / "run", "--device", "cpu")
+    assert code == 0, err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert [arm["arm"] for arm in report["arms"]] == ["baseline", "kd"]
     assert all(arm["steps"] == 2 for arm in report["arms"])
@@ -96,9 +98,9 @@ def test_the_shipped_recipe_runs_end_to_end(prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_jpeg_is_named_where_none_is_allowed(prepared, tmp_path):
-    environment, preset = prepared
-    done = run(environment, *small(preset, "dataset.corrupt_limit=0"), out=tmp_path / "run")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "food101-train" in done.stderr
-    assert "dataset.corrupt_limit = 0.0 is a share too and allows 0 of" in done.stderr
+def test_a_damaged_jpeg_is_named_where_none_is_allowed(prepared, tmp_path, call):
+    sets = small(prepared, "dataset.corrupt_limit=0")
+    code, _, err = call("run", *sets, "--out", tmp_path / "run", "--device", "cpu")
+    assert code == 1 and "Traceback" not in err
+    assert "food101-train" in err
+    assert "dataset.corrupt_limit = 0.0 is a share too and allows 0 of" in err

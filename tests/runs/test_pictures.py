@@ -103,7 +103,8 @@ def test_training_images_are_those_that_the_first_step_of_the_student_was_given(
 
 
 def test_large_images_are_kept_at_96_pixels(tmp_path):
-    recipe = short("dataset.image_size=100", 'teacher.preflight="warn"', 'dataset.train="train[:160]"')
+    few = ['dataset.train="train[:80]"', 'dataset.test="test[:60]"', 'teacher.preflight="warn"']
+    recipe = short("dataset.image_size=100", *few)
     kdrecipes.run(recipe, tmp_path / "run")
     stored, data = stored_in(tmp_path / "run"), prepare(recipe)
     assert stored["views_96"].shape == (12, 96, 96, 3) and list(stored["view_sizes"]) == [100, 100]
@@ -135,6 +136,7 @@ def alone(folder):
     """The recipe digits made small, with a student on labels only."""
     text = 'schema_version = 1\nname = "alone"\n[dataset]\nname = "digits"\ntrain = "train[:320]"\nvalidation = 0.2\n'
     text += '[student]\nname = "cnn"\nwidth = 3\ndepth = 1\n[train]\nepochs = 1\nbatch_size = 32\n'
+    text += "[report]\nmeasure = false\n"
     (folder / "alone.toml").write_text(text)
     return kdrecipes.load_recipe(folder / "alone.toml")
 

@@ -130,10 +130,11 @@ def test_another_machine_on_the_way_is_told_in_the_report(tmp_path, interrupted)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_leave_a_run_that_continues(tmp_path, number):
-    """The real command, stopped while it trains: exit code 143 or 130, and status "preempted"."""
+    """The real command, in another folder and stopped while it trains: exit code 143 or 130, and status "preempted"."""
     sets = [word for text in [*SMALL, "train.epochs=500"] for word in ("--set", text)]
     process = subprocess.Popen(
         [sys.executable, "-m", "kdrecipes", "run", "digits", "--out", str(tmp_path / "run"), *sets],
+        cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
         # A shell lets what it starts in the background ignore SIGINT.
