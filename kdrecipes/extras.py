@@ -36,6 +36,7 @@ EXTRAS = {
     "wandb": {"wandb": "wandb"},
     "mlflow": {"mlflow": "mlflow-skinny"},
     "optuna": {"optuna": "optuna"},
+    "parquet": {"pyarrow": "pyarrow"},
 }
 
 

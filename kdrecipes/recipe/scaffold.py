@@ -172,7 +172,7 @@ def _recipe_text(
         "requires": toml_value(installed) if installed else "",
         "teacher": None,
         "layers": list(_layer_lines(components["loss"], file)) if "loss" in components else [],
-        "by_class": components["dataset"].name == "folder",  # people's own photos: classes of few images
+        "by_class": components["dataset"].name in ("folder", "file_list"),  # people's own photos: classes of few images
     }
     return _rendered("recipe.toml.jinja", {**words, **tables})
 

@@ -27,6 +27,7 @@ ENTRIES = (  # what the light verbs import: all but run, report, compare and --d
     "kdrecipes.components.registry",
     "kdrecipes.components.datasets.digits",
     "kdrecipes.components.datasets.fashion_mnist",
+    "kdrecipes.components.datasets.file_list",
     "kdrecipes.components.datasets.folder",
     "kdrecipes.components.datasets.tfds",
     "kdrecipes.disk.cache",

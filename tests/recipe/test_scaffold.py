@@ -90,8 +90,9 @@ def test_comments_are_what_they_say():
             assert data == plain, line
 
 
-def test_a_new_recipe_of_a_folder_holds_validation_out_class_by_class():
-    recipe = load_recipe(new_recipe("photos", student="cnn", dataset="folder"))
+@pytest.mark.parametrize("dataset", ["folder", "file_list"])
+def test_a_new_recipe_of_one_s_own_photos_holds_validation_out_class_by_class(dataset):
+    recipe = load_recipe(new_recipe("photos", student="cnn", dataset=dataset))
     assert recipe.dataset.stratified and recipe.dataset.validation == 0.1
     assert not load_recipe(new_recipe("digits", student="cnn", dataset="digits")).dataset.stratified
 

@@ -51,7 +51,7 @@ LOSSES = [
     ("crd", {}),
     ("simkd", {}),
 ]
-FROM_FILES = {"keras_file", "fashion_mnist", "folder", "digits"}  # below
+FROM_FILES = {"keras_file", "fashion_mnist", "folder", "file_list", "digits"}  # below
 CALLBACKS = {
     "csv_log": {},
     "tensorboard": {},
@@ -125,6 +125,19 @@ def test_a_folder_of_images_keeps_the_contract(tmp_path):
                     tmp_path / split / name / f"{i}.png"
                 )
     check_dataset(kdrecipes.component("dataset", "folder"), path=str(tmp_path))
+
+
+def test_a_list_of_images_keeps_the_contract(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    draw, rows = np.random.default_rng(0), ["path,label,split,weight"]
+    for i in range(12):
+        Image.fromarray(draw.integers(0, 256, (6, 8, 3)).astype(np.uint8)).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{'' if i > 9 else 'cat' if i % 2 else 'dog'},{'test' if i < 4 else 'train'},{i / 4}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    check = kdrecipes.component("dataset", "file_list")
+    check_dataset(check, split=["train", "test", "unlabelled"], path=str(tmp_path / "list.csv"))
 
 
 def test_fashion_mnist_keeps_the_contract(tmp_path):

@@ -14,9 +14,10 @@ from kdrecipes.components.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The dataset components."""
-    from kdrecipes.components.datasets import digits, fashion_mnist, folder, tfds
+    from kdrecipes.components.datasets import digits, fashion_mnist, file_list, folder, tfds
 
     yield digits.COMPONENT
     yield fashion_mnist.COMPONENT
+    yield file_list.COMPONENT
     yield folder.COMPONENT
     yield tfds.COMPONENT

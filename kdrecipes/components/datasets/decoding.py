@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from kdrecipes.errors import one_line
+from kdrecipes.wording import escaped
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
@@ -40,6 +43,19 @@ def decode(file: str | Path | IO[bytes], upright: bool = True) -> np.ndarray:
         image.load()  # a TIFF is turned here
         turned = _TURNS.get(_orientation(image)) if upright else None
         return np.asarray(_rgb(image if turned is None else image.transpose(Image.Transpose[turned])))
+
+
+def why_unreadable(file: Path, error: Exception) -> str:
+    """Why `decode` could not read a file: its error in words, without the name, which Pillow gives in full."""
+    from PIL import UnidentifiedImageError
+
+    if file.is_file() and file.stat().st_size == 0:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "no image that Pillow knows, whatever its suffix"
+    if isinstance(error, OSError):  # what Pillow says of a damaged file needs no class of error before it
+        return escaped(error.strerror or str(error))
+    return escaped(one_line(error))
 
 
 _ORIENTATION = 274  # the tag's number

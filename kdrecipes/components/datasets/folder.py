@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.components.datasets.decoding import decode
+from kdrecipes.components.datasets.decoding import decode, why_unreadable
 from kdrecipes.components.datasets.folder_files import LeftOut, add_beside, images_below, subfolders
 from kdrecipes.components.datasets.folder_layout import (
     Layout,
@@ -23,7 +23,7 @@ from kdrecipes.components.datasets.folder_layout import (
 from kdrecipes.components.datasets.source import SPLIT_OPTION, file_facts, missing_split
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
-from kdrecipes.errors import EnvironmentProblem, RunError, one_line
+from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
 from kdrecipes.wording import escaped, left_out_words
 
@@ -60,7 +60,7 @@ class FolderSource:
             return {"image": decode(file), "label": self.labels[index]}
         except Exception as error:  # Pillow's readers raise almost anything on damaged files
             # no RunError: it is the store that decides what is fatal
-            raise ValueError(f"{self.name_of(index)}: {_reason(file, error)}") from error
+            raise ValueError(f"{self.name_of(index)}: {why_unreadable(file, error)}") from error
 
     def name_of(self, index: int) -> str:
         """The file's name below the dataset's folder; bytes of it that are not UTF-8 are escaped."""
@@ -180,19 +180,6 @@ def _unlabelled(root: Path, layout: Layout, split: str) -> FolderSource:
     files = sorted(images_below(layout.unlabelled[split], root, left_out), key=lambda file: _place(file, root))
     facts = digest("folder", split, classes, file_facts(files, root))
     return FolderSource(root, files, [0] * len(files), classes, facts, labelled=False, left_out=left_out)
-
-
-def _reason(file: Path, error: Exception) -> str:
-    """Why a file can't be read, without its name, which Pillow gives in full."""
-    from PIL import UnidentifiedImageError
-
-    if file.is_file() and file.stat().st_size == 0:
-        return "the file is empty"
-    if isinstance(error, UnidentifiedImageError):
-        return "no image that Pillow knows, whatever its suffix"
-    if isinstance(error, OSError):  # what Pillow says of a damaged file needs no class of error before it
-        return escaped(error.strerror or str(error))
-    return escaped(one_line(error))
 
 
 def _place(file: Path, root: Path) -> bytes:
