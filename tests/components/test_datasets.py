@@ -10,13 +10,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from kdrecipes.components.datasets import digits, fashion_mnist, file_list, folder, tfds
+from kdrecipes.components.datasets import arrays, digits, fashion_mnist, file_list, folder, tfds
 from kdrecipes.errors import RunError
 
 pytestmark = pytest.mark.usefixtures("places")
 
 
-@pytest.mark.parametrize("module", [digits, fashion_mnist, file_list, folder, tfds])
+@pytest.mark.parametrize("module", [arrays, digits, fashion_mnist, file_list, folder, tfds])
 def test_options_are_a_closed_schema_and_each_is_described(module):
     component = module.COMPONENT
     jsonschema.Draft7Validator.check_schema(component.options)
@@ -29,7 +29,7 @@ def test_options_are_a_closed_schema_and_each_is_described(module):
 def test_importing_the_sources_is_light():
     heavy = ["tensorflow", "tensorflow_datasets", "sklearn", "PIL", "pyarrow", "torch", "keras"]
     code = (
-        "import sys; from kdrecipes.components.datasets import digits, fashion_mnist, file_list, folder, tfds; "
+        "import sys; from kdrecipes.components.datasets import arrays, digits, fashion_mnist, file_list, folder, tfds; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     root = str(Path(digits.__file__).parents[3])

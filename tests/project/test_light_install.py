@@ -25,6 +25,7 @@ ENTRIES = (  # what the light verbs import: all but run, report, compare and --d
     "kdrecipes.cli.main",
     "kdrecipes.cli.checks",
     "kdrecipes.components.registry",
+    "kdrecipes.components.datasets.arrays",
     "kdrecipes.components.datasets.digits",
     "kdrecipes.components.datasets.fashion_mnist",
     "kdrecipes.components.datasets.file_list",

@@ -49,3 +49,16 @@ def test_a_listed_image_s_weight_reaches_every_fit_and_its_missing_label_no_base
     assert told["class_names"] == [str(digit) for digit in range(10)]
     names = np.load(tmp_path / "run" / "predictions.npz")["names"]
     assert sorted(names.tolist()) == sorted(f"test{i}.png" for i in range(60))
+
+
+def test_arrays_of_the_digits_give_the_figures_of_the_digits(tmp_path, home):
+    for split in ("train", "test"):
+        source = digits.build(split)
+        np.save(tmp_path / f"{split}_images.npy", source.images[..., 0] / 255.0)
+        np.save(tmp_path / f"{split}_labels.npy", source.labels)
+    table = f'name="arrays", path="{tmp_path}", range=[0.0, 1.0], image_size=8, validation=0.2, train="train[:320]"'
+    own = short(f"dataset={{{table}}}", 'teacher.preflight="warn"')
+    plain = short('teacher.preflight="warn"')
+    found, expected = (kdrecipes.run(one, tmp_path / name) for one, name in ((own, "own"), (plain, "plain")))
+    assert [arm["test_accuracy"] for arm in found["arms"]] == [arm["test_accuracy"] for arm in expected["arms"]]
+    assert found["arms"][0]["test_loss"] == expected["arms"][0]["test_loss"]

@@ -51,7 +51,7 @@ LOSSES = [
     ("crd", {}),
     ("simkd", {}),
 ]
-FROM_FILES = {"keras_file", "fashion_mnist", "folder", "file_list", "digits"}  # below
+FROM_FILES = {"keras_file", "fashion_mnist", "folder", "file_list", "arrays", "digits"}  # below
 CALLBACKS = {
     "csv_log": {},
     "tensorboard": {},
@@ -138,6 +138,17 @@ def test_a_list_of_images_keeps_the_contract(tmp_path):
     (tmp_path / "list.csv").write_text("\n".join(rows))
     check = kdrecipes.component("dataset", "file_list")
     check_dataset(check, split=["train", "test", "unlabelled"], path=str(tmp_path / "list.csv"))
+
+
+def test_arrays_keep_the_contract(tmp_path):
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    for split in ("train", "test"):
+        np.save(tmp_path / f"{split}_x.npy", draw.random((9, 6, 8)))
+        np.save(tmp_path / f"{split}_y.npy", np.arange(9) % 4 - 1 if split == "train" else np.arange(9) % 3)
+    check = kdrecipes.component("dataset", "arrays")
+    check_dataset(check, split=["train", "test", "unlabelled"], path=str(tmp_path), range=[0.0, 1.0])
 
 
 def test_fashion_mnist_keeps_the_contract(tmp_path):

@@ -14,8 +14,9 @@ from kdrecipes.components.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The dataset components."""
-    from kdrecipes.components.datasets import digits, fashion_mnist, file_list, folder, tfds
+    from kdrecipes.components.datasets import arrays, digits, fashion_mnist, file_list, folder, tfds
 
+    yield arrays.COMPONENT
     yield digits.COMPONENT
     yield fashion_mnist.COMPONENT
     yield file_list.COMPONENT
