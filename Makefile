@@ -1,7 +1,7 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
 # make test-litert  the exporter litert, in an environment of its own
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
-# make soak   what `make test` leaves out: more sizes of networks whose families it tests
+# make soak   what `make test` leaves out: more sizes of networks whose families it tests, and deep ones in more formats
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # make studies  what distillation buys, asked of many runs: hours, can be stopped and goes on; writes results/
 # make docs   the documentation into site/, to be opened from disk or served by anything
