@@ -61,7 +61,8 @@ class Batches(torch.utils.data.Dataset):
 def test_data_of_every_kind_give_one_result(data, teacher):
     images, labels = data
     images = np.round(images)
-    store = SimpleNamespace(images=images.astype("uint8"), labels=labels, index=np.arange(EXAMPLES), classes=["a"])
+    fields = {"labels": labels, "index": np.arange(EXAMPLES), "classes": ["a"], "weights": None}
+    store = SimpleNamespace(images=images.astype("uint8"), **fields)
     loader = Loader(Split(store, np.arange(EXAMPLES)), 8, SIZE)
     torch_loader = torch.utils.data.DataLoader(Batches((images, labels)), batch_size=8)
     kinds = {
