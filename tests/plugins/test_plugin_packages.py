@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,25 @@ weights = "none"
 [loss]
 name = "kd"
 """,
+    "kdrecipes-huggingface": """
+[dataset]
+name = "huggingface"
+data = "./pictures"
+train = "train[:48]"
+validation = "train[48:]"
+image_size = 8
+[teacher]
+name = "cnn"
+width = 4
+preflight = "warn"
+[teacher.train]
+epochs = 1
+[student]
+name = "cnn"
+width = 2
+[loss]
+name = "kd"
+""",
     "kdrecipes-transformers": DIGITS
     + """
 [teacher]
@@ -108,7 +128,7 @@ def python(site, tmp_path):
     """`python("-m", "kdrecipes", …)` in an empty folder, with the packages of `site` before all others."""
     folder = tmp_path / "empty"
     folder.mkdir()
-    environment = os.environ | {"PYTHONPATH": str(site)}
+    environment = os.environ | {"PYTHONPATH": str(site), "HF_HOME": str(tmp_path / "hf")}
 
     def python(*words, cwd=folder):
         return run(*words, cwd=cwd, env=environment)
@@ -133,12 +153,27 @@ def test_what_is_installed_here_is_what_is_used(python, site):
     assert [Path(place).parent.parent for place in done.stdout.split()] == [site] * len(MODULES)
 
 
+def write_pictures(folder, classes=2):
+    """Noise in folders named by class: 64 images of train, 32 of test."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 64), ("test", 32)):
+        for number in range(count):
+            place = folder / split / f"class {number % classes}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(place / f"{number}.png")
+
+
 @pytest.mark.parametrize("package", RECIPES)
 def test_a_recipe_of_its_components_runs(python, package):
     if package == "kdrecipes-transformers":
         from samples import save_transformers
 
         save_transformers(python.folder / "resnet", "resnet")
+    if package == "kdrecipes-huggingface":
+        pytest.importorskip("datasets", reason="pip install ./plugins/kdrecipes-huggingface brings datasets")
+        write_pictures(python.folder / "pictures")
     text = f'schema_version = 1\nname = "tiny"\nrequires = ["{package}=={VERSION}"]\n{RECIPES[package]}{TRAIN}'
     (python.folder / "tiny.toml").write_text(text)
     done = python("-m", "kdrecipes", "validate", "tiny.toml")

@@ -212,7 +212,7 @@ def test_a_light_verb_works(command, hidden, tmp_path, monkeypatch):
 def test_every_plugin_is_sound(hidden, tmp_path):
     done = kdrecipes("list", "plugins", "--json", cwd=tmp_path, hidden=hidden)
     found = {row["name"]: row for row in json.loads(done.stdout)["plugins"]}
-    assert {"efficientnet_lite", "example", "transformers"} <= set(found)
+    assert {"efficientnet_lite", "example", "huggingface", "transformers"} <= set(found)
     assert all((row["state"], row["notes"]) == ("ok", []) for row in found.values()), found
 
 
