@@ -19,6 +19,19 @@ def nearest(word: str, choices: Iterable[str], likeness: float = 0.6) -> str:
     return close[0] if close else ""
 
 
+def bare_name(name: str) -> str:
+    """A name without what people write one way or another: `"MobileNet-V3_Small"` → `"mobilenetv3small"`."""
+    return "".join(letter for letter in name.lower() if letter not in "-_./ ")
+
+
+def nearest_names(word: str, choices: Iterable[str], count: int = 5) -> list[str]:
+    """The choices most like `word`, the nearest first, whatever their case and what stands between their words."""
+    bare: dict[str, str] = {}
+    for choice in choices:
+        bare.setdefault(bare_name(choice), choice)
+    return [bare[one] for one in difflib.get_close_matches(bare_name(word), bare, n=count, cutoff=0.6)]
+
+
 def normal_name(name: str) -> str:
     """A distribution's name as package indexes compare it."""
     return re.sub("[-_.]+", "-", name).lower()

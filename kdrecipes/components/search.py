@@ -5,16 +5,12 @@ A builder may tell the latter by an attribute `names`, as `docs/plugins.md` says
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.registry import Registry
 from kdrecipes.errors import one_line
-
-_MOST_NEAR = 5
-_LIKENESS = 0.6
+from kdrecipes.wording import bare_name, nearest_names
 
 
 class Named(NamedTuple):
@@ -50,9 +46,11 @@ def search(registry: Registry, kind: str, text: str) -> Search:
         text: a part of a name.
     """
     known, untold = _known(registry, kind)
-    wanted = _bare(text)
-    found = [one for one in known if wanted in _bare(one.name)]
-    return Search(found, [] if found else _near(wanted, known), untold)
+    wanted = bare_name(text)
+    if found := [one for one in known if wanted in bare_name(one.name)]:
+        return Search(found, [], untold)
+    near = [bare_name(name) for name in nearest_names(text, (one.name for one in known))]
+    return Search([], [one for name in near for one in known if bare_name(one.name) == name], untold)
 
 
 def names_told(component: Component) -> dict[str, list[str]]:
@@ -88,14 +86,3 @@ def _known(registry: Registry, kind: str) -> tuple[list[Named], list[str]]:
         for option, names in told.items():
             known += [Named(one, {"name": name, option: one}, str(provider)) for one in sorted(set(names))]
     return known, untold
-
-
-def _near(wanted: str, known: Iterable[Named]) -> list[Named]:
-    by_name: dict[str, Named] = {}
-    for one in known:
-        by_name.setdefault(_bare(one.name), one)
-    return [by_name[name] for name in difflib.get_close_matches(wanted, by_name, _MOST_NEAR, _LIKENESS)]
-
-
-def _bare(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter not in "-_./ ")

@@ -49,6 +49,30 @@ def layer_problems(component: Component | None, term: Data) -> Iterator[tuple[st
         yield key, Message("unpaired-layers" if received else "missing-key", rule, received)
 
 
+def option_problems(component: Component, options: Data, size: int | None) -> Iterator[tuple[str, Message]]:
+    """What is wrong between the options of one component, as its builder tells by `problems`.
+
+    Args:
+        component: the table's.
+        options: what the table gives, which fits the component's schema; the run's own keys left out.
+        size: pixels per side that a network is to see; None where the recipe does not say.
+
+    Raises:
+        Exception: whatever a stranger's code raises.
+    """
+    tell = getattr(component.build, "problems", None)
+    if tell is None:
+        return
+    declared = component.options.get("properties", {})
+    given = {key: part["default"] for key, part in declared.items() if "default" in part} | options
+    if "image_size" in declared:
+        given["image_size"] = size
+    for key, rule, meant in tell(**given):
+        value = given.get(key)
+        suggestion = show(meant) if meant and isinstance(value, str) else meant
+        yield key, Message("broken-rule", rule, "" if value is None else show(value), suggestion)
+
+
 def without_labels(recipe: Recipe) -> Found:
     """What a recipe can't do on training images that have no labels, where its dataset tells that they have none."""
     table = recipe.dataset

@@ -7,6 +7,7 @@ torch nor keras.
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 from jsonschema import Draft7Validator
@@ -16,7 +17,7 @@ from kdrecipes.components.contract import PASSED_BY_RUN, recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.errors import EnvironmentProblem, Problem, one_line
 from kdrecipes.recipe import messages
-from kdrecipes.recipe.builders import layer_problems
+from kdrecipes.recipe.builders import layer_problems, option_problems
 from kdrecipes.recipe.extends import Places
 from kdrecipes.recipe.messages import Message
 from kdrecipes.recipe.path_options import is_path
@@ -67,6 +68,8 @@ class Checker:
         for path, _, kind, term in component_tables(self.right):
             if kind == "loss" and isinstance(term.get("name"), str):
                 self.layers(path, term)
+        for path, table, kind, value in component_tables(self.right):
+            self.between_options(path, table, kind, value)
         for rule in RULES:
             for path, *words in rule.broken(self.right):
                 self.report(path, Message(rule.code, *words))
@@ -181,6 +184,22 @@ class Checker:
             self.report((*path, key), message)
         if found:
             self.told |= {(*path, key) for key in ("projector", "teacher") if key == "projector" or key not in term}
+
+    def between_options(self, path: Path, table: str, kind: str, value: Data) -> None:
+        """What a component tells of options that each fit: a table with another problem is not asked about."""
+        name = value.get("name")
+        component = self.registry.get(kind, name) if isinstance(name, str) else None
+        touched = [*self.told, *(missing for missing, _ in self.missing)]
+        if component is None or any(one[: len(path)] == path for one in touched):
+            return
+        keys, dataset = run_keys(table), self.right.get("dataset")
+        shared = dataset.get("image_size") if isinstance(dataset, dict) else None
+        size = value.get("image_size", shared)
+        options = {key: option for key, option in value.items() if key not in keys}
+        with suppress(Exception):  # a stranger's code: the run tells
+            for key, message in option_problems(component, options, size if type(size) is int else None):
+                of_data = key == "image_size" and key not in value
+                self.report(("dataset", key) if of_data else (*path, key), message)
 
     def closed_list(self, path: Path) -> None:
         """An optimiser or a schedule: one of a short closed list, with options of its own."""

@@ -27,6 +27,7 @@ from kdrecipes.components.search import names_told
 from kdrecipes.components.signature import missing_argument, unexpected_argument
 from kdrecipes.data.prepare import Data
 from kdrecipes.errors import KDRecipesError, one_line
+from kdrecipes.recipe.builders import option_problems
 from kdrecipes.recipe.checker import Checker
 from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.resolve import resolve
@@ -82,6 +83,8 @@ def check_contract(component: Component, kind: str, options: Mapping[str, Any]) 
     """
     _check_record(component, kind)
     recipe = _recipe(component, options)
+    with trying(component, "build.problems(**options), which `kdrecipes validate` asks,"):
+        list(option_problems(component, dict(options), None))
     _check_loading(component)
     return recipe
 

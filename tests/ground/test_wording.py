@@ -13,6 +13,7 @@ from kdrecipes.wording import (
     listed,
     nats,
     nearest,
+    nearest_names,
     points,
     printable,
     readable_bytes,
@@ -81,3 +82,10 @@ def test_reasons_are_told_with_examples_the_most_frequent_first():
 def test_a_long_list_is_cut_and_its_rest_counted():
     assert listed(["a"] * 20) == ["a"] * 20
     assert listed(["a"] * 1021)[19:] == ["a", "  and 1,001 more"]
+
+
+def test_near_names_are_found_whatever_stands_between_their_words():
+    names = ["ConvNeXtTiny", "convnext_base", "MobileNetV2", "lion"]
+    assert nearest_names("convnext-tiny", names) == ["ConvNeXtTiny", "convnext_base"]
+    assert nearest_names("ConvNextBase", names, count=1) == ["convnext_base"]
+    assert nearest_names("qqq", names) == []

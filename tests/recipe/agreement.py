@@ -26,6 +26,7 @@ class Beyond(NamedTuple):
 
 TOML = 'schema_version = 1\nname = "m"\ndataset.name = "digits"\nstudent.name = "cnn"\ntrain.epochs = 1\n'
 JSON = '{"schema_version": 1, "name": "m", "dataset": {"name": "digits"}, "student": {"name": "cnn"}, "train": %s}'
+APPLICATION = TOML.replace('student.name = "cnn"', 'student = { name = "keras_applications", %s }')
 PAIR = (
     'teacher.name = "cnn"\n[loss]\nname = "hint"\nprojector = "linear"\nstudent_layers = ["a"]\nteacher_layers = %s\n'
 )
@@ -125,6 +126,16 @@ BEYOND_A_SCHEMA = (
         "is a path with",
         "what a backslash was read as is not what somebody wrote, and paths have no pattern",
         TOML.replace('"digits"', '"folder"') + 'dataset.path = "C:\\temp"\n',
+    ),
+    *(
+        Beyond(rule, "a component's own rule: what Keras has is no property of the text", APPLICATION % rest)
+        for rule, rest in (
+            ("must be a classifier of keras.applications", 'model = "qqqq"'),
+            ("can't be built on torch", 'model = "NASNetMobile"'),
+            ("is no option of", 'model = "ResNet50", alpha = 0.5'),
+            ('with weights = "imagenet"', 'model = "MobileNetV2", weights = "imagenet", alpha = 0.4'),
+            ("must be at least 75 for", 'model = "InceptionV3", image_size = 74'),
+        )
     ),
     Beyond("stands twice", "JSON's parsers keep the last of two", JSON % '{"epochs": 2, "epochs": 1}'),
     Beyond("a recipe has at most", "a schema does not see the text", TOML + "#" * 2**20),

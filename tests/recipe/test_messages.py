@@ -54,8 +54,8 @@ def test_every_problem_has_a_code_of_the_list(monkeypatch):
         with pytest.raises(KDRecipesError) as caught:
             load_recipe(name)
         found |= {problem.code for problem in caught.value.problems}
-    # Of the system, of a component with rules of its own, of a plugin that is broken, of a dry run.
-    elsewhere = {"unreadable", "broken-rule", "broken-requirement", "broken-component", "failed"}
+    # Of the system, of a plugin that is broken, of a dry run.
+    elsewhere = {"unreadable", "broken-requirement", "broken-component", "failed"}
     assert found == set(get_args(Code)) - elsewhere
 
 

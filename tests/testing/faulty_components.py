@@ -68,7 +68,16 @@ def tells_undeclared():
     return component("model", build)
 
 
+def problems_fail():
+    def build(classes, image_size):
+        raise AssertionError("built before its options were checked")
+
+    build.problems = lambda: []
+    return component("model", build)
+
+
 CONTRACT = {
+    "build.problems(**options), which `kdrecipes validate` asks, failed. Received: TypeError": problems_fail(),
     "build.names(), the names that its options take, failed. Received: "
     "ValueError: build.names() tells names of 'depth', which its options do not declare": tells_undeclared(),
     "option 'depth' needs a description": component("model", nothing, depth={"type": "integer", "default": 1}),

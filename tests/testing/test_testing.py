@@ -30,6 +30,7 @@ MODELS = [
     ("mobilenet_v3_small", {"image_size": [32]}),
     pytest.param("mobilenet_v3_large", {"image_size": [32]}, marks=LARGER),
     pytest.param("efficientnet_b0", {"classes": [3]}, marks=pytest.mark.slow),
+    pytest.param("keras_applications", {"model": "MobileNetV2", "alpha": 0.35, "classes": [3]}, marks=pytest.mark.slow),
     pytest.param("efficientnet_b3", {"image_size": [32]}, marks=LARGER),
     pytest.param("bit_m_r50x1", {"weights": "none", "classes": [3]}, marks=pytest.mark.slow),
     pytest.param("bit_m_r101x1", {"weights": "none", "image_size": [32], "classes": [3]}, marks=LARGER),

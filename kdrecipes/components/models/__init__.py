@@ -15,10 +15,11 @@ from kdrecipes.components.hookspecs import Component, hookimpl
 @hookimpl
 def kdrecipes_components() -> Iterable[Component]:
     """The model components."""
-    from kdrecipes.components.models import applications, bit, cnn, file, hub
+    from kdrecipes.components.models import applications, bit, cnn, file, hub, keras_applications
 
     yield cnn.COMPONENT
     yield from applications.COMPONENTS
+    yield keras_applications.COMPONENT
     yield from bit.COMPONENTS
     yield hub.COMPONENT
     yield file.COMPONENT
