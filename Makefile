@@ -1,5 +1,6 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
 # make test-litert  the exporter litert, in an environment of its own
+# make test-timm    the plugin kdrecipes-timm, likewise, with the newest torch, torchvision and timm (6 GB)
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
 # make soak   what `make test` leaves out: more sizes of networks whose families it tests, and deep ones in more formats
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
@@ -19,7 +20,7 @@ RUN_ARGS ?=
 # geffnet names torchvision and keras-hub TensorFlow without needing them here; what else it imports, transformers brings.
 WITHOUT_DEPENDENCIES := geffnet keras-hub
 
-.PHONY: run test test-fast soak test-litert browser bench studies lint schema docs clean
+.PHONY: run test test-fast soak test-litert test-timm browser bench studies lint schema docs clean
 
 run: .venv/ready
 	@if $(BIN)/python -m kdrecipes.components.datasets.fashion_mnist; then \
@@ -48,6 +49,17 @@ test-litert: .venv-litert/ready
 	.venv-litert/bin/python -m pip install --quiet --disable-pip-version-check -e '.[litert]' pytest hypothesis \
 	  -e plugins/kdrecipes-efficientnet-lite
 	.venv-litert/bin/python -m pip install --quiet --disable-pip-version-check --no-deps geffnet
+	touch $@
+
+# timm imports torchvision, which must match torch, and the CPU torch of constraints.txt has none. So no constraints here.
+test-timm: .venv-timm/ready
+	.venv-timm/bin/python -m pytest tests/plugins/test_timm_plugin.py -rs
+
+.venv-timm/ready: pyproject.toml plugins/kdrecipes-timm/pyproject.toml
+	$(PYTHON) -m venv .venv-timm
+	.venv-timm/bin/python -m pip install --quiet --disable-pip-version-check torch torchvision timm
+	.venv-timm/bin/python -m pip install --quiet --disable-pip-version-check -e '.[run]' pytest pytest-xdist hypothesis \
+	  -e plugins/kdrecipes-timm
 	touch $@
 
 browser:
@@ -98,4 +110,4 @@ docs: .venv/docs
 	touch $@
 
 clean:
-	rm -rf .venv .venv-litert runs build dist site *.egg-info
+	rm -rf .venv .venv-litert .venv-timm runs build dist site *.egg-info

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,21 @@ width = 2
 [loss]
 name = "kd"
 """,
+    "kdrecipes-timm": DIGITS
+    + """
+[teacher]
+name = "timm"
+model = "test_resnet"
+pretrained = false
+preflight = "warn"
+[student]
+name = "cnn"
+width = 2
+[loss]
+name = "kd"
+""",
 }
+NO_TIMM = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed here: make test-timm")
 
 
 def run(*words, **options):
@@ -165,7 +180,9 @@ def write_pictures(folder, classes=2):
             Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(place / f"{number}.png")
 
 
-@pytest.mark.parametrize("package", RECIPES)
+@pytest.mark.parametrize(
+    "package", [pytest.param(name, marks=NO_TIMM if name == "kdrecipes-timm" else ()) for name in RECIPES]
+)
 def test_a_recipe_of_its_components_runs(python, package):
     if package == "kdrecipes-transformers":
         from samples import save_transformers

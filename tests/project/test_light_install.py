@@ -127,7 +127,7 @@ def test_a_plugin_is_loaded_without_what_a_run_needs(package):
     assert "kdrecipes" in asked[""] and not asked[""] & {"torch", "keras", "tensorflow", "jax"}
     module = package / package.name.replace("-", "_") / "__init__.py"
     assert not third_parties(module, late=False)
-    known = asked[""] | declared()[""] | declared()["run"]
+    known = set().union(*asked.values()) | declared()[""] | declared()["run"]
     for file in module.parent.glob("*.py"):
         assert {distribution(name) for name in third_parties(file)} <= known, file
 

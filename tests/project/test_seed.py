@@ -12,14 +12,19 @@ from kdrecipes.report.table import table_rows
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "seed.md").read_text(encoding="utf-8")
 SEED = sorted((ROOT / "recipes" / "seed").glob("*.toml"))
+OF_TIMM = {  # the notebooks' very networks; their students
+    "fashion_mnist_timm": "mobilenetv3_small_100.lamb_in1k",
+    "food101_b0_timm": "efficientnet_b0.ra_in1k",
+    "food101_b3_timm": "efficientnet_b3.ra2_in1k",
+}
 EXPERIMENTS = ["fashion_mnist", "food101_b0", "food101_b3", "food101_mobilenet"]
 
 
 def test_every_experiment_is_there_as_written_and_put_right():
     forms = [f"{name}_{form}" for name in EXPERIMENTS for form in ("as_written", "put_right")]
-    assert [file.stem for file in SEED] == sorted(forms)
+    assert [file.stem for file in SEED] == sorted([*forms, *OF_TIMM])
     named = set(re.findall(r"`((?:seed/)?(?:fashion_mnist|food101)\w*)`", PAGE))
-    assert named >= {f"seed/{form}" for form in forms} | {"food101_b0", "food101_b3"}
+    assert named >= {f"seed/{form}" for form in [*forms, *OF_TIMM]} | {"food101_b0", "food101_b3"}
     assert all((ROOT / "recipes" / f"{name}.toml").is_file() for name in named)
 
 
@@ -36,6 +41,22 @@ def test_put_right_differs_in_what_was_wrong_alone(experiment):
     else:
         assert (written["loss"].pop("weight"), right["loss"].pop("weight")) == (0.04375, 0.7)  # 0.7 / 4²
     assert {**written, "name": ""} == {**right, "name": ""}
+
+
+@pytest.mark.parametrize("name", OF_TIMM)
+def test_the_notebooks_networks_are_trained_as_put_right(name):
+    """All but the networks is equal, and both are pretrained."""
+    other, right = (
+        load_recipe(ROOT / "recipes" / "seed" / f"{one}.toml").data for one in (name, name.replace("timm", "put_right"))
+    )
+    student = OF_TIMM[name]
+    assert other["student"] == {"name": "timm", "model": student, "pretrained": True}
+    teacher = {"name": "timm", "model": "resnetv2_50x1_bit.goog_in21k_ft_in1k", "pretrained": True}
+    known = right.pop("teacher") | teacher
+    del known["weights"]
+    assert other.pop("teacher") == known and other["requires"] == ["kdrecipes-timm"]
+    left_out = {"name": "", "student": "", "requires": ""}
+    assert other | left_out == right | left_out
 
 
 @pytest.mark.parametrize("file", [*SEED, *(ROOT / "recipes").glob("*.toml")], ids=lambda file: file.stem)
