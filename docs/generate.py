@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import loss_figures
 import loss_tables
 from schema_tables import code, keys, prose, table, tables
 
@@ -54,7 +55,8 @@ def pages() -> dict[str, str]:
 def inserted(markdown: str) -> str:
     """A hand-written page with its lines `<!-- results/NAME.json -->` replaced by what that file holds.
 
-    A line `<!-- losses -->` becomes the table of the terms on logits.
+    A line `<!-- losses -->` becomes the table of the terms on logits, `<!-- losses compared -->` and
+    `<!-- losses confirmed -->` what the committed sweeps say of all.
     """
 
     def found(match: re.Match[str]) -> str:
@@ -74,7 +76,8 @@ def inserted(markdown: str) -> str:
         return f"```text\n{text}\n```\n\n{verdict}"
 
     markdown = re.sub(r"<!-- (results/\w+\.json) -->", found, markdown)
-    return re.sub("^<!-- losses -->$", lambda _: loss_tables.on_logits(), markdown, flags=re.MULTILINE)
+    tables = {"": loss_tables.on_logits, " compared": loss_figures.compared, " confirmed": loss_figures.confirmed}
+    return re.sub("^<!-- losses( \\w+)? -->$", lambda match: tables[match[1] or ""](), markdown, flags=re.MULTILINE)
 
 
 def steps_tried(found: dict[str, Any]) -> str:

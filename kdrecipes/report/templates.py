@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from kdrecipes.report.drawing import in_page
+from kdrecipes.report.drawing import Chart, in_page
 from kdrecipes.wording import about_points, escaped, nats, points, readable_seconds
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def filled(template: str, *styles: str, **given: Any) -> str:
     return escaped(page)  # names of files may hold what no text can
 
 
+def _drawn(chart: Chart) -> Markup:
+    """By the `in_page` of this moment: whoever wants no charts puts another there."""
+    return in_page(chart)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     """One for all pages of a process: to compile the templates takes longer than to fill them."""
@@ -52,7 +57,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "svg": lambda chart: in_page(chart),  # the one of this moment: whoever wants no charts puts another there
+        "svg": _drawn,
         "percent": lambda share: f"{100 * share:.2f}",
         "points": points,
         "about_points": about_points,

@@ -35,12 +35,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 COMMAND = get_command(app)
 SURFACE = Path(__file__).with_name("cli_surface.txt")
+ON_LOGITS = [name for name, cls in TERMS.items() if not hasattr(getattr(losses, cls), "student_layers")]
 WRITTEN = ["README.md", *sorted(str(file.relative_to(ROOT)) for file in DOCS.rglob("*.md"))]
 # Their blocks are run by tests of their own: test_readme.py, test_plugin_guide.py, test_deploy.py.
 RUN_ELSEWHERE = ("README.md", "docs/plugins.md", "docs/guide/deploy.md")
 
 sys.path.insert(0, str(DOCS))  # as mkdocs does for a hook
-generate, schema_tables = map(importlib.import_module, ("generate", "schema_tables"))
+generate, loss_figures, schema_tables = map(importlib.import_module, ("generate", "loss_figures", "schema_tables"))
 
 
 def text_of(page):
@@ -274,6 +275,50 @@ def test_every_class_of_a_term_stands_in_the_reference_with_its_paper(name):
     assert schema_tables.prose(getattr(losses, name).paper) in page
 
 
+@pytest.mark.parametrize("name", ON_LOGITS)
+def test_the_guide_says_which_terms_on_logits_read_labels(name):
+    torch = pytest.importorskip("torch")
+    term = getattr(losses, TERMS[name])(**({"epsilon": 1.5} if name == "ofa_logit" else {}))  # with 1 they cancel out
+    torch.manual_seed(0)
+    student, teacher = (kdrecipes.Outputs(torch.randn(4, 3)) for _ in range(2))
+    one, other = (term(labels, student, teacher).detach().sum() for labels in torch.tensor([[0] * 4, [1, 2, 1, 2]]))
+    assert bool(one != other) == (name in loss_figures.READ_LABELS)
+
+
+def test_the_guide_names_the_terms_that_learn():
+    section = (
+        text_of("docs/guide/losses.md").partition("## Terms that learn")[2].partition(" have weights of their own")
+    )
+    assert set(re.findall(r"`(\w+)`", section[0])) | {"simkd"} == set(loss_figures.LEARN)
+
+
+@pytest.mark.parametrize("name", loss_figures.SWEEPS.values())
+def test_the_guide_compares_the_terms_by_the_committed_sweeps(name):
+    guide = generate.inserted(text_of("docs/guide/losses.md"))
+    sweep = json.loads(text_of(f"results/{name}.json"))
+    assert sweep["status"] == "done" and len(sweep["seeds"]) == 3 and len(sweep["confirmed"]) == 3
+    assert len({json.dumps(one["changes"]["loss"]) for one in sweep["points"]}) >= 20
+    for one in [*sweep["points"], *sweep["confirmed"]]:
+        gain = one["kd_minus_baseline"]
+        low, high = (f"{100 * end:+.2f}".replace("-", "−") for end in gain["ci95"])
+        assert f"{100 * gain['mean']:+.2f} ({low} to {high})".replace("-", "−") in guide
+    assert f"assets/reports/{name}.html" in guide
+    assert sweep["confirmed"][0]["run"] in text_of(f"docs/assets/reports/{name}.html")
+    assert sweep["recipe_sha256"] == kdrecipes.load_recipe(ROOT / "recipes" / f"{name}.toml").fingerprint
+
+
+def test_no_term_on_logits_costs_more_than_a_tenth_above_kd():
+    rows = [row for row in json.loads(text_of("results/term_costs.json"))["rows"] if row["goal"]]
+    assert {row["figures"]["term"] for row in rows} == set(ON_LOGITS) - {"kd"}
+    assert all(row["ratio"] <= row["goal"] == 1.1 for row in rows)
+
+
+def test_a_point_of_a_sweep_costs_at_most_a_third_of_a_run():
+    found = json.loads(text_of("results/sweep_cost.json"))
+    assert found["points"] == 24 and found["point_to_lone_run"] <= found["goal"] == 0.35
+    assert f": {found['point_to_lone_run']:.2f} of it in a grid of 24" in text_of("docs/guide/sweep.md")
+
+
 # Figures come from results/, and nothing from a network.
 
 
@@ -286,7 +331,11 @@ def test_figures_are_put_in_from_the_results():
         assert f"| {row['name']} | {row['ratio']:.2f}" in speed or f"| {row['name']} | {row['ratio']:.3f}" in speed
 
 
-@pytest.mark.parametrize("page", sorted((DOCS / "assets" / "reports").iterdir()), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [one for one in sorted((DOCS / "assets" / "reports").iterdir()) if one.stem not in loss_figures.SWEEPS.values()],
+    ids=lambda page: page.stem,
+)
 def test_a_committed_page_is_of_the_committed_report(page):
     from kdrecipes.report.verdict import verdict
 
