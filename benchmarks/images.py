@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks.rows import Setting
 from kdrecipes.components.datasets import fashion_mnist
 from kdrecipes.components.datasets.source import ArraySource
-from kdrecipes.data.examples import Split, ViewSettings
+from kdrecipes.data.examples import ViewSettings
+from kdrecipes.data.splits import Split
 from kdrecipes.data.store import open_store
 from kdrecipes.errors import KDRecipesError
 from kdrecipes.recipe.make import views_table

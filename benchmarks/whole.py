@@ -25,8 +25,9 @@ from benchmarks.networks import CLASSES, LEARNING_RATE, TITLES, WEIGHT_DECAY, bu
 from benchmarks.rows import Figures, Row, Setting, row_of
 from benchmarks.timing import interleave, per_second, ratio
 from kdrecipes.backend import keras, synchronize
-from kdrecipes.data.examples import Split, show
+from kdrecipes.data.examples import show
 from kdrecipes.data.loader import Loader
+from kdrecipes.data.splits import Split
 from kdrecipes.runs.teacher import weights_fingerprint
 from kdrecipes.runs.teacher_outputs import CachedOutputs, open_outputs
 

@@ -1,4 +1,4 @@
-"""Stored images that are the same, pixel for pixel: in two splits, or under two labels."""
+"""Stored images that are the same, pixel for pixel: in two splits, under two labels, or twice in one split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdrecipes.data.examples import Split
+from kdrecipes.data.splits import Split
 from kdrecipes.data.store import Store
 from kdrecipes.disk.files import new_file
 from kdrecipes.errors import EnvironmentProblem
@@ -44,6 +44,23 @@ class Identical:
         return identical_words(vars(self))
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """Images of a split that stand in it before, pixel for pixel.
+
+    Attributes:
+        split: its key, such as "train".
+        images: how many could go without any image being lost.
+        of: among how many.
+        names: of the first three, each with the one that it is the same as.
+    """
+
+    split: str
+    images: int
+    of: int
+    names: list[str]
+
+
 def duplicates(parts: Mapping[str, Split], taught: Sequence[Split], name_of: NameOf) -> Iterator[Identical]:
     """Each kind of images that stand where they should not stand too.
 
@@ -70,6 +87,31 @@ def duplicates(parts: Mapping[str, Split], taught: Sequence[Split], name_of: Nam
         masks = zip(parts.values(), np.split(both, np.cumsum([len(train), len(validation)])), strict=True)
         first = [name for split, chosen in masks for name in _first(split, chosen, name_of)]
         yield Identical("labels", "another label", int(both.sum()), len(both), first[:EXAMPLES])
+
+
+def repeated(key: str, splits: Sequence[Split], name_of: NameOf) -> Repeated | None:
+    """The images of a split that stand in it before; None where there is none.
+
+    Args:
+        key: the split's.
+        splits: its parts, such as those with labels and those without.
+        name_of: as `duplicates` takes it.
+    """
+    found = [(split, row_hashes(split.store)[split.positions]) for split in splits]
+    hashes = np.concatenate([values for _, values in found])
+    first = np.unique(hashes, return_index=True)[1]
+    again = np.setdiff1d(np.arange(len(hashes)), first)
+    if not len(again):
+        return None
+    names = np.concatenate([np.full(len(split), place) for place, split in enumerate(splits)])
+    starts = np.cumsum([0, *map(len, splits)])
+
+    def name(position: int) -> str:
+        place = int(names[position])
+        return name_of(splits[place].store, int(splits[place].index[position - starts[place]]))
+
+    told = [f"{name(i)} (as {_twin(hashes[i], found, name_of)})" for i in map(int, again[:EXAMPLES])]
+    return Repeated(key, len(again), len(hashes), told)
 
 
 def row_hashes(store: Store) -> np.ndarray:

@@ -10,43 +10,8 @@ import torch.nn.functional as F
 
 from kdrecipes.backend import current_device
 from kdrecipes.data import views as view_functions
-from kdrecipes.data.store import Store
+from kdrecipes.data.splits import NO_LABEL, Split
 from kdrecipes.recipe.tables import ViewsTable
-
-NO_LABEL = -1
-
-
-@dataclass(frozen=True)
-class Split:
-    """Some examples of a store.
-
-    Attributes:
-        store: the store.
-        positions: int64 rows of the store, in the split's order.
-        labelled: False where the store's labels say nothing.
-    """
-
-    store: Store
-    positions: np.ndarray
-    labelled: bool = True
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    @property
-    def labels(self) -> np.ndarray:
-        """int64 (examples,); -1 where they have none, and those of the store are not read."""
-        return self.store.labels[self.positions] if self.labelled else np.full(len(self), NO_LABEL)
-
-    @property
-    def weighted(self) -> bool:
-        """Whether the store says how much each example counts."""
-        return self.store.weights is not None
-
-    @property
-    def index(self) -> np.ndarray:
-        """int64 (examples,): each example's index in its base split, which its views are drawn from."""
-        return self.store.index[self.positions]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdrecipes.data.examples import Split
 from kdrecipes.data.oddities import STRATIFIED, without_images
-from kdrecipes.data.splits import held_out, held_out_by_class
+from kdrecipes.data.splits import Split, held_out, held_out_by_class
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import DatasetTable
 from kdrecipes.wording import named

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes.data.examples import Split
-from kdrecipes.data.splits import draw_labelled
+from kdrecipes.data.splits import Split, draw_labelled
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.builders import needs_without_labels
 from kdrecipes.recipe.tables import DatasetTable, Recipe

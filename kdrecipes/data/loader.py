@@ -16,7 +16,8 @@ import torch
 from kdrecipes.backend import current_device, keras
 from kdrecipes.data import views as view_functions
 from kdrecipes.data.example_weights import batch_weights
-from kdrecipes.data.examples import Split, Stored, ViewSettings, read, shown
+from kdrecipes.data.examples import Stored, ViewSettings, read, shown
+from kdrecipes.data.splits import Split
 from kdrecipes.hashing import hash64
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

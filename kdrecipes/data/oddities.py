@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from kdrecipes.data.examples import Split
+from kdrecipes.data.splits import Split
 from kdrecipes.data.store import Store
 from kdrecipes.recipe.tables import DatasetTable
 from kdrecipes.wording import named

@@ -5,24 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import combinations, zip_longest
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from kdrecipes.data.duplicates import Identical, duplicates
-from kdrecipes.data.examples import Split
 from kdrecipes.data.hold_out import hold_out, more_than_the_share
 from kdrecipes.data.labels import keep_labels, refuse_missing_labels, refuse_without_labels
 from kdrecipes.data.listing import Listing, listing_of
 from kdrecipes.data.mixture import Mixture, mixture
 from kdrecipes.data.oddities import lost_on, unmeasured_classes
 from kdrecipes.data.reader import Decoding, name_in
-from kdrecipes.data.splits import cut, overlap, parse_split
+from kdrecipes.data.refusals import refuse_less_than_a_batch, refuse_other_classes, refuse_overlap
+from kdrecipes.data.splits import Split, cut_split, of_classes
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.data.unreadable import Unreadable, refuse_unreadable, unreadable_of
 from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.recipe.split import parse_split
 from kdrecipes.recipe.tables import DatasetTable, Recipe, StudentTable, TeacherTable
 
 Progress = Callable[[str, int, int, int, int], None]
@@ -100,27 +100,27 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     table = recipe.dataset
     written = splits_of(table)
     bases, sources = sources_of(recipe)  # every source before any pixel: a misspelt split is told in seconds
-    stores = {name: _open_store(recipe, name, key, sources[name], progress) for name, key in bases.items()}
+    stores = {name: stored(recipe, name, key, sources[name], progress) for name, key in bases.items()}
     labelled = {name: getattr(source, "labelled", True) for name, source in sources.items()}
-    unreadable = [_unreadable(table, name, key, sources[name], stores[name]) for name, key in bases.items()]
+    unreadable = [unreadable_in(table, name, key, sources[name], stores[name]) for name, key in bases.items()]
     refuse_unreadable(unreadable, table.corrupt_limit)
     parts = {
-        key: _cut(stores[base := parse_split(text)[0]], key, text, key != "unlabelled" and labelled[base])
+        key: cut_split(stores[base := parse_split(text)[0]], key, text, key != "unlabelled" and labelled[base])
         for key, text in written.items()
     }
     refuse_without_labels(recipe, parts)
     refuse_missing_labels(table, parts)
     if "validation" not in parts:
         parts["train"], parts["validation"] = hold_out(table, parts["train"])
-    _refuse_overlap(table, parts)
-    _refuse_other_classes(parts)
+    refuse_overlap(table, parts)
+    refuse_other_classes(parts)
     train, validation, test = (parts[key] for key in SPLITS)
     warnings = [*lost_on(table.background, stores), *unmeasured_classes(table, validation, test)]
     warnings += more_than_the_share(table, train, validation)
     train, rest = keep_labels(recipe, train)
-    others = _of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
+    others = of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
     unlabelled = tuple(part for part in (rest, others) if part is not None)
-    _refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
+    refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
     owners = {id(stores[name].images): source for name, source in sources.items()}
     identical = duplicates(
         {"train": train, "validation": validation, "test": test},
@@ -142,7 +142,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
         sum(store.converted for store in stores.values()),
         unlabelled,
         tuple(unreadable),
-        {_label(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
+        {label_of(table, name): left for name, one in sources.items() if (left := getattr(one, "left_out", {}))},
         tuple(warnings),
         tuple(identical),
         listing_of(sources),
@@ -156,15 +156,16 @@ def refuse_unfit(recipe: Recipe, data: Data) -> None:
         RunError: as `prepare`.
     """
     refuse_without_labels(recipe, {key: getattr(data, key) for key in SPLITS})
-    _refuse_less_than_a_batch(recipe, data.train, data.images - len(data.train))
+    refuse_less_than_a_batch(recipe, data.train, data.images - len(data.train))
 
 
-def _unreadable(table: DatasetTable, name: str, key: str, source: Any, store: Store) -> Unreadable:
+def unreadable_in(table: DatasetTable, name: str, key: str, source: Any, store: Store) -> Unreadable:
+    """What of the base split `name`, which `dataset.<key>` asks for, can't be read."""
     labelled = getattr(source, "labelled", True) and _labels_read(table, name) != "none"
-    return unreadable_of(source, store, _label(table, name), _place(table, key), labelled)
+    return unreadable_of(source, store, label_of(table, name), _place(table, key), labelled)
 
 
-def _label(table: DatasetTable, name: str) -> str:
+def label_of(table: DatasetTable, name: str) -> str:
     """What messages call a base split."""
     return f"{table.name} {name}"
 
@@ -195,15 +196,29 @@ def build_source(recipe: Recipe, name: str, key: str) -> Any:
         return component.build(split=name, **recipe.options(recipe.dataset))
 
 
-def _open_store(recipe: Recipe, name: str, key: str, source: Any, progress: Progress | None) -> Store:
+def stored(
+    recipe: Recipe, name: str, key: str, source: Any, progress: Progress | None, image_size: int | None = None
+) -> Store:
+    """The store of the base split `name`, which `dataset.<key>` asks for.
+
+    Args:
+        recipe: a valid recipe.
+        name, key: see above.
+        source: the base split's.
+        progress: as `prepare` takes it.
+        image_size: pixels per side where images differ and the recipe says no size.
+
+    Raises:
+        RunError, EnvironmentProblem: as `open_store`.
+    """
     table, provider = recipe.dataset, recipe.provider(recipe.dataset)
-    label = _label(table, name)
+    label = label_of(table, name)
     with _named(recipe, key):
         return open_store(
             source,
             [table.name, provider.distribution, provider.version, recipe.options(table), name],
             name=label,
-            image_size=largest_size(recipe),
+            image_size=largest_size(recipe) or image_size,
             store_size=table.store_size,
             resize=table.resize,
             labels=_labels_read(recipe.dataset, name),
@@ -246,53 +261,3 @@ def _named(recipe: Recipe, key: str) -> Iterator[None]:
         provider = recipe.provider(recipe.dataset)
         text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise RunError(f"{place}: the dataset {recipe.dataset.name!r} ({provider}) failed: {text}") from error
-
-
-def _refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> None:
-    tables = {"train": recipe.train} | {f"{t.place}.train": t.train for t in recipe.teachers.values() if t.train}
-    for key, table in tables.items():
-        # A student passes over few images with labels as often as those without take; a teacher has only these.
-        images = len(train) + (unlabelled if table is recipe.train else 0)
-        if images < table.batch_size:
-            what = f"{images} images" + (" with labels" if unlabelled and table is not recipe.train else "")
-            raise RunError(
-                f"dataset.train holds {what}, fewer than one batch of {key}.batch_size = "
-                f"{table.batch_size}, and the last incomplete batch is dropped. Lower {key}.batch_size."
-            )
-
-
-def _of_classes(split: Split, classes: list[str]) -> Split:
-    """Images whose labels are not read, among those classes: what their own source says of classes counts as little."""
-    return replace(split, store=replace(split.store, classes=classes))
-
-
-def _cut(store: Store, key: str, text: str, labelled: bool) -> Split:
-    positions = cut(text, len(store))
-    if len(positions) == 0:
-        name = parse_split(text)[0]
-        raise RunError(f"dataset.{key} = {text!r} holds no image: {name!r} has {len(store)}.")
-    return Split(store, positions, labelled)
-
-
-def _refuse_overlap(table: DatasetTable, parts: dict[str, Split]) -> None:
-    for first, second in combinations(parts, 2):
-        a, b = parts[first], parts[second]
-        shared = overlap(a.positions, b.positions) if a.store is b.store else 0
-        if shared:
-            raise RunError(
-                f"dataset.{first} = {getattr(table, first)!r} and dataset.{second} = {getattr(table, second)!r} share "
-                f"{shared} images; splits must not overlap."
-            )
-
-
-def _refuse_other_classes(parts: dict[str, Split]) -> None:
-    classes = parts["train"].store.classes
-    for key in ("validation", "test"):
-        other = parts[key].store.classes
-        if other != classes:
-            pairs = zip_longest(classes, other)
-            label, (ours, theirs) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-            raise RunError(
-                f"dataset.{key} has other classes than dataset.train ({len(other)} and {len(classes)}): label {label} "
-                f"is {theirs!r} there and {ours!r} in train."
-            )

@@ -1,11 +1,17 @@
-"""Which examples belong to which split: slices, the share held out of train, overlaps. Pure functions of indices."""
+"""Which examples of a store belong to which split: slices, the share held out of train, overlaps."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
+from kdrecipes.data.store import Store
+from kdrecipes.errors import RunError
 from kdrecipes.hashing import hash64, uniform
 from kdrecipes.recipe.split import parse_split
+
+NO_LABEL = -1
 
 _HELD_OUT = 0x686F6C64  # the stream of hashes that decides which training images are held out
 _LABELLED = 0x6C61626C  # the stream of hashes that decides which training images keep their labels
@@ -92,3 +98,54 @@ def draw_labelled(labels: np.ndarray, index: np.ndarray, count: int, seed: int) 
 def overlap(first: np.ndarray, second: np.ndarray) -> int:
     """How many positions two splits of one base split have in common."""
     return int(np.intersect1d(first, second).size)
+
+
+def of_classes(split: Split, classes: list[str]) -> Split:
+    """Images whose labels are not read, among those classes: what their own source says of classes counts as little."""
+    return replace(split, store=replace(split.store, classes=classes))
+
+
+def cut_split(store: Store, key: str, text: str, labelled: bool) -> Split:
+    """The examples of a store that `dataset.<key> = text` asks for.
+
+    Raises:
+        RunError: when they are none.
+    """
+    positions = cut(text, len(store))
+    if len(positions) == 0:
+        name = parse_split(text)[0]
+        raise RunError(f"dataset.{key} = {text!r} holds no image: {name!r} has {len(store)}.")
+    return Split(store, positions, labelled)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some examples of a store.
+
+    Attributes:
+        store: the store.
+        positions: int64 rows of the store, in the split's order.
+        labelled: False where the store's labels say nothing.
+    """
+
+    store: Store
+    positions: np.ndarray
+    labelled: bool = True
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (examples,); -1 where they have none, and those of the store are not read."""
+        return self.store.labels[self.positions] if self.labelled else np.full(len(self), NO_LABEL)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the store says how much each example counts."""
+        return self.store.weights is not None
+
+    @property
+    def index(self) -> np.ndarray:
+        """int64 (examples,): each example's index in its base split, which its views are drawn from."""
+        return self.store.index[self.positions]

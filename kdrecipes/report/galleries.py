@@ -59,7 +59,7 @@ def _group(group: Group, logits: Mapping[str, NDArray[Any]], facts: Facts) -> di
             share = _percent(float(np.exp(log_softmax(values[position : position + 1])[0, named])))
             said.append({"role": role, "named": classes[named], "share": share, "right": named == label})
         pictures.append(
-            {**_embedded(image), "called": name, "file": name.rpartition("/")[2], "label": classes[label], "said": said}
+            {**embedded(image), "called": name, "file": name.rpartition("/")[2], "label": classes[label], "said": said}
         )
     return {"total": group.total, "pictures": pictures}
 
@@ -73,7 +73,7 @@ def _views(pictures: Pictures, sizes: Mapping[str, int], classes: list[str]) -> 
         {
             "label": _label(row, classes),
             "seen": [
-                {**_embedded(pictures.views[side][place]), "by": ", ".join(names)} for side, names in whose.items()
+                {**embedded(pictures.views[side][place]), "by": ", ".join(names)} for side, names in whose.items()
             ],
         }
         for place, row in enumerate(pictures.view_labels)
@@ -93,6 +93,7 @@ def _percent(share: float) -> str:
     return ">99\u00a0%" if 0.995 <= share < 0.9999 else f"{100 * share:.0f}\u00a0%"
 
 
-def _embedded(image: NDArray[Any]) -> dict[str, Any]:
+def embedded(image: NDArray[Any]) -> dict[str, Any]:
+    """What a template shows of an image, uint8 (side, side, 3): `src`, its `side`, and whether pixels are `squares`."""
     data = base64.b64encode(png(image)).decode("ascii")
     return {"src": f"data:image/png;base64,{data}", "side": len(image), "squares": len(image) < _SMOOTHED_FROM}

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from kdrecipes.backend import keras
 from kdrecipes.components.exporters.found import exporter_named
 from kdrecipes.components.exporters.writing import write
-from kdrecipes.data.examples import Split
 from kdrecipes.data.loader import Loader
+from kdrecipes.data.splits import Split
 from kdrecipes.disk.files import disk_errors, write_json
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
 from kdrecipes.errors import RunError

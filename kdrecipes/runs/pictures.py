@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from kdrecipes.data.examples import Split, show
+from kdrecipes.data.examples import show
 from kdrecipes.data.loader import Loader, Part, Unlabelled
 from kdrecipes.data.prepare import Data
+from kdrecipes.data.splits import Split
 from kdrecipes.data.views import resize
 from kdrecipes.hashing import hash64
 from kdrecipes.recipe.tables import Recipe

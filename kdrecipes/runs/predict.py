@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.backend import keras
-from kdrecipes.data.examples import Split
 from kdrecipes.data.loader import Loader
+from kdrecipes.data.splits import Split
 from kdrecipes.training.inference import Inference, at_input_size
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kdrecipes.data.examples import Split
 from kdrecipes.data.prepare import Data
+from kdrecipes.data.splits import Split
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.structure import show
 from kdrecipes.recipe.tables import Recipe, TeacherTable

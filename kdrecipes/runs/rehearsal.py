@@ -13,8 +13,8 @@ import torch
 
 from kdrecipes import saved_models as students
 from kdrecipes.backend import check_policy, keras, seed_everything, synchronize
-from kdrecipes.data.examples import NO_LABEL
 from kdrecipes.data.prepare import Data
+from kdrecipes.data.splits import NO_LABEL
 from kdrecipes.errors import KDRecipesError, RunError, one_line
 from kdrecipes.keras_private import flat_layers
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kdrecipes.backend import keras
-from kdrecipes.data.examples import Split
 from kdrecipes.data.mixture import count_passes
 from kdrecipes.data.prepare import Data
+from kdrecipes.data.splits import Split
 from kdrecipes.disk.cache import note_served
 from kdrecipes.errors import KDRecipesError
 from kdrecipes.recipe.tables import Recipe, TeacherTable

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from kdrecipes.backend import keras
-from kdrecipes.data.examples import Split, ViewSettings, show
+from kdrecipes.data.examples import ViewSettings, show
+from kdrecipes.data.splits import Split
 from kdrecipes.disk.chunked_array import CHUNK, ChunkedArray
 from kdrecipes.disk.files import disk_errors, locked, write_json
 from kdrecipes.disk.home import home

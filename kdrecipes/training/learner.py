@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from kdrecipes.backend import keras
 from kdrecipes.components.outputs import Outputs
-from kdrecipes.data.examples import NO_LABEL
+from kdrecipes.data.splits import NO_LABEL
 from kdrecipes.keras_private import take_any_arguments
 from kdrecipes.term_places import about
 from kdrecipes.training.arguments import check_ways

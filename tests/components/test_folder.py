@@ -226,6 +226,14 @@ def test_an_image_beside_the_classes_makes_no_class_of_a_split(tmp_path):
     assert source.classes == ["cat"] and source.left_out == {"in no class's folder": ["test/stray.jpg"]}
 
 
+def test_an_image_beside_the_classes_makes_no_class_beside_images_without_labels_either(tmp_path):
+    for name in ("train/cat/1.jpg", "train/stray.jpg", "test/cat/2.jpg", "extra/3.jpg"):
+        picture(tmp_path / name)
+    source = folder.build(path=str(tmp_path))
+    assert source.classes == ["cat"] and source.left_out == {"in no class's folder": ["train/stray.jpg"]}
+    assert not folder.build("extra", path=str(tmp_path)).labelled
+
+
 def test_labels_in_a_file_are_told_what_to_do(tmp_path):
     picture(tmp_path / "tiny" / "train" / "n01" / "images" / "1.jpg")
     picture(tmp_path / "tiny" / "val" / "images" / "2.jpg")
@@ -291,6 +299,12 @@ def test_a_split_that_goes_by_a_usual_name_is_found(tmp_path, asked, there, mean
     for name in (there, "other"):
         picture(tmp_path / name / "cat" / "1.jpg")
     assert refused(tmp_path, asked).endswith(f"Did you mean {meant}?")
+
+
+def test_a_folder_of_another_kind_is_not_taken_for_train(tmp_path):
+    for name in ("test/cat/1.jpg", "extra/1.jpg"):
+        picture(tmp_path / name)
+    assert "Did you mean" not in refused(tmp_path)
 
 
 def test_val_is_meant_rather_than_dev(tmp_path):

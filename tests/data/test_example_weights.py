@@ -10,8 +10,8 @@ import torch
 from samples import settings_of
 from stored import Source, opened, pictures, stores
 
-from kdrecipes.data.examples import Split
 from kdrecipes.data.loader import Loader, Unlabelled
+from kdrecipes.data.splits import Split
 from kdrecipes.errors import RunError
 
 WEIGHTS = np.array([0.5, 1, 2, 0, 4, 8, 16], np.float32)

@@ -16,8 +16,9 @@ from samples import settings_of
 from kdrecipes.backend import keras
 from kdrecipes.data import loader as loaders
 from kdrecipes.data import views as view_functions
-from kdrecipes.data.examples import Split, ViewSettings, show
+from kdrecipes.data.examples import ViewSettings, show
 from kdrecipes.data.loader import EpochSetter, Loader, Unlabelled
+from kdrecipes.data.splits import Split
 from kdrecipes.data.store import Store
 from kdrecipes.training.fit import balanced_weights
 

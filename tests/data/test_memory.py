@@ -34,7 +34,8 @@ import numpy as np
 
 from kdrecipes.backend import keras
 from kdrecipes.data import store as stores
-from kdrecipes.data.examples import Split, ViewSettings
+from kdrecipes.data.examples import ViewSettings
+from kdrecipes.data.splits import Split
 from kdrecipes.data.loader import EpochSetter, Loader
 from kdrecipes.recipe.make import views_table
 from kdrecipes.training.distiller import Distiller

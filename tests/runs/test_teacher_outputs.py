@@ -16,8 +16,9 @@ from samples import settings_of
 
 from kdrecipes.backend import seed_everything
 from kdrecipes.components.models import cnn
-from kdrecipes.data.examples import Split, ViewSettings
+from kdrecipes.data.examples import ViewSettings
 from kdrecipes.data.loader import Loader
+from kdrecipes.data.splits import Split
 from kdrecipes.data.store import Store
 from kdrecipes.disk import chunked_array as chunked
 from kdrecipes.disk.files import locked

@@ -10,8 +10,8 @@ from distilling import CLASSES, EXAMPLES, SIZE, fit, logits_of, made, net
 
 from kdrecipes import KD, Distiller, Hint
 from kdrecipes.backend import keras
-from kdrecipes.data.examples import Split
 from kdrecipes.data.loader import Loader
+from kdrecipes.data.splits import Split
 from kdrecipes.training.projector import Projected
 
 

@@ -58,6 +58,20 @@ def why_unreadable(file: Path, error: Exception) -> str:
     return escaped(one_line(error))
 
 
+def look(file: str | Path | IO[bytes]) -> tuple[int, int, str]:
+    """Width and height of an image file as it is shown, in pixels, and Pillow's name of its mode, such as "RGB".
+
+    Its header is read, its pixels are not.
+    """
+    from PIL import Image
+
+    with at_most(None), Image.open(file) as image:
+        width, height = image.size
+        if _TURNS.get(_orientation(image), "") in _ON_ITS_SIDE:
+            width, height = height, width
+        return width, height, image.mode
+
+
 _ORIENTATION = 274  # the tag's number
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
@@ -68,6 +82,7 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_ON_ITS_SIDE = {"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"}
 
 
 def _orientation(image: Image.Image) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.datasets.class_names import CLASSES_OPTION, UNLABELLED, WITHOUT_LABEL
-from kdrecipes.components.datasets.decoding import decode, why_unreadable
+from kdrecipes.components.datasets.decoding import decode, look, why_unreadable
 from kdrecipes.components.datasets.folder_layout import is_usual
 from kdrecipes.components.datasets.listed_images import listed_images
 from kdrecipes.components.datasets.source import SPLIT_OPTION, missing_split
@@ -57,6 +57,10 @@ class FileListSource:
             return {"image": decode(file), "label": self.labels[index]}
         except Exception as error:  # Pillow's readers raise almost anything on damaged files
             raise ValueError(f"{self.name_of(index)}: {why_unreadable(file, error)}") from error
+
+    def look(self, index: int) -> tuple[int, int, str]:
+        """Width, height and mode of example `index`, such as (640, 480, "RGB"), without its pixels."""
+        return look(self.root / self.names[index])
 
     def name_of(self, index: int) -> str:
         """The file's name below the root."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.components.datasets.decoding import decode, why_unreadable
+from kdrecipes.components.datasets.decoding import decode, look, why_unreadable
 from kdrecipes.components.datasets.folder_files import LeftOut, add_beside, images_below, subfolders
 from kdrecipes.components.datasets.folder_layout import (
     Layout,
@@ -61,6 +61,10 @@ class FolderSource:
         except Exception as error:  # Pillow's readers raise almost anything on damaged files
             # no RunError: it is the store that decides what is fatal
             raise ValueError(f"{self.name_of(index)}: {why_unreadable(file, error)}") from error
+
+    def look(self, index: int) -> tuple[int, int, str]:
+        """Width, height and mode of example `index`, such as (640, 480, "RGB"), without its pixels."""
+        return look(self.files[index])
 
     def name_of(self, index: int) -> str:
         """The file's name below the dataset's folder; bytes of it that are not UTF-8 are escaped."""

@@ -47,6 +47,8 @@ def layout_of(root: Path, split: str) -> Layout:
     if all(folder in deep - own or is_usual(folder.name) for folder in folders):
         # An image beside the classes' folders makes no class of a split.
         splits |= {folder.name: folder for folder in folders if folder in deep}
+    elif splits:  # nor beside a folder without labels
+        splits |= {folder.name: folder for folder in folders if folder in deep and is_usual(folder.name)}
     usual = any(is_usual(folder.name) for folder in folders)
     if not splits or (split == "train" and "train" not in splits and not usual and len(folders) > 1):
         return Layout({"train": root}, {})
@@ -115,7 +117,7 @@ def split_advice(root: Path, split: str, layout: Layout) -> str:
     like = [name for stem in stems for name in names if is_usual(name) and name.lower().startswith(stem)]
     if like:
         return f'Did you mean `{key} = "{like[0]}"`?'
-    if near := nearest(split, names):
+    if not key and (near := nearest(split, names)):
         return f'Did you mean "{escaped(near)}"?'
     if len(names) == 1 and names[0] != "train":
         return f"Is {escaped(names[0])} the dataset's folder? Then write path = {escaped(str(root / names[0]))!r}."
