@@ -87,6 +87,7 @@ def test_the_verbs_and_flags_are_frozen():
             "--verbose",
             "paths",
         ],
+        "describe": ["--html", "--json", "--plugin", "--set", "recipe"],
         "list": ["--json", "--plugin", "--role", "--search", "--set", "place", "topic"],
         "schema": ["--json", "--out", "--plugin"],
         "cache list": ["--json"],

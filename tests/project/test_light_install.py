@@ -31,11 +31,13 @@ ENTRIES = (  # what the light verbs import: all but run, report, compare and --d
     "kdrecipes.components.datasets.file_list",
     "kdrecipes.components.datasets.folder",
     "kdrecipes.components.datasets.tfds",
+    "kdrecipes.data.thumbnails",
     "kdrecipes.disk.cache",
     "kdrecipes.recipe.editor_schema",
     "kdrecipes.recipe.load",
     "kdrecipes.recipe.scaffold",
     "kdrecipes.report.advice",
+    "kdrecipes.report.data_page",
     "kdrecipes.report.run_list",
     "kdrecipes.runs.push",
 )
@@ -187,6 +189,7 @@ def hidden() -> set[str]:
         "list losses",
         "list callbacks",
         "list exporters",
+        "describe --help",
         "export --help",
         "predict --help",
         "push --help",
@@ -235,6 +238,10 @@ def test_a_heavy_verb_says_the_pip_line(hidden, tmp_path):
     assert not (tmp_path / "runs").exists()
     done = kdrecipes("run", "digits", "--json", cwd=tmp_path, hidden=hidden)
     assert done.returncode == 3 and RUN_LINE in json.loads(done.stdout)["error"]
+    done = kdrecipes("describe", "digits", cwd=tmp_path, hidden=hidden)
+    assert (done.returncode, done.stdout) == (3, "") and done.stderr == (
+        f"`kdrecipes describe` needs pillow, which is not installed. Install it: {RUN_LINE}\n"
+    )
     done = kdrecipes("list", "layers", "digits", cwd=tmp_path, hidden=hidden)
     assert (done.returncode, done.stdout) == (3, "") and RUN_LINE in done.stderr
     done = kdrecipes("validate", "digits", "--dry-run", cwd=tmp_path, hidden=hidden)
