@@ -66,7 +66,7 @@ def describe(recipe: Recipe, progress: Progress | None = None) -> Description:
         name: store for name in sources if (store := _store(recipe, name, keys[name], sources[name], progress, refused))
     }
     if not stores:
-        raise RunError("\n".join(refused))
+        raise RunError("\n".join(dict.fromkeys(refused)))
     unreadable = [unreadable_in(table, name, keys[name], sources[name], store) for name, store in stores.items()]
     with _noted(refused):
         refuse_unreadable(unreadable, table.corrupt_limit)

@@ -123,6 +123,17 @@ def test_what_is_wrong_is_all_told_at_once_and_the_exit_code_is_1(pets, told, ca
     assert "Can't be read in train: train/cat/empty.jpg (the file is empty)." in out
 
 
+def test_what_is_wrong_with_every_split_is_told_once(call, tmp_path):
+    (tmp_path / "list.csv").write_text("file,label,split\na.png,1,train,x\nb.png,2,test\n")
+    recipe = tmp_path / "listed.toml"
+    said = RECIPE.format(more="image_size = 8").replace('"folder"', '"file_list"').replace('"pets"', '"list.csv"')
+    recipe.write_text(
+        said.replace('\nname = "list.csv"', '\nname = "listed"').replace('validation = "val"', "validation = 0.1")
+    )
+    code, _, said = call("describe", recipe)
+    assert code == 1 and said.count("line 2: too many columns") == 1
+
+
 def test_identical_images_are_found_within_a_split_and_across(pets, told, tmp_path):
     for name in ("train/cat/a.png", "train/cat/b.png", "test/cat/c.png"):
         picture(tmp_path / "pets" / name, 77)
