@@ -17,6 +17,7 @@ from kdrecipes.cli.predict import predict
 from kdrecipes.cli.push import push
 from kdrecipes.cli.report import report
 from kdrecipes.cli.result import close, print_json, result_only
+from kdrecipes.cli.resume import resume
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
 from kdrecipes.cli.sweep import sweep
@@ -54,6 +55,7 @@ def _root(
 
 
 app.command()(result_only(run))
+app.command()(result_only(resume))
 app.command()(result_only(sweep))
 app.command()(result_only(report))
 app.command()(result_only(compare))

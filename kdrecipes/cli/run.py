@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
 from kdrecipes.cli.result import print_json, say
+
+if TYPE_CHECKING:
+    from kdrecipes.recipe.tables import Recipe
 
 
 def run(
@@ -28,11 +31,20 @@ def run(
     Example:  kdrecipes run digits --set train.epochs=3 --set loss.temperature=2 --out runs/try
     """
     began = time.monotonic()
-    from kdrecipes.extras import need_run, telling_what_is_missing
+    from kdrecipes.extras import need_run
     from kdrecipes.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides, plugins=plugin)
     need_run("`kdrecipes run`")
+    carry_out(began, loaded, out, device=device, overwrite=overwrite, as_json=as_json)
+
+
+def carry_out(
+    began: float, loaded: Recipe, out: Path | None, *, device: str, overwrite: bool = False, as_json: bool
+) -> None:
+    """Run a recipe and print its report; `began`: when the command did, by `time.monotonic()`."""
+    from kdrecipes.extras import telling_what_is_missing
+
     collect_as_usual()
     from kdrecipes.runs.run import run_since  # torch and keras: only once the recipe is known to be valid
 

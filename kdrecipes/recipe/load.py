@@ -77,8 +77,12 @@ def read_draft(path: str | Path, overrides: Iterable[str] = (), *, plugins: Iter
     return Draft(str(path), file, folder, text, data, places, overrides, overridden, registry)
 
 
-def recipe_of(draft: Draft) -> Recipe:
+def recipe_of(draft: Draft, written: Mapping[KeyPath, str] | None = None) -> Recipe:
     """The recipe that a draft says, validated and resolved; paths in `draft.data` are put right.
+
+    Args:
+        draft: what was read.
+        written: where each key came from, where the draft's places do not tell.
 
     Raises:
         RecipeError, EnvironmentProblem: as `load_recipe`.
@@ -87,7 +91,7 @@ def recipe_of(draft: Draft) -> Recipe:
     checker = Checker(data, draft.places, draft.file, registry, draft.overridden)
     _validate(checker)
     _rebase_paths(data, draft.places, draft.folder, registry)
-    written = origins(data, draft.places, draft.overridden)
+    written = origins(data, draft.places, draft.overridden) if written is None else written
     resolved = resolve(data, registry)
     recipe = make_recipe(
         resolved,

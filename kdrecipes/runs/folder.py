@@ -18,6 +18,7 @@ from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arms, read_teachers, write_facts
 from kdrecipes.runs.changes import added_seeds, difference, nothing_trained
 from kdrecipes.runs.provenance import command, versions
+from kdrecipes.runs.resumed import given
 from kdrecipes.training.keeper import Row
 
 # What a run writes, and all that --overwrite removes; lock.json, which makes the folder a run, goes last.
@@ -186,9 +187,12 @@ def _make_ready(
             "folder": str(recipe.folder.resolve()),
             "command": command(),
             "versions": versions(recipe),
+            "given": given(recipe),
         }
         write_json(lock_file, {**(earlier or {}), **facts})  # first: from here on the folder is a run
-        with new_file(path / f"recipe{Path(recipe.source).suffix.lower() or '.toml'}", "w") as file:
+    copy = path / f"recipe{Path(recipe.source).suffix.lower() or '.toml'}"
+    if earlier is None or added or not copy.is_file():  # a run that was killed just here has none
+        with new_file(copy, "w") as file:
             file.write(recipe.text)
     return added, replaced
 

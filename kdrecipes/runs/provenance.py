@@ -24,6 +24,16 @@ def command() -> str:
     return "kdrecipes.run(…)"
 
 
+def reproducing(began: Any) -> str:
+    """The command that makes a run from its recipe: the typed one, or of `kdrecipes resume` the one that began it.
+
+    Args:
+        began: the command in the run's lock.
+    """
+    typed = command()
+    return str(began) if began and typed.startswith("kdrecipes resume ") else typed
+
+
 def versions(recipe: Recipe) -> dict[str, str]:
     """Versions of Python, of the packages that decide a result, and of the plugins the recipe uses."""
     names = ["kdrecipes", "keras", "torch", "numpy", *recipe.requires]

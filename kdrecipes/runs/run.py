@@ -27,14 +27,14 @@ from kdrecipes.runs.compile_choice import choose_compile
 from kdrecipes.runs.dataset_facts import dataset_facts, dataset_notes
 from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.energy import Meter, machine
-from kdrecipes.runs.folder import RunFolder, open_run
+from kdrecipes.runs.folder import RunFolder, open_run, read_object
 from kdrecipes.runs.measure import measure_once
 from kdrecipes.runs.origin import changed_data, check_origin, refuse_changed_data
 from kdrecipes.runs.pictures import write_pictures
 from kdrecipes.runs.predictions import write_predictions
 from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
-from kdrecipes.runs.provenance import command, environment, origin
+from kdrecipes.runs.provenance import environment, origin, reproducing
 from kdrecipes.runs.recalibration import choose_recalibration, recalibration_note
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.report_keys import take_out
@@ -165,7 +165,8 @@ def _straight_line(
         with clock.part("measuring"):
             progress.note("measuring what each network costs: size, multiply-adds, latency, memory")
             measure_once(recipe, data, teachers, folder, device)
-    facts = EnvironmentFacts(command(), warnings, environment(recipe, device), clock.told(), meter.told())
+    typed = reproducing(read_object(folder.path / "lock.json").get("command"))
+    facts = EnvironmentFacts(typed, warnings, environment(recipe, device), clock.told(), meter.told())
     report = _told(folder, facts, trackers)
     folder.set_status("done")
     progress.note(f"report: {folder.path / 'report.html'}")

@@ -40,6 +40,7 @@ ENTRIES = (  # what the light verbs import: all but run, report, compare and --d
     "kdrecipes.report.data_page",
     "kdrecipes.report.run_list",
     "kdrecipes.runs.push",
+    "kdrecipes.runs.resumed",
 )
 RUN_LINE = "`pip install 'kdrecipes[run]'`"
 
@@ -190,6 +191,7 @@ def hidden() -> set[str]:
         "list callbacks",
         "list exporters",
         "describe --help",
+        "resume --help",
         "export --help",
         "predict --help",
         "push --help",

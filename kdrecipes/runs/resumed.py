@@ -1,0 +1,107 @@
+"""A run that goes on by its folder alone: the recipe as it was given, from what lock.json holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kdrecipes.components.registry import load_registry
+from kdrecipes.errors import UsageError, one_line
+from kdrecipes.recipe.load import Draft, recipe_of
+from kdrecipes.recipe.tables import Recipe
+from kdrecipes.report.run_list import check_run_folder
+from kdrecipes.report.typed_json import parsed
+
+
+def given(recipe: Recipe) -> dict[str, Any]:
+    """What lock.json keeps of how a recipe was given, beside what it resolves to, so that `resumed` gives it back."""
+    files = [plugin.provider for plugin in recipe.registry.plugins]
+    return {
+        "source": recipe.source,
+        "text": recipe.text,
+        "origins": [[list(path), origin] for path, origin in recipe.origins.items()],
+        "plugins": [provider.distribution for provider in files if provider.version.startswith("sha256:")],
+    }
+
+
+def resumed(run: Path, plugins: Sequence[Path] = ()) -> tuple[Recipe, str]:
+    """The recipe of a run as the command that began it was given it, and the device that it began on.
+
+    The recipe's own file is not read. What the lock holds is validated as a recipe is: the folder may be a stranger's.
+
+    Args:
+        run: the run folder.
+        plugins: single-file plugins to load; those that the run began with must be among them.
+
+    Returns:
+        The recipe; and the device, "auto" where the run did not come so far.
+
+    Raises:
+        UsageError: when the folder is no run, its lock is damaged or another version's, or a plugin is not named.
+        EnvironmentProblem: when a plugin that the recipe requires is missing or broken.
+    """
+    _refuse_sweep(run)
+    check_run_folder(run)
+    file = run / "lock.json"
+    try:
+        lock = parsed(file.read_text(encoding="utf-8"))
+        told = lock.get("given", {})  # the locks of earlier versions have none
+        copy = next((one for one in (run / "recipe.toml", run / "recipe.json") if one.is_file()), file)
+        _need_plugins(run, told.get("plugins", []), plugins)
+        draft = Draft(
+            source=str(told.get("source", copy)),
+            file=str(file),
+            folder=Path(lock["folder"]),
+            text=str(told.get("text") or copy.read_text(encoding="utf-8")),
+            data=dict(lock["recipe"]),
+            places={},
+            overrides=tuple(map(str, lock["overrides"])),
+            overridden={},
+            registry=load_registry(tuple(plugin.resolve() for plugin in plugins)),
+        )
+        origins = {tuple(path): str(origin) for path, origin in told.get("origins", [])}
+        began, device = lock["recipe_sha256"], str(lock.get("origin", {}).get("device", "auto"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{file} can't be read ({one_line(error)}). `kdrecipes run RECIPE --out {run} --overwrite` makes the run "
+            "anew."
+        ) from error
+    recipe = recipe_of(draft, origins)
+    if recipe.fingerprint != began:
+        raise UsageError(
+            f"{file} was changed, or another version of kdrecipes wrote it: its recipe is not the one of its "
+            f"recipe_sha256. `kdrecipes run RECIPE --out {run}` with the recipe's file says how they differ."
+        )
+    return recipe, device
+
+
+def _refuse_sweep(folder: Path) -> None:
+    """Refuse a sweep's folder, with the command that goes on with it.
+
+    Raises:
+        UsageError: when it is one.
+    """
+    if not any((folder / name).is_file() for name in ("sweep_lock.json", "sweep.json")):
+        return
+    command: Any = None
+    with suppress(OSError, ValueError, RecursionError):
+        lock = json.loads((folder / "sweep_lock.json").read_text(encoding="utf-8"))
+        command = lock.get("command") if isinstance(lock, Mapping) else None
+    shown = command if isinstance(command, str) else f"kdrecipes sweep RECIPE … --out {folder}"
+    raise UsageError(
+        f"{folder} is the folder of a sweep, not of a run. The command that began the sweep goes on with it: `{shown}`."
+    )
+
+
+def _need_plugins(run: Path, began_with: Sequence[str], plugins: Sequence[Path]) -> None:
+    """Ask for the single-file plugins that a run began with: they are code, which no folder loads by itself."""
+    named = {str(plugin.resolve()) for plugin in plugins}
+    if missing := [plugin for plugin in began_with if plugin not in named]:
+        more = "".join(f" --plugin {plugin}" for plugin in began_with)
+        raise UsageError(
+            f"The run in {run} began with the plugin {' and '.join(missing)}. A run folder loads no code by itself; "
+            f"name it: `kdrecipes resume {run}{more}`."
+        )
