@@ -23,6 +23,7 @@ from kdrecipes.training.batches import (
 )
 from kdrecipes.training.checkpoint import SavedAsStudent
 from kdrecipes.training.class_counts import classes_of, refuse_labels_of_fit, refuse_other_widths
+from kdrecipes.training.finite import FiniteWatch, StepFacts
 from kdrecipes.training.inference import wide
 from kdrecipes.training.introduced import introduced
 from kdrecipes.training.last_activation import refuse_probabilities
@@ -95,6 +96,8 @@ class Distiller(SavedAsStudent):
         distiller.fit(images, labels, epochs=5)
         ```
     """
+
+    finite: FiniteWatch | None = None  # hears of each step of a run's fit before the step changes a weight
 
     def __new__(cls, *unnamed: Any, **named: Any) -> Distiller:
         """Refuse networks that are not named: nobody shall swap teacher and student."""
@@ -246,7 +249,10 @@ class Distiller(SavedAsStudent):
         for extra in parts.losses():
             total = total + keras.ops.sum(extra)
         loss_tracker(self).update_state(total.detach(), sample_weight=logits.shape[0])
-        parts.update(self.optimizer, total)
+        gradients = parts.gradients(self.optimizer, total)
+        if self.finite is not None:
+            self.finite(StepFacts(total, self.loss_parts.named(own, values), index, gradients))
+        parts.update(self.optimizer, gradients)
         with torch.no_grad():
             results = self.compute_metrics(x, y, logits.detach(), sample_weight=sample_weight)
         if own is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from kdrecipes.recipe.tables import TrainTable
 from kdrecipes.torch_modules import variables_of
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.ema import Finisher
+from kdrecipes.training.finite import FiniteWatch
 from kdrecipes.training.gradient_watch import GradientWatch
 from kdrecipes.training.keeper import Keeper, Row
 from kdrecipes.training.metrics import Accuracy
 from kdrecipes.training.optimizer import build_optimizer, head_of, scale_updates
+from kdrecipes.training.schedule import learning_rate
 from kdrecipes.training.state import StateFolder
 
 EVALUATION_BATCH = 256
@@ -76,6 +79,15 @@ def validated(epochs: int, images: int, data: Data) -> list[int]:
     return [epoch for epoch in range(1, epochs + 1) if epoch == epochs or passes[epoch] > passes[epoch - 1]]
 
 
+def _name_of(data: Data, place: int) -> str:
+    """An example of a batch by its index in its base split; places behind the labelled ones are of those without."""
+    for split, name in ((data.train, "train"), *((one, "unlabelled") for one in data.unlabelled)):
+        if place < len(split):
+            return f"{name} {int(split.index[place])}"
+        place -= len(split)
+    return f"unlabelled {place}"
+
+
 def fit(
     distiller: Distiller,
     data: Data,
@@ -125,7 +137,7 @@ def fit(
         a fit with terms the figures of `GradientWatch`.
 
     Raises:
-        RunError: when the loss is not finite.
+        RunError: when the loss, a gradient or a weight is not finite: at that step, and nothing of it is saved.
     """
     loader = Loader(
         data.train,
@@ -146,6 +158,14 @@ def fit(
         listener(label, distiller, loader, callbacks)
     examples = data.images if mixed else len(data.train)  # both arms of a run have one schedule
     optimizer = prepare_steps(distiller, train, train.epochs * len(loader), jit_compile, examples)
+    rate = learning_rate(train.optimizer.learning_rate, train.schedule, train.epochs * len(loader), examples)
+    distiller.finite = FiniteWatch(
+        label,
+        lambda step: float(rate(step) if callable(rate) else rate),
+        len(loader),
+        partial(_name_of, data),
+        gradients=train.precision != "float16",
+    )
     finisher = Finisher(distiller.student, loader, train)
     gradients = [GradientWatch(distiller, label, lambda text: tell(f"Warning: {text}"))] if distiller.terms else []
     kept = [*variables_of(distiller), *optimizer.variables, *finisher.variables]
@@ -164,6 +184,6 @@ def fit(
             validation_freq=1 if every_epoch else validated(train.epochs, len(loader) * train.batch_size, data),
             verbose=0,
             shuffle=False,
-            callbacks=[EpochSetter(loader), *callbacks, finisher, *gradients, keeper, *watcher],
+            callbacks=[EpochSetter(loader), *callbacks, distiller.finite, finisher, *gradients, keeper, *watcher],
         )
     return keeper.rows

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
+from kdrecipes.training.finite import refuse_infinite
 from kdrecipes.training.state import StateFolder
 
 Row = dict[str, Any]
@@ -69,6 +70,7 @@ class Keeper(keras.callbacks.Callback):
         took = {"seconds": round(seconds, 3), "steps": self.steps}
         self.rows.append({"epoch": epoch + 1, **figures, **took, **self.more()})
         arrays = [keras.ops.convert_to_numpy(v.value) for v in self.variables]
+        refuse_infinite(self.label, self.variables, arrays)
         self.state.save(arrays, {"label": self.label, "rows": self.rows})
         self.on_epoch(self.rows)
 

@@ -57,6 +57,10 @@ class LossParts:
                     "was done."
                 )
 
+    def named(self, own: torch.Tensor | None, values: Sequence[torch.Tensor]) -> dict[str, torch.Tensor | None]:
+        """The label loss and the terms' values, as `total` takes them, by the names of their metrics."""
+        return dict(zip((metric.name for metric in self.metrics), (own, *values), strict=False))
+
     def total(
         self,
         own: torch.Tensor | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,18 @@ class Parts:
         """Those of a model as it is now."""
         return Parts(model.trainable_weights[:], flat_layers(model), model.metrics)
 
-    def update(self, optimizer: keras.optimizers.Optimizer, total: torch.Tensor) -> None:
-        """One step of the optimiser down the gradient of the whole loss."""
+    def gradients(self, optimizer: keras.optimizers.Optimizer, total: torch.Tensor) -> list[torch.Tensor | None]:
+        """Those of the whole loss, as the optimiser scales it."""
         values = [variable.value for variable in self.variables]
         for value in values:  # Keras' zero_grad misses variables that share a path with another
             value.grad = None
         optimizer.scale_loss(total).backward()
+        return [value.grad for value in values]
+
+    def update(self, optimizer: keras.optimizers.Optimizer, gradients: Sequence[torch.Tensor | None]) -> None:
+        """One step of the optimiser down the gradients."""
         with torch.no_grad():
-            optimizer.apply([value.grad for value in values], self.variables)
+            optimizer.apply(gradients, self.variables)
 
     def losses(self) -> list[torch.Tensor]:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
