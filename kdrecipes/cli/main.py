@@ -10,6 +10,7 @@ import typer
 from kdrecipes.cli import cache, new
 from kdrecipes.cli.compare import compare
 from kdrecipes.cli.describe import describe
+from kdrecipes.cli.doctor import doctor
 from kdrecipes.cli.export import export
 from kdrecipes.cli.list import list_
 from kdrecipes.cli.options import collect_as_usual, collect_rarely
@@ -66,6 +67,7 @@ app.command()(result_only(validate))
 app.command()(result_only(describe))
 app.command("list")(result_only(list_))
 app.command()(result_only(schema))
+app.command()(result_only(doctor))
 app.add_typer(cache.app, name="cache")
 app.add_typer(new.app, name="new")
 

@@ -45,6 +45,7 @@ def test_the_verbs_and_flags_are_frozen():
     }
     assert surface == {
         "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
+        "doctor": ["--json"],
         "resume": ["--device", "--json", "--plugin", "run"],
         "report": ["--json", "run"],
         "compare": ["--html", "--json", "runs"],

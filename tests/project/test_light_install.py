@@ -39,6 +39,8 @@ ENTRIES = (  # what the light verbs import: all but run, report, compare and --d
     "kdrecipes.report.advice",
     "kdrecipes.report.data_page",
     "kdrecipes.report.run_list",
+    "kdrecipes.runs.doctor_folders",
+    "kdrecipes.runs.doctor_packages",
     "kdrecipes.runs.push",
     "kdrecipes.runs.resumed",
 )
@@ -192,6 +194,7 @@ def hidden() -> set[str]:
         "list exporters",
         "describe --help",
         "resume --help",
+        "doctor --help",
         "export --help",
         "predict --help",
         "push --help",
@@ -244,6 +247,10 @@ def test_a_heavy_verb_says_the_pip_line(hidden, tmp_path):
     assert (done.returncode, done.stdout) == (3, "") and done.stderr == (
         f"`kdrecipes describe` needs pillow, which is not installed. Install it: {RUN_LINE}\n"
     )
+    done = kdrecipes("doctor", "--json", cwd=tmp_path, hidden=hidden)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 3 and RUN_LINE in checks["packages"]["mend"], done.stderr
+    assert checks["fit"]["state"] == "skipped"
     done = kdrecipes("list", "layers", "digits", cwd=tmp_path, hidden=hidden)
     assert (done.returncode, done.stdout) == (3, "") and RUN_LINE in done.stderr
     done = kdrecipes("validate", "digits", "--dry-run", cwd=tmp_path, hidden=hidden)

@@ -107,6 +107,7 @@ def test_wheel_has_the_recipes_schemas_and_template_and_nothing_else(packages):
         "kdrecipes/schemas/report.schema.json",
         "kdrecipes/schemas/compare.schema.json",
         "kdrecipes/schemas/describe.schema.json",
+        "kdrecipes/schemas/doctor.schema.json",
         "kdrecipes/schemas/sweep.schema.json",
         "kdrecipes/report/model_card.md.jinja",
         "kdrecipes/py.typed",
