@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from kdrecipes.wording import harmless
+
 # What kind of thing is wrong in a recipe, for programs: a code stays when its sentence is worded anew.
 Code = Literal[
     # The file
@@ -121,6 +123,7 @@ class Preempted(BaseException):
     exit_code = 143
 
 
+_MOST_TOLD = 200  # problems that a text lists
 _BOLD = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -128,6 +131,11 @@ def one_line(error: BaseException) -> str:
     """An exception as one line of text, without the escapes that make a terminal write bold."""
     text = " ".join(_BOLD.sub("", str(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _short(text: str) -> str:
+    """What a stranger wrote, of any length, in at most 300 characters."""
+    return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 @dataclass(frozen=True)
@@ -153,12 +161,13 @@ class Problem:
         return not self.file.startswith("--")
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        file, path = self.file if self.in_file else _short(self.file), _short(self.path)
+        place = f"{file}:{self.line}:{self.column}" if self.line else file
         rule = self.rule if self.rule.endswith(("?", ".")) else f"{self.rule}."
-        text = f"{place}  {self.path}  {rule}" if self.path else f"{place}  {rule}"
+        text = f"{place}  {path}  {rule}" if path else f"{place}  {rule}"
         tail = [f"Received: {self.received}"] if self.received else []
         tail += [f"did you mean {self.suggestion}?"] if self.suggestion else []
-        return f"{text} {'; '.join(tail)}".rstrip()
+        return harmless(f"{text} {'; '.join(tail)}".rstrip())
 
     def asdict(self) -> dict[str, Any]:
         """The problem as a JSON object, keys as the fields."""
@@ -166,8 +175,9 @@ class Problem:
 
 
 class RecipeError(UsageError):
-    """A recipe is not valid (exit code 2). `problems` lists everything found, in file order."""
+    """A recipe is not valid (exit code 2). `problems` lists everything found, in file order; the text the first 200."""
 
     def __init__(self, problems: list[Problem]):
         self.problems = problems
-        super().__init__("\n".join(map(str, problems)))
+        more = [f"and {len(problems) - _MOST_TOLD:,} more problems"] if len(problems) > _MOST_TOLD else []
+        super().__init__("\n".join([*map(str, problems[:_MOST_TOLD]), *more]))

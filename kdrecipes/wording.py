@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -39,6 +40,8 @@ def normal_name(name: str) -> str:
 
 def printable(text: str) -> str:
     """`text` on one line and safe for any terminal: what can't be printed is escaped."""
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() else f"\\u{ord(c):04x}" if c < "\U00010000" else f"\\U{ord(c):08x}" for c in text
     )
@@ -46,10 +49,30 @@ def printable(text: str) -> str:
 
 def escaped(text: str) -> str:
     r"""`text` as UTF-8 can hold it: a byte of a file's name that is not UTF-8 is written `\\xe9`."""
+    if text.isascii():
+        return text
     return "".join(
         c if not "\ud800" <= c <= "\udfff" else f"\\x{ord(c) - 0xDC00:02x}" if c >= "\udc80" else f"\\u{ord(c):04x}"
         for c in text
     )
+
+
+# Control characters but for line ends and tabs; what ends a line elsewhere; what turns or hides letters, but for the
+# two characters that join letters and signs.
+_NOT_SHOWN = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]"
+    "|[\U000e0000-\U000e0fff]"
+)
+
+
+def harmless(text: str) -> str:
+    r"""`text`, its lines as they are, with nothing in it that a terminal obeys or hides: ESC is written `\u001b`."""
+    return _NOT_SHOWN.sub(lambda found: printable(found[0]), escaped(text))
+
+
+def harmless_json(text: str) -> str:
+    """A JSON text of the same value, with nothing in it that a terminal obeys or hides."""
+    return _NOT_SHOWN.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f"), text)
 
 
 def left_out_words(left_out: Mapping[str, Sequence[str]]) -> str:

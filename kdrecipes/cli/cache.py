@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption
-from kdrecipes.cli.result import print_json, result_only, say
+from kdrecipes.cli.result import print_json, result_only, say, tell
 from kdrecipes.errors import EnvironmentProblem, UsageError
 
 _SHOWN = 3  # recipes named for each entry
@@ -81,7 +81,7 @@ def cache_clear(
         raise UsageError("Say what to clear: names that `kdrecipes cache list` shows, kinds of them, or `all`.")
     chosen = select(names, entries())
     for entry in chosen:
-        typer.echo(f"{entry.kind}  {entry.name}  {readable_bytes(entry.bytes)}", err=True)
+        tell(f"{entry.kind}  {entry.name}  {readable_bytes(entry.bytes)}")
     if not chosen:
         say("Nothing to clear.")
         return

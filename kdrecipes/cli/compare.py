@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 from kdrecipes.errors import UsageError
 
 
@@ -36,7 +36,7 @@ def compare(
         check_comparison(found)
         if html is not None:
             write_comparison_page(found, html)
-            typer.echo(f"page: {html}", err=True)
+            tell(f"page: {html}")
     if as_json:
         print_json(found)
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 
 if TYPE_CHECKING:
     from kdrecipes.data.prepare import Progress
@@ -49,7 +49,7 @@ def describe(
             from kdrecipes.report.data_page import write_data_page
 
             write_data_page(found.facts, thumbnails(found, loaded.seed), html)
-            typer.echo(f"page: {html}", err=True)
+            tell(f"page: {html}")
     if as_json:
         print_json(found.facts)
     else:

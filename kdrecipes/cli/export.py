@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, collect_as_usual
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 
 
 def export(
@@ -54,7 +54,7 @@ def export(
         options=options,
         images=images,
         plugins=tuple(plugin),
-        note=lambda text: typer.echo(text, err=True),
+        note=tell,
     )
     if as_json:
         print_json(asdict(found))

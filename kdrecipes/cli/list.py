@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 from kdrecipes.errors import UsageError
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _search(text: str, registry: Registry, as_json: bool) -> None:
         raise UsageError("--search needs a part of a name, such as `--search resnet`.")
     result = search(registry, "model", text.strip())
     for clause in result.untold:
-        typer.echo(f"note: {clause}", err=True)
+        tell(f"note: {clause}")
     listing = {"models": result.found} | ({} if result.found else {"nearest": result.nearest})
     if as_json:
         print_json({heading: [one._asdict() for one in rows] for heading, rows in listing.items()})

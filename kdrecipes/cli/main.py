@@ -17,14 +17,13 @@ from kdrecipes.cli.options import collect_as_usual, collect_rarely
 from kdrecipes.cli.predict import predict
 from kdrecipes.cli.push import push
 from kdrecipes.cli.report import report
-from kdrecipes.cli.result import close, print_json, result_only
+from kdrecipes.cli.result import close, print_json, result_only, tell
 from kdrecipes.cli.resume import resume
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
 from kdrecipes.cli.sweep import sweep
 from kdrecipes.cli.validate import validate
 from kdrecipes.errors import KDRecipesError, Preempted
-from kdrecipes.wording import escaped
 
 app = typer.Typer(
     name="kdrecipes",
@@ -78,13 +77,13 @@ def main() -> None:
     try:
         app()
     except (KDRecipesError, Preempted) as error:
-        typer.echo(escaped(str(error)), err=True)
+        tell(str(error))
         if "--json" in sys.argv[1:]:
             problems = [problem.asdict() for problem in getattr(error, "problems", ())]
             print_json({"ok": False, "error": str(error), "problems": problems})
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
+        tell("Interrupted. The same command continues from the last whole epoch.")
         sys.exit(130)
     finally:
         collect_as_usual()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import PluginOption
-from kdrecipes.cli.result import result_only, say
+from kdrecipes.cli.result import result_only, say, tell
 
 app = typer.Typer(help="Start a recipe or a plugin of your own.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,4 +50,4 @@ def new_plugin(
 
     folder = scaffold.new_plugin(name, out)
     say(f"{folder}")
-    typer.echo(f"Next:  cd {folder} && pip install -e '.[test]' && pytest && kdrecipes run recipe.toml", err=True)
+    tell(f"Next:  cd {folder} && pip install -e '.[test]' && pytest && kdrecipes run recipe.toml")

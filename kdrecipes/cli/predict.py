@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, collect_as_usual
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 from kdrecipes.errors import UsageError
 
 
@@ -43,7 +43,7 @@ def predict(
     rows = zip([file for file in files if os.fspath(file) not in unreadable], probabilities, strict=True)
     answers = [(file, _likeliest(student.classes, row)) for file, row in rows]
     for name, reason in skipped:
-        typer.echo(f"{_shown(name)}: can't be read: {reason}", err=True)
+        tell(f"{_shown(name)}: can't be read: {reason}")
     if as_json:
         found: list[dict[str, Any]] = [
             {"file": _shown(file), "class": next(iter(likeliest)), "probabilities": likeliest}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 
 
 def push(
@@ -36,12 +36,12 @@ def push(
 
     found = lay_out(run, to, arm=arm, seed=seed, page=not no_page, overwrite=overwrite)
     if found.left:
-        typer.echo(f"left as it was in {to}: {', '.join(found.left)}", err=True)
+        tell(f"left as it was in {to}: {', '.join(found.left)}")
     if no_page and "report.html" in found.left:
-        typer.echo(f"{to / 'report.html'} is there from before, and would be published: remove it.", err=True)
+        tell(f"{to / 'report.html'} is there from before, and would be published: remove it.")
     if "report.html" in found.files:
-        typer.echo("report.html is in it, which may show test images; --no-page leaves it out.", err=True)
-    typer.echo("README.md says how the student was made, with the command and the recipe: read it first.", err=True)
+        tell("report.html is in it, which may show test images; --no-page leaves it out.")
+    tell("README.md says how the student was made, with the command and the recipe: read it first.")
     if as_json:
         print_json({**asdict(found), "folder": str(found.folder)})
         return

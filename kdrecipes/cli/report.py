@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 
 
 def report(
@@ -26,7 +26,7 @@ def report(
         from kdrecipes.report.build import rebuild_report
 
         found = rebuild_report(run)
-    typer.echo(f"report: {run / 'report.html'}", err=True)
+    tell(f"report: {run / 'report.html'}")
     if as_json:
         print_json(found)
     else:

@@ -13,6 +13,8 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 import typer
 
+from kdrecipes.wording import harmless, harmless_json
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -22,6 +24,7 @@ _descriptor: int | None = None  # what file descriptor 1 was before it was lent 
 
 def say(text: str) -> None:
     """A part of the result."""
+    text = harmless(text)
     if _descriptor is None:
         typer.echo(text, file=_out)
         return
@@ -32,9 +35,14 @@ def say(text: str) -> None:
         os.dup2(2, 1)
 
 
+def tell(text: str) -> None:
+    """A line beside the result, on stderr: a note, or what is wrong."""
+    typer.echo(harmless(text), err=True)
+
+
 def print_json(value: Any) -> None:
     """The one object that `--json` promises."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = harmless_json(json.dumps(value, indent=2, ensure_ascii=False))
     say(text.encode(errors="backslashreplace").decode())  # a path may hold bytes that are not UTF-8
 
 

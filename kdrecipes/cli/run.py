@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 
 if TYPE_CHECKING:
     from kdrecipes.recipe.tables import Recipe
@@ -52,7 +52,7 @@ def carry_out(
         with telling_what_is_missing("This recipe"):
             report = run_since(began, loaded, out, device=device, overwrite=overwrite)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
-        typer.echo("Interrupted. The same command continues from the last whole epoch.", err=True)
+        tell("Interrupted. The same command continues from the last whole epoch.")
         raise typer.Exit(130) from None
     if as_json:
         print_json(report)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 from kdrecipes.errors import Preempted, UsageError
 
 _GRID = "Values of a key (TOML), loss.temperature=1,2,4; repeatable. For --search also a range, 1..8 or 1e-4..1e-2:log."
@@ -51,7 +51,7 @@ def sweep(
     from kdrecipes.recipe.sweep_text import seeds_option
 
     def note(text: str) -> None:
-        typer.echo(text, err=True)
+        tell(text)
 
     asked = seeds_option(seeds) if seeds is not None else None
     loaded = load_sweep(
@@ -85,7 +85,7 @@ def sweep(
             results = run_sweep(loaded, place, device=device, overwrite=overwrite, best=confirm)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
         _say_what_is_done(place, as_json)
-        typer.echo("Interrupted. The same command goes on with the sweep.", err=True)
+        tell("Interrupted. The same command goes on with the sweep.")
         raise typer.Exit(130) from None
     except Preempted:
         _say_what_is_done(place, as_json)

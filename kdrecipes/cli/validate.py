@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
-from kdrecipes.cli.result import print_json, say
+from kdrecipes.cli.result import print_json, say, tell
 from kdrecipes.errors import UsageError
 
 
@@ -59,7 +59,7 @@ def validate(
             if result.ok or form is Form.github:
                 say(text)
             else:
-                typer.echo(text, err=True)
+                tell(text)
     code = min((result.exit_code for result in results), key=[2, 3, 1, 0].index)  # a faulty recipe before all else
     if as_json:
         print_json({"ok": code == 0, "files": [result_json(result, show=show) for result in results]})

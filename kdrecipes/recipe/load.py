@@ -20,7 +20,7 @@ from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.resolve import fingerprint, resolve
 from kdrecipes.recipe.structure import component_tables, parse_requirement
 from kdrecipes.recipe.tables import Recipe
-from kdrecipes.wording import normal_name
+from kdrecipes.wording import MOST_LISTED, normal_name
 
 
 class Draft(NamedTuple):
@@ -172,8 +172,9 @@ def _missing_requirements(requires: Any) -> list[tuple[int, Message]]:
             missing.append((index, text, f"{installed} is installed"))
     if not missing:
         return []
-    found = "; ".join(f"{text} ({what})" for _, text, what in missing)
-    install = " ".join(f"'{text}'" if set(text) & set("<>=~! []") else text for _, text, _ in missing)
+    more = f" and {len(missing) - MOST_LISTED:,} more" if len(missing) > MOST_LISTED else ""
+    found = "; ".join(f"{text} ({what})" for _, text, what in missing[:MOST_LISTED]) + more
+    install = " ".join(f"'{text}'" if set(text) & set("<>=~! []") else text for _, text, _ in missing[:MOST_LISTED])
     rule = f"the recipe needs {found}; install with `pip install {install}`"
     return [(missing[0][0], Message("missing-requirement", rule))]
 

@@ -19,13 +19,14 @@ Positions = dict[Path, tuple[int, int]]
 
 _TOML_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _TOML_KEY = re.compile(r'\s*("(?:\\.|[^"\\])*"|\'[^\']*\'|[A-Za-z0-9_-]+)\s*')
+# A string that is not closed goes to the end, of its line or of the text, so that each character is read once.
 _TOML_STRING = re.compile(
-    r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'',
+    r""""{3}(?:\\.|[^\\])*?(?:"{3,5}|\\?\Z)|'{3}.*?(?:'{3,5}|\Z)|"(?:\\.|[^"\\\n])*+(?:"|\\?\Z|(?=\n))|'[^'\n]*+(?:'|\Z|(?=\n))""",
     re.DOTALL,
 )
 _TOML_SCALAR = re.compile(r"[^,\]}#\n]+")
 _TOML_DOTTED = r"(?<![A-Za-z0-9_-])(?:[A-Za-z0-9_-]++[ \t]*+\.[ \t]*+){%d}"
-_JSON_STRING = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL)
+_JSON_STRING = re.compile(r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)', re.DOTALL)
 _JSON_BLANK = re.compile(r"[ \t\r\n]*")
 _JSON_SCALAR = re.compile(r"[^,\]}\s]+")
 

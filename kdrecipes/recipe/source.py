@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os.path
 import re
+import stat
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,17 @@ from typing import Any
 from kdrecipes.errors import Code, Problem, RecipeError
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import Positions, place, positions, repeated, show_path, too_deep
-from kdrecipes.recipe.structure import show
+from kdrecipes.recipe.structure import Data, show
 from kdrecipes.recipe.syntax import not_json, not_toml
 from kdrecipes.wording import nearest
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
+MOST_KEYS = 1_000  # of a table
+MOST_TABLES = 1_000  # in an array
+MOST_POINTS = 10_000  # of a sweep, in an array or by a grid
+MOST_ENTRIES = 30_000  # in an array: the largest are names of classes
+MOST_TOLD_TWICE = 100
 
 
 def is_json(file: str) -> bool:
@@ -62,8 +69,11 @@ def read(path: str) -> tuple[str, Path, str]:
 def _text_of(path: str, file: Path) -> str:
     """The text of a recipe file; `path` is how it was given."""
     try:
-        if (size := file.stat().st_size) > MAX_BYTES:
-            raise _refused(path, "too-large", f"a recipe has at most {MAX_BYTES:,} bytes", f"{size:,} bytes")
+        facts = file.stat()
+        if facts.st_size > MAX_BYTES:
+            raise _refused(path, "too-large", f"a recipe has at most {MAX_BYTES:,} bytes", f"{facts.st_size:,} bytes")
+        if not stat.S_ISREG(facts.st_mode) and not stat.S_ISDIR(facts.st_mode):  # which might never end
+            raise _refused(path, "unreadable", "can't be read: it is no file but a pipe, a socket or a device")
         return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         near = nearest(file.name, [p.name for p in file.parent.glob("*")]) if file.parent.is_dir() else ""
@@ -92,10 +102,9 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Positions]:
     def refuse(line: int, column: int, code: Code, rule: str, path: KeyPath = ()) -> RecipeError:
         return RecipeError([Problem(file, line, column, show_path(path), rule, code=code)])
 
-    nested = f"must not be nested deeper than {MAX_DEPTH} levels"
     deep = too_deep(text, MAX_DEPTH + 1, json=json_text)
     if deep is not None:
-        raise refuse(*place(text, deep), "too-large", nested)
+        raise refuse(*place(text, deep), "too-large", _NESTED)
     try:
         data = _from_json(text, file) if json_text else tomllib.loads(text)
     except json.JSONDecodeError as error:
@@ -109,8 +118,8 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Positions]:
     if not isinstance(data, dict):
         raise refuse(1, 1, "not-a-recipe", "a recipe is one JSON object, { … }")
     found = positions(text, json=json_text)
-    if too := _too_deep_path(data):
-        raise refuse(*found[too], "too-large", nested, too)
+    if too := _too_large(data):
+        raise refuse(*found.get(too[0], (1, 1)), "too-large", too[1], too[0])
     return data, found
 
 
@@ -131,21 +140,32 @@ def _from_json(text: str, file: str) -> Any:
 
 
 def _twice(text: str, file: str) -> list[Problem]:
-    """One problem for each key or table that stands twice."""
+    """One problem for each key or table that stands twice; of very many the first ones."""
     problems = []
-    for path, first, second in repeated(text, json=is_json(file)):
+    for path, first, second in repeated(text, json=is_json(file))[:MOST_TOLD_TWICE]:
         rule = f"stands twice; the first is in line {place(text, first)[0]}"
         problems.append(Problem(file, *place(text, second), show_path(path), rule, code="repeated-key"))
     return problems
 
 
-def _too_deep_path(data: dict[str, Any]) -> KeyPath:
-    """The first path of more than MAX_DEPTH parts, cut there; empty where there is none."""
-    stack: list[tuple[KeyPath, Any]] = [((), data)]
+_NESTED = f"must not be nested deeper than {MAX_DEPTH} levels"
+
+
+def _too_large(data: Data) -> tuple[KeyPath, str] | None:
+    """A path, cut after MAX_DEPTH parts, at which a recipe is too deep or too wide to be checked soon, and the rule."""
+    stack: list[tuple[KeyPath, Data | list[Any]]] = [((), data)]
     while stack:
         path, value = stack.pop()
-        if len(path) > MAX_DEPTH:
-            return path
-        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        stack += [((*path, key), part) for key, part in reversed(list(parts))]
-    return ()
+        if len(path) == MAX_DEPTH and value:
+            return (*path, next(iter(value)) if isinstance(value, dict) else 0), _NESTED
+        if isinstance(value, dict) and len(value) > MOST_KEYS:
+            return path, f"must have at most {MOST_KEYS:,} keys"
+        if isinstance(value, list):
+            most = MOST_POINTS if path[-1] == "points" else MOST_TABLES
+            if len(value) > MOST_ENTRIES:
+                return path, f"must have at most {MOST_ENTRIES:,} entries"
+            if sum(isinstance(part, dict | list) for part in value) > most:
+                return path, f"must have at most {most:,} tables and arrays in it"
+        parts: Iterable[tuple[str | int, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+        stack += [((*path, key), part) for key, part in reversed(list(parts)) if isinstance(part, dict | list)]
+    return None

@@ -24,6 +24,7 @@ TYPES = {
 }
 # Optimisers and schedules are short closed lists, whose options stand under these names of the schema.
 CLOSED_LISTS = {"optimizer": "optimizers", "schedule": "schedules"}
+_LONGEST_REQUIREMENT = 200  # characters
 TERM_SCHEDULES = "term_schedules"  # those of a term's `schedule`, which changes its weight
 
 
@@ -64,6 +65,8 @@ def parse_requirement(text: Any) -> Any:
     """The `packaging` requirement that an entry of `requires` states, or None: a distribution, perhaps its versions."""
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if isinstance(text, str) and len(text) > _LONGEST_REQUIREMENT:  # the parser's time grows with its square
+        return None
     try:
         requirement = Requirement(text)
     except (InvalidRequirement, TypeError):

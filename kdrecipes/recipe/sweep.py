@@ -15,9 +15,8 @@ from kdrecipes.recipe.extends import Place
 from kdrecipes.recipe.load import Draft, read_draft, recipe_of
 from kdrecipes.recipe.overrides import dotted
 from kdrecipes.recipe.positions import Path as KeyPath
-from kdrecipes.recipe.source import parse, read
+from kdrecipes.recipe.source import MOST_POINTS, parse, read
 from kdrecipes.recipe.sweep_points import Change, SweepPoint, changed, combinations, points_of, sweep_digest
-from kdrecipes.recipe.sweep_rules import MOST_POINTS
 from kdrecipes.recipe.sweep_text import Span, grid_option
 from kdrecipes.recipe.tables import Recipe
 
@@ -90,8 +89,7 @@ def load_sweep(
         RecipeError: with all problems of all points.
         EnvironmentProblem: when a plugin that the recipe requires is missing or broken.
     """
-    draft, recipe = _read(path, overrides, plugins)
-    return _sweep_of(draft, recipe, grid, points, search, seeds, note)
+    return _sweep_of(*_read(path, overrides, plugins), grid, points, search, seeds, note)
 
 
 def load_with_points(path: str | Path, overrides: Iterable[str] = (), *, plugins: Iterable[str | Path] = ()) -> Recipe:
@@ -135,13 +133,11 @@ def _sweep_of(
         written = [grid_option(text, search is not None) for text in grid]
         _refuse_twice([key for key, _ in written], grid)
     elif points:
-        candidates = _points_file(str(points), draft)
-        return _written_out(draft, recipe, candidates, seeds, note)
+        return _written_out(draft, recipe, _points_file(str(points), draft), seeds, note)
     elif table and table.grid:
         written = [(key, _listed(draft, key, values)) for key, values in table.grid.items()]
     elif table and table.points and search is None:
-        found = [_point(draft.places, ("sweep", "points", i), one) for i, one in enumerate(table.points)]
-        return _written_out(draft, recipe, found, seeds, note)
+        return _written_out(draft, recipe, _points(draft.places, ("sweep", "points"), table.points), seeds, note)
     else:
         raise UsageError(NOTHING_SWEPT.format(draft.file))
     _refuse_keys(written, draft)
@@ -162,7 +158,7 @@ def _with_those_of_points(error: RecipeError, draft: Draft) -> RecipeError:
     try:
         written = [(key, _listed(draft, key, values)) for key, values in table.get("grid", {}).items()]
         _refuse_keys(written, draft)
-        points = [_point(draft.places, ("sweep", "points", i), one) for i, one in enumerate(table.get("points", ()))]
+        points = _points(draft.places, ("sweep", "points"), table.get("points", ()))
         points_of(draft, points or combinations([values for _, values in written]), (0,))
     except RecipeError as more:
         told = {(one.file, one.line, one.column, one.path) for one in error.problems}
@@ -216,21 +212,28 @@ def _listed(draft: Draft, key: str, values: Sequence[Any]) -> list[Change]:
     return [Change(key, value, _inside(draft, (*at, i)), key_at) for i, value in enumerate(values)]
 
 
-def _point(places: Mapping[KeyPath, Place], at: KeyPath, table: Mapping[str, Any]) -> list[Change]:
-    """A point that is written out."""
+def _points(places: Mapping[KeyPath, Place], at: KeyPath, tables: Sequence[Mapping[str, Any]]) -> list[list[Change]]:
+    """The points of an array that is written out at `at`."""
+    within: dict[KeyPath, dict[KeyPath, Place]] = {}
+    for path in [path for path in places if path[: len(at)] == at]:
+        within.setdefault(path[: len(at) + 2], {})[path[len(at) + 2 :]] = places[path]
+    return [_point(within, (*at, i), table) for i, table in enumerate(tables)]
+
+
+def _point(within: Mapping[KeyPath, Mapping[KeyPath, Place]], at: KeyPath, table: Mapping[str, Any]) -> list[Change]:
     changes = []
     for key, value in table.items():
-        inside = {path[len(at) + 1 :]: place for path, place in places.items() if path[: len(at) + 1] == (*at, key)}
-        where: Mapping[KeyPath, Place] | str = inside or f"--set sweep.points[{at[-1]}]"
-        changes.append(Change(key, value, where, inside.get((), f"--set sweep.points[{at[-1]}]")))
+        inside, command = within.get((*at, key), {}), f"--set sweep.points[{at[-1]}]"
+        changes.append(Change(key, value, inside or command, inside.get((), command)))
         if dotted(key) is None:
             _refuse_no_key(key, changes[-1].key_at)
     return changes
 
 
 def _inside(draft: Draft, at: KeyPath) -> Mapping[KeyPath, Place] | str:
-    found = {path[len(at) :]: place for path, place in draft.places.items() if path[: len(at)] == at}
-    return found or _command(draft, at)
+    return {path[len(at) :]: draft.places[path] for path in draft.places if path[: len(at)] == at} or _command(
+        draft, at
+    )
 
 
 def _command(draft: Draft, at: KeyPath) -> str:
@@ -265,7 +268,7 @@ def _points_file(path: str, draft: Draft) -> list[list[Change]]:
     if problems:
         raise RecipeError(problems)
     assert isinstance(points, list)
-    return [_point(places, ("points", i), one) for i, one in enumerate(points)]
+    return _points(places, ("points",), points)
 
 
 def _refuse_twice(keys: list[str], texts: Sequence[str]) -> None:

@@ -151,8 +151,8 @@ def changed(draft: Draft, changes: Sequence[Change], seeds: Sequence[int]) -> Re
     Raises:
         RecipeError, EnvironmentProblem: as `load_recipe`.
     """
-    data, places, overridden = copy.deepcopy(draft.data), dict(draft.places), dict(draft.overridden)
-    data.pop("sweep", None)
+    data = copy.deepcopy({key: part for key, part in draft.data.items() if key != "sweep"})
+    places, overridden = dict(draft.places), dict(draft.overridden)
     data["compare"] = {**(data.get("compare") or {}), "seeds": list(seeds)}
     texts, fixed = [], []
     for change in changes:

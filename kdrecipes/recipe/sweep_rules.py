@@ -8,9 +8,8 @@ from typing import Any
 
 from kdrecipes.recipe.positions import Path
 from kdrecipes.recipe.rule import Broken, Rule
+from kdrecipes.recipe.source import MOST_POINTS
 from kdrecipes.recipe.structure import Data
-
-MOST_POINTS = 10_000
 
 
 def points_in(grid: Mapping[str, Any]) -> int:

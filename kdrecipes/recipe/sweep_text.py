@@ -15,7 +15,7 @@ from kdrecipes.recipe.source import MAX_DEPTH
 from kdrecipes.recipe.sweep_points import Change
 from kdrecipes.wording import printable
 
-_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_NUMBER = r"[+-]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,3})?"  # int() refuses thousands of digits
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(:log)?")
 _HOW = (
     'write key=value,value,…, values as in TOML, strings in double quotes: --grid \'student.name="cnn","small"\'; '

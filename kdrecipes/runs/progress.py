@@ -18,7 +18,7 @@ from rich.text import Text
 from kdrecipes.backend import keras
 from kdrecipes.runs.clock import Clock
 from kdrecipes.runs.curves import chart, curves_of, room
-from kdrecipes.wording import escaped, readable_bytes, readable_seconds
+from kdrecipes.wording import harmless, readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
 ESTIMATE_AFTER = 20  # steps of the first fit
@@ -123,14 +123,14 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line for the user."""
-        (self.bars.console if self.bars else self.console).print(escaped(text), markup=False)
+        (self.bars.console if self.bars else self.console).print(harmless(text), markup=False)
         self.record(text)
 
     def record(self, text: str) -> None:
         """Into the log only; a log that can't be written stops nothing."""
         if self.log:
             with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {escaped(text)}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {harmless(text)}\n")
 
     def preparing(self, name: str, done: int, total: int, size: int, unreadable: int) -> None:
         """A store grows to `size` bytes; first called before it does. Of those done `unreadable` are not in it."""

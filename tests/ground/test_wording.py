@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from kdrecipes.wording import (
     about_points,
     escaped,
+    harmless,
+    harmless_json,
     left_out_words,
     listed,
     nats,
@@ -89,3 +93,23 @@ def test_near_names_are_found_whatever_stands_between_their_words():
     assert nearest_names("convnext-tiny", names) == ["ConvNeXtTiny", "convnext_base"]
     assert nearest_names("ConvNextBase", names, count=1) == ["convnext_base"]
     assert nearest_names("qqq", names) == []
+
+
+def test_nothing_that_a_terminal_obeys_or_hides_is_left_and_lines_are():
+    told = {
+        "\x1b": r"\u001b",
+        "\x9b": r"\u009b",
+        "\x7f": r"\u007f",
+        "\r": r"\u000d",
+        "\u202e": r"\u202e",
+        "\ufeff": r"\ufeff",
+    }
+    told |= {"\U000e0041": r"\U000e0041", "\udce9": r"\xe9", "\u200b": r"\u200b"}
+    assert {text: harmless(text) for text in told} == told
+    assert harmless(kept := "ä\t1\n\U0001f469\u200d\U0001f469") == kept
+
+
+@given(st.text())
+def test_json_keeps_its_value_when_it_is_made_harmless(text):
+    safe = harmless_json(json.dumps({"a": text}, ensure_ascii=False, indent=2))
+    assert json.loads(safe) == {"a": text} and harmless(safe) == safe
