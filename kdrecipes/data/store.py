@@ -28,6 +28,7 @@ STORE_VERSION = 4
 _CHUNK = 1024  # images read, hashed and written at once: at most so many, and
 _CHUNK_BYTES = 64_000_000  # at most so many bytes of them
 _TRIED_AGAIN = 20  # of the images that a store lacks
+_READ_AGAIN = 2**30  # bytes of pixels up to which each is compared with the checksum as a store is opened: seconds
 
 Progress = Callable[[int, int, int, int], None]
 
@@ -126,7 +127,7 @@ def _is_readable(source: Any, i: int) -> bool:
 
 
 def _open(folder: Path) -> Store | None:
-    """Read a store; None where there is none, or one with damage that shows without reading every pixel."""
+    """Read a store; None where there is none, or a damaged one: of a large one not every pixel is read for that."""
     try:
         if not folder.is_dir():
             return None
@@ -138,7 +139,8 @@ def _open(folder: Path) -> Store | None:
         shape = (meta["examples"], meta["side"], meta["side"], 3)
         sums = (meta.pop("sha256"), meta["labels_sha256"], meta.get("weights"))
         expected = (digest(meta), _sha256(labels, index), None if weights is None else _sha256(weights))
-        if sums == expected and images.shape == shape and images.dtype == np.uint8:
+        whole = sums == expected and images.shape == shape and images.dtype == np.uint8
+        if whole and (images.nbytes > _READ_AGAIN or _content(images, labels, index, weights) == meta["fingerprint"]):
             told = (meta["converted"], [(name, reason) for name, reason in meta["skipped"]], meta["uniform"])
             return Store(images, labels, index, meta["classes"], meta["fingerprint"], *told, weights)
     except FileNotFoundError:
@@ -149,6 +151,13 @@ def _open(folder: Path) -> Store | None:
         pass
     warnings.warn(f"The store {folder} is damaged; it is built again.", stacklevel=3)
     return None
+
+
+def _content(images: np.ndarray, *others: np.ndarray | None) -> str:
+    """The fingerprint of a store's content, taken anew."""
+    content = hashlib.sha256(images.data)
+    content.update(b"".join(array.tobytes() for array in others if array is not None))
+    return content.hexdigest()
 
 
 def _sha256(*arrays: np.ndarray) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,10 +70,32 @@ def write_saved_facts(file: Path, facts: SavedFacts) -> None:
     file.write_bytes(len(written).to_bytes(8, "little") + written + content[start:])
 
 
-def write_beside(file: Path, facts: SavedFacts) -> None:
-    """Write the facts into a JSON file beside a network's, `kd-0.json` beside `kd-0.keras`, atomically."""
+def write_beside(file: Path, facts: SavedFacts, sha256: str = "") -> None:
+    """Write the facts into a JSON file beside a network's, `kd-0.json` beside `kd-0.keras`, atomically.
+
+    Args:
+        file: the network's.
+        facts: of it.
+        sha256: of the file, hex, by which `is_whole` knows it; empty leaves it out.
+    """
     with new_file(beside(file), "w") as written:
-        written.write(_text(facts) + "\n")
+        written.write(_text(facts, {"sha256": sha256} if sha256 else {}) + "\n")
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a network's file is the one that was written: True too where what stands beside it does not tell.
+
+    Args:
+        file: False where it is missing.
+    """
+    if not file.is_file():
+        return False
+    try:
+        told = json.loads(beside(file).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):  # of an earlier version, or damaged itself
+        return True
+    with file.open("rb") as content:
+        return bool(hashlib.file_digest(content, "sha256").hexdigest() == told)
 
 
 def beside(file: Path) -> Path:
@@ -108,10 +132,10 @@ def facts_beside(file: Path) -> SavedFacts:
         raise UsageError(f"{other}, which says what {file.name} is, can't be read ({one_line(error)}).") from error
 
 
-def _text(facts: SavedFacts) -> str:
+def _text(facts: SavedFacts, more: Mapping[str, str] = {}) -> str:
     # ASCII: a class may be named by bytes of a folder's name that no UTF-8 file can hold.
     told = {key: value for key, value in asdict(facts).items() if key != "network" or value}
-    return json.dumps({"format": 1, **told}, indent=2, allow_nan=False)
+    return json.dumps({"format": 1, **told, **more}, indent=2, allow_nan=False)
 
 
 def _read_keras(file: Path) -> str | None:

@@ -14,7 +14,7 @@ from kdrecipes import backend
 from kdrecipes import saved_models as students
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data
-from kdrecipes.errors import RunError
+from kdrecipes.errors import RunError, one_line
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts
 from kdrecipes.report.predictions import ENSEMBLE
@@ -155,6 +155,18 @@ def fit_arm(
     return TrainedArm(student, rows, facts)
 
 
+def _opened(file: Path, build: Callable[[], keras.Model]) -> keras.Model:
+    """A saved student.
+
+    Raises:
+        RunError: when its file is damaged, and nothing stands beside it by which that was known before.
+    """
+    try:
+        return students.load(file, build)
+    except Exception as error:  # Keras, zipfile, HDF5 and safetensors each have their own for damaged files
+        raise RunError(f"{file} can't be read ({one_line(error)}). Delete it: then it is trained again.") from error
+
+
 def evaluate_once(
     recipe: Recipe, data: Data, teachers: Mapping[str, Teacher], folder: RunFolder
 ) -> dict[str, NDArray[Any]]:
@@ -163,7 +175,7 @@ def evaluate_once(
     if len(teachers) > 1:
         logits[ENSEMBLE] = ensemble_of(recipe, logits)
     for arm in arms_of(recipe):
-        saved = students.load(folder.student(arm.label), lambda: build_model(recipe, recipe.student, data))
+        saved = _opened(folder.student(arm.label), lambda: build_model(recipe, recipe.student, data))
         logits[arm.label] = predict(saved, data.test, data.student_size)
         if not np.isfinite(logits[arm.label]).all():
             raise RunError(f"{arm.label}: the trained student gives logits on test images that are not finite.")

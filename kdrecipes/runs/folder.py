@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ _ENTRIES = (
     "log.txt",
     "lock.json",
 )
+_WAYS_ON = "Choose another folder with --out, or replace that run with --overwrite."
 
 
 @dataclass
@@ -154,7 +156,7 @@ def _make_ready(
         whose place it takes.
     """
     lock_file = path / "lock.json"
-    earlier = read_object(lock_file) if lock_file.is_file() else None
+    earlier = (read_object(lock_file) if not overwrite else {}) if lock_file.is_file() else None
     others = sorted(item.name for item in path.iterdir() if not item.name.startswith("."))
     if earlier is None and others:
         raise UsageError(
@@ -178,7 +180,7 @@ def _make_ready(
     if added and check_added:
         check_added(recipe, path)
     if added and (path / "status.json").is_file():  # before the lock: a run that is killed here is not a finished one
-        write_json(path / "status.json", {**read_object(path / "status.json"), "status": "running"})
+        write_json(path / "status.json", {**_read_status(path), "status": "running"})
     if earlier is None or added:
         facts = {
             "recipe_sha256": recipe.fingerprint,
@@ -201,7 +203,7 @@ def _is_shown(path: Path, old: Any, recipe: Recipe) -> bool:
     """Whether the folder holds a finished run of this recipe with more seeds: its report is shown, nothing is lost."""
     if not isinstance(old, dict) or not added_seeds(recipe.data, old):
         return False
-    return read_object(path / "status.json").get("status") == "done" and (path / "report.json").is_file()
+    return _read_status(path).get("status") == "done" and (path / "report.json").is_file()
 
 
 def _recipe_facts(recipe: Recipe) -> RecipeFacts:
@@ -221,25 +223,33 @@ def read_object(file: Path) -> Any:
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{file} can't be read ({one_line(error)}). Choose another folder with --out.") from error
+        raise UsageError(f"{file} can't be read ({one_line(error)}). {_WAYS_ON}") from error
     if not isinstance(value, dict):
-        raise UsageError(f"{file} is no file of a run. Choose another folder with --out.")
+        raise UsageError(f"{file} is no file of a run. {_WAYS_ON}")
     return value
 
 
+def _read_status(path: Path) -> dict[str, Any]:
+    """What status.json says; nothing where it is missing or damaged, since the other files say what is done."""
+    try:
+        status: dict[str, Any] = read_object(path / "status.json") if (path / "status.json").is_file() else {}
+    except UsageError:
+        warnings.warn(f"{path / 'status.json'} is damaged; it is written anew.", stacklevel=2)
+        return {}
+    return status
+
+
 def _read_folder(path: Path) -> RunFolder:
-    status, rows = {}, []
-    if (path / "status.json").is_file():
-        status = read_object(path / "status.json")
-        status.pop("error", None)
+    status, rows = _read_status(path), []
+    status.pop("error", None)
     history = path / "history.jsonl"
     if history.is_file():
         try:
             rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+            if not all(isinstance(row, dict) and row.keys() >= {"arm", "seed", "epoch", "loss"} for row in rows):
+                raise ValueError("a line is no epoch")
         except (OSError, ValueError) as error:
-            raise UsageError(
-                f"{history} can't be read ({one_line(error)}). Choose another folder with --out."
-            ) from error
+            raise UsageError(f"{history} can't be read ({one_line(error)}). {_WAYS_ON}") from error
     # A finished run is only shown again: whatever another version wrote as its facts, its report is there.
     if status.get("status") == "done" and (path / "report.json").is_file():
         return RunFolder(path, status, rows)

@@ -16,6 +16,7 @@ from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.cache import note_served
 from kdrecipes.disk.home import check_home
+from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.report.build import write_report
@@ -152,9 +153,12 @@ def _straight_line(
         teach(recipe, table, data, teachers[name], hearing[name], device, folder, progress)
         keep_teacher(folder, table, teachers[name])
     for arm in arms:
-        if arm.label in folder.arms and folder.student(arm.label).is_file():
+        file = folder.student(arm.label) if arm.label in folder.arms else None
+        if file and is_whole(file):
             clock.found("arm", arm.label)
         else:
+            if file and file.exists():
+                progress.note(f"Warning: {file} is damaged; {arm.label} is trained again")
             train_arm(recipe, arm, data, teachers, jit["student"], anew, folder, progress, trackers.callbacks)
     with clock.part("evaluation"):
         logits = evaluate_once(recipe, data, teachers, folder)

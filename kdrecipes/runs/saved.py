@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from kdrecipes import saved_models
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, decoding_of
 from kdrecipes.disk.files import disk_errors, new_file
-from kdrecipes.disk.saved_facts import SavedFacts, write_beside, write_saved_facts
+from kdrecipes.disk.saved_facts import SavedFacts, is_whole, write_beside, write_saved_facts
 from kdrecipes.errors import KDRecipesError, one_line
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
 from kdrecipes.runs.teacher import Teacher
@@ -43,9 +44,10 @@ def save_network(
         draft = Path(temporary) / file.name
         saved_models.save(model, draft)  # Keras writes in place and wants that ending
         write_saved_facts(draft, facts)
-        write_beside(file, facts)
+        content = draft.read_bytes()
+        write_beside(file, facts, hashlib.sha256(content).hexdigest())
         with new_file(file) as written:
-            written.write(draft.read_bytes())
+            written.write(content)
     return file
 
 
@@ -64,7 +66,7 @@ def save_teacher(
         note: takes one line for the user.
     """
     folder = run / "teachers"
-    there = (folder / f"{table.id}{saved_models.ending_of(teacher.model)}").is_file()
+    there = is_whole(folder / f"{table.id}{saved_models.ending_of(teacher.model)}")
     if table.train is None or not table.save or (there and teacher.reused):
         return
     try:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import write_json
+from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts
@@ -48,9 +49,7 @@ def kept_arm(folder: Path) -> KeptArm | None:
         with np.load(folder / "validation.npz", allow_pickle=False) as stored:
             logits = stored["logits"]
         facts = typed(ArmFacts, told["facts"])
-        return (
-            KeptArm(folder, told["point"], facts, told["rows"], logits) if (folder / facts.student).is_file() else None
-        )
+        return KeptArm(folder, told["point"], facts, told["rows"], logits) if is_whole(folder / facts.student) else None
     except (OSError, ValueError, KeyError, TypeError, EOFError):  # what is damaged is trained again
         return None
 

@@ -101,6 +101,8 @@ def prepare_teacher(
             assign(variables_of(model), found[0])
             note(f"{label}: fine-tuned by an earlier run, {folder}")
             return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
+        if (folder / "weights").exists():
+            note(f"Warning: {folder / 'weights'} is damaged; this teacher is fine-tuned again")
         if keys := changed_by_inheritance(recipe, table, train, folder, digest(*before, *after)):
             note(
                 f"{label}: fine-tuned anew, although one like it is there: it takes over {' and '.join(keys)}. What is "

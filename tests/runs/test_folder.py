@@ -14,6 +14,7 @@ from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, Preempted, RunError, UsageError
 from kdrecipes.runs.changes import added_seeds, nothing_trained
 from kdrecipes.runs.folder import RunFolder, keep_decision, open_run
+from kdrecipes.training import fit as training
 
 
 def lock_of(folder):
@@ -176,12 +177,32 @@ def test_data_or_files_that_changed_since_the_run_began_are_refused(tmp_path, in
         kdrecipes.run(recipe, tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["lock.json", "status.json", "history.jsonl"])
-def test_damaged_run_folder_is_one_message(tmp_path, interrupted, name):
+@pytest.mark.parametrize(
+    ("name", "content"), [("lock.json", "{torn"), ("history.jsonl", "{torn"), ("history.jsonl", "{}")]
+)
+def test_damaged_run_folder_is_one_message_and_can_be_replaced(tmp_path, interrupted, name, content):
     interrupted(small(), tmp_path / "run")
-    (tmp_path / "run" / name).write_text("{torn")
-    with pytest.raises(UsageError, match=rf"{name} can't be read .*--out"):
+    (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(UsageError, match=rf"{name} can't be read .*--out, or replace that run with --overwrite\."):
         kdrecipes.run(small(), tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt), training.observed(stop):
+        kdrecipes.run(small(), tmp_path / "run", overwrite=True)
+
+
+def stop(*fit):
+    raise KeyboardInterrupt
+
+
+def test_a_damaged_status_is_told_and_written_anew(tmp_path, interrupted):
+    interrupted(small(), tmp_path / "run")
+    (tmp_path / "run" / "status.json").write_text("{torn")
+    with (
+        pytest.warns(UserWarning, match=r"run/status\.json is damaged; it is written anew"),
+        pytest.raises(KeyboardInterrupt),
+        training.observed(stop),
+    ):
+        kdrecipes.run(small(), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
 
 
 @pytest.mark.parametrize("name", ["arms", "teachers"])
