@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdrecipes.disk.files import write_json
+from kdrecipes.disk.files import disk_errors, write_json
 
 CHUNK = 2048  # rows written, synced and journaled at once
 
@@ -72,8 +72,9 @@ class ChunkedArray:
     def write(self, chunk: int, rows: np.ndarray) -> None:
         """Put the rows of a chunk on the disk, and then into the journal."""
         data = rows.tobytes()
-        self.path.touch()
-        with self.path.open("r+b") as file:
+        with disk_errors(self.path):
+            self.path.touch()
+        with disk_errors(self.path), self.path.open("r+b") as file:
             file.seek(self.rows(chunk).start * self.row_bytes)
             file.write(data)
             file.flush()

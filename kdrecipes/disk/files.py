@@ -34,24 +34,27 @@ def is_disk_error(error: OSError) -> bool:
 
 
 @contextmanager
-def disk_errors(folder: Path, mend: str = "") -> Iterator[None]:
-    """Turn a full or read-only disk into one message that names the folder; `mend`: what to do where it is no use."""
+def disk_errors(path: Path, mend: str = "") -> Iterator[None]:
+    """Turn a full or read-only disk into one message that names the file or folder that is being written.
+
+    `mend`: what to do where it can't be written.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            free = readable_bytes(shutil.disk_usage(existing(folder)).free)
+            free = readable_bytes(shutil.disk_usage(existing(path)).free)
             raise EnvironmentProblem(
-                f"The disk that holds {folder} is full ({free} free). Make room and run the same command again."
+                f"The disk that holds {path} is full ({free} free). Make room and run the same command again."
             ) from error
         if error.errno in _NOT_WRITABLE:
-            raise EnvironmentProblem(f"{folder} can't be written: {error.strerror}. {mend}".rstrip()) from error
+            raise EnvironmentProblem(f"{path} can't be written: {error.strerror}. {mend}".rstrip()) from error
         raise
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    while not folder.exists():
+    """The folder, or the nearest above it that is there; of a file the one that it is in."""
+    while not folder.is_dir():
         folder = folder.parent
     return folder
 
@@ -59,7 +62,7 @@ def existing(folder: Path) -> Path:
 @contextmanager
 def new_file(path: Path, mode: str = "wb") -> Iterator[Any]:
     """Write a file that appears under its name, whole and synced, only when the block ends without an error."""
-    with disk_errors(path.parent):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary_name(path)
         try:

@@ -15,7 +15,8 @@ from kdrecipes import saved_models as students
 from kdrecipes.backend import check_policy, keras, seed_everything, synchronize
 from kdrecipes.data.prepare import Data
 from kdrecipes.data.splits import NO_LABEL
-from kdrecipes.errors import KDRecipesError, RunError, one_line
+from kdrecipes.disk.files import disk_errors
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError, one_line
 from kdrecipes.keras_private import flat_layers
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
 from kdrecipes.runs.arms import Arm
@@ -233,8 +234,11 @@ def _refuse_unsaveable(student: keras.Model, build: Callable[[], keras.Model]) -
     with tempfile.TemporaryDirectory() as folder:
         path = (Path(folder) / "student").with_suffix(students.ending_of(student))
         try:
-            students.save(student, path)
+            with disk_errors(path):
+                students.save(student, path)
             students.load(path, build)
+        except EnvironmentProblem:  # a full disk says nothing of the student
+            raise
         except Exception as error:
             if any(isinstance(layer, keras.layers.Lambda) for layer in flat_layers(student)):
                 raise RunError(

@@ -40,7 +40,7 @@ def save_network(
         The file: `<name>.keras`, or of a torch module `<name>.safetensors`. `<name>.json` is beside it.
     """
     file, facts = folder / f"{name}{saved_models.ending_of(model)}", facts_of(recipe, table, data, network)
-    with disk_errors(folder.parent), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as temporary:
+    with disk_errors(file), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as temporary:
         draft = Path(temporary) / file.name
         saved_models.save(model, draft)  # Keras writes in place and wants that ending
         write_saved_facts(draft, facts)

@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,8 @@ import kdrecipes
 from kdrecipes.errors import RunError
 from kdrecipes.training import fit as training
 from kdrecipes.training.state import StateFolder
+
+TESTS = Path(__file__).resolve().parents[1]
 
 
 def spoiling(fit, step):
@@ -43,3 +49,47 @@ def test_a_run_whose_loss_is_no_number_keeps_its_last_good_state_and_goes_on_to_
     kdrecipes.run(small(), tmp_path / "run")
     for a, b in zip(student_arrays(finished[0], "kd-0"), student_arrays(tmp_path / "run", "kd-0"), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+FULL = """
+import json, os, resource, sys
+import kdrecipes
+from kdrecipes.data.prepare import prepare
+from charts import draw_charts
+from samples import small
+
+draw_charts(False)
+prepare(small())  # a store is larger than all that comes after it
+for limit in [2000, 30000, 60000, 75000, 120000]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        kdrecipes.run(small(), sys.argv[1])
+        told = ["done", ""]
+    except Exception as error:
+        told = [type(error).__name__, str(error)]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(json.dumps(told), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no size of files")
+def test_a_disk_that_is_full_at_any_write_is_told_with_the_file_and_the_same_command_goes_on(finished, tmp_path, home):
+    """Ever larger files fit on it, so that each time another one does not: locks, states, teachers, students."""
+    process = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    told = [json.loads(line) for line in process.stdout.splitlines()]
+    assert len(told) == 5 and told[-1][0] == "done", process.stderr
+    files = []
+    for kind, text in told[:-1]:
+        assert kind == "EnvironmentProblem" and "is full (" in text and "the same command" in text, text
+        files.append(Path(text.split("The disk that holds ")[1].split(" is full")[0]).name)
+    assert files == ["lock.json", "student.keras", "last", "cnn.keras"]
+    for label in ("baseline-0", "kd-0"):
+        for a, b in zip(student_arrays(finished[0], label), student_arrays(tmp_path / "run", label), strict=True):
+            np.testing.assert_array_equal(a, b)
