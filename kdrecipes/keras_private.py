@@ -17,6 +17,7 @@ import torch
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.models.functional import Functional, operation_fn
+from keras.src.random.seed_generator import global_seed_generator
 from keras.src.saving import saving_lib
 from keras.src.utils import module_utils, naming
 from keras.src.utils.tracking import DotNotTrackScope
@@ -47,6 +48,11 @@ def fresh_names() -> None:
     So a model's layer names do not depend on what was built before it.
     """
     naming.reset_uids()
+
+
+def global_seed() -> keras.Variable:
+    """What Keras draws from where no seed is given; why: a state has to hold it, and nothing public gives it."""
+    return global_seed_generator().state
 
 
 def current_device() -> str:

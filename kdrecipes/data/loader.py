@@ -125,6 +125,9 @@ class Loader(keras.utils.PyDataset):
         teacher_sizes: by a teacher's name, pixels per side that it is shown; of those that are asked.
         unlabelled: images without labels that take a part of each batch; with `steps` and `drop_last`.
         steps: batches in an epoch; the split is passed over as often as that takes. Default: one pass.
+
+    Attributes:
+        passed: so many batches from the first are given as nothing, in no time: of an epoch that goes on, those done.
     """
 
     def __init__(
@@ -160,7 +163,7 @@ class Loader(keras.utils.PyDataset):
             else None
         )
         self._steps = self._own.batches if steps is None else steps
-        self.epoch = 0
+        self.epoch = self.passed = 0
         self.read_ahead = any(
             isinstance(one.store.images, np.memmap) and one.store.images.nbytes >= _AHEAD_FROM for one in splits
         )
@@ -176,6 +179,8 @@ class Loader(keras.utils.PyDataset):
     def __getitem__(self, batch: int) -> tuple:
         if not 0 <= batch < len(self):
             raise IndexError(f"batch {batch} of {len(self)}")
+        if batch < self.passed:
+            return ((),)
         move = partial(view_functions.to_device, device=current_device())
         parts = self.parts(batch)
         stored = self._stored(batch, parts)

@@ -11,6 +11,7 @@ from kdrecipes.components.contract import recipe_options
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import show_path
+from kdrecipes.recipe.resolve import trained_alike
 from kdrecipes.recipe.structure import teacher_tables
 from kdrecipes.recipe.tables import (
     BoxTable,
@@ -115,7 +116,7 @@ def train_table(data: Json) -> TrainTable:
         data,
         optimizer=_filled(OptimizerTable, optimizer, options=rest),
         schedule=_filled(ScheduleTable, data["schedule"]),
-        data=data,
+        data=trained_alike(data),
     )
 
 

@@ -73,7 +73,7 @@ def fingerprint(resolved: Mapping[str, Any]) -> str:
 def counted(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """The resolved recipe without its name, words, callbacks, report and sweep, and without newer keys at defaults.
 
-    A list of one teacher counts as that teacher.
+    A list of one teacher counts as that teacher. How often a training saves its state counts nowhere.
     """
     found = {k: v for k, v in resolved.items() if k not in ("name", "description", "callbacks", "report", "sweep")}
     for table, key in NEWER_KEYS:
@@ -82,8 +82,25 @@ def counted(resolved: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(loss := found.get("loss"), Mapping):  # a schedule that changes nothing counts as none
         terms = {"terms": _without(loss["terms"], "schedule", _CONSTANT)} if "terms" in loss else {}
         found["loss"] = {**_without(loss, "schedule", _CONSTANT), **terms}
-    teacher = found.get("teacher")
+    if isinstance(train := found.get("train"), Mapping):
+        found["train"] = trained_alike(train)
+    teacher = _trained_alike(found.get("teacher"))
+    if teacher is not None:
+        found["teacher"] = teacher
     return {**found, "teacher": teacher[0]} if isinstance(teacher, list) and len(teacher) == 1 else found
+
+
+def trained_alike(train: Mapping[str, Any]) -> dict[str, Any]:
+    """`[train]` or `[teacher.train]` without the key that no result depends on."""
+    return {key: value for key, value in train.items() if key != "save_every_seconds"}
+
+
+def _trained_alike(teacher: Any) -> Any:
+    if isinstance(teacher, list):
+        return [_trained_alike(one) for one in teacher]
+    if isinstance(teacher, Mapping) and isinstance(teacher.get("train"), Mapping):
+        return {**teacher, "train": trained_alike(teacher["train"])}
+    return teacher
 
 
 def _without(found: Any, key: str, default: Any) -> Any:

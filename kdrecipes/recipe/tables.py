@@ -133,6 +133,7 @@ class TrainTable:
     ema: float | None = None
     recalibrate_batch_norm: int | None = None
     class_weight: Literal["balanced"] | None = None
+    save_every_seconds: float = 60.0
 
 
 @dataclass(frozen=True, eq=False)

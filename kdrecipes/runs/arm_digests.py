@@ -9,6 +9,7 @@ from typing import Any
 
 from kdrecipes.data.prepare import Data, largest_size
 from kdrecipes.hashing import digest, path_sha256
+from kdrecipes.recipe.resolve import counted
 from kdrecipes.recipe.tables import ComponentTable, Recipe
 from kdrecipes.runs.arms import Arm
 from kdrecipes.runs.build import is_tracker
@@ -90,7 +91,7 @@ def _of_recipe(recipe: Recipe, arm: Arm) -> list[Any]:
 
 def _teachers(recipe: Recipe) -> list[Any]:
     seeds = [[table.id, table.seed] for table in recipe.teachers.values()]
-    return [recipe.data.get("teacher"), seeds, [built_from(recipe, one) for one in recipe.teachers.values()]]
+    return [counted(recipe.data).get("teacher"), seeds, [built_from(recipe, one) for one in recipe.teachers.values()]]
 
 
 def built_from(recipe: Recipe, table: ComponentTable) -> list[Any]:

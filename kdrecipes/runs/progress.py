@@ -217,9 +217,7 @@ class _FitWatcher(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         if self.progress.bars:
             total = self.epochs * self.steps_per_epoch
-            self.task = self.progress.bars.add_task(
-                self.label, total=total, completed=self.done * self.steps_per_epoch, figures=""
-            )
+            self.task = self.progress.bars.add_task(self.label, total=total, completed=self.done, figures="")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = time.monotonic()
@@ -232,7 +230,7 @@ class _FitWatcher(keras.callbacks.Callback):
             self.first = time.monotonic()
         if self.seen == ESTIMATE_AFTER:
             step = (time.monotonic() - self.first) / (ESTIMATE_AFTER - 2)
-            self.progress.estimate(self.label, step, self.done * self.steps_per_epoch + self.seen)
+            self.progress.estimate(self.label, step, self.done + self.seen)
         if self.progress.bars and self.task is not None:
             self.progress.bars.update(self.task, advance=1)
 

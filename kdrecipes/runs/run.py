@@ -50,9 +50,9 @@ def run(
 ) -> dict[str, Any]:
     """Train what a recipe describes and report what distillation bought.
 
-    The same recipe in the same folder continues after the last whole epoch; a finished run returns its report again.
-    Where the recipe has more seeds and differs in nothing else, their students are trained too. A run in which nothing
-    was trained gives place to another recipe's.
+    The same recipe in the same folder goes on after the last step that was saved; a finished run returns its report
+    again. Where the recipe has more seeds and differs in nothing else, their students are trained too. A run in which
+    nothing was trained gives place to another recipe's.
 
     Args:
         recipe: from `load_recipe`.

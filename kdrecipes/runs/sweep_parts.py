@@ -12,6 +12,7 @@ from typing import Any
 from kdrecipes.data.prepare import Data, prepare, refuse_unfit
 from kdrecipes.disk.files import locked, write_json
 from kdrecipes.hashing import digest
+from kdrecipes.recipe.resolve import counted
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
 from kdrecipes.runs.arm_digests import built_from
 from kdrecipes.runs.compile_choice import choose_compile
@@ -76,7 +77,7 @@ class Parts:
 
     def compiling(self, recipe: Recipe, data: Data) -> dict[str, Decision]:
         """Whether steps are compiled; by "student", and by each teacher's label."""
-        facts = [self._networks(recipe, data), recipe.data["train"], data.images, self.device]
+        facts = [self._networks(recipe, data), recipe.train.data, data.images, self.device]
 
         def make() -> dict[str, Decision]:
             return choose_compile(recipe, data, self.device, len(recipe.compare.seeds))
@@ -87,7 +88,7 @@ class Parts:
         """From how many batches the students' batch-norm statistics are estimated anew."""
         facts = [
             built_from(recipe, recipe.student),
-            recipe.data["train"],
+            recipe.train.data,
             data.student_size,
             len(data.classes),
             asdict(data.mixture(recipe, taught=bool(recipe.teachers))),
@@ -97,7 +98,7 @@ class Parts:
 
     def _networks(self, recipe: Recipe, data: Data) -> list[Any]:
         tables: list[StudentTable | TeacherTable] = [recipe.student, *recipe.teachers.values()]
-        return [[built_from(recipe, one), data.size(one)] for one in tables] + [recipe.data.get("teacher")]
+        return [[built_from(recipe, one), data.size(one)] for one in tables] + [counted(recipe.data).get("teacher")]
 
     def _decided(self, name: str, facts: list[Any], make: Callable[[], Mapping[str, Decision]]) -> dict[str, Decision]:
         """What was decided of these facts: once for the sweep, by whichever process asked first."""

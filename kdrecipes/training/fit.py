@@ -15,6 +15,7 @@ from kdrecipes.data.loader import NOTHING, EpochSetter, Loader, TeacherOutputs, 
 from kdrecipes.data.mixture import Mixture
 from kdrecipes.data.prepare import Data
 from kdrecipes.fast import accelerate_optimizer
+from kdrecipes.keras_private import compiled_metrics, global_seed, loss_tracker
 from kdrecipes.recipe.tables import TrainTable
 from kdrecipes.torch_modules import variables_of
 from kdrecipes.training.distiller import Distiller
@@ -24,6 +25,7 @@ from kdrecipes.training.gradient_watch import GradientWatch
 from kdrecipes.training.keeper import Keeper, Row
 from kdrecipes.training.metrics import Accuracy
 from kdrecipes.training.optimizer import build_optimizer, head_of, scale_updates
+from kdrecipes.training.passing import Passing
 from kdrecipes.training.schedule import learning_rate
 from kdrecipes.training.state import StateFolder
 
@@ -108,7 +110,7 @@ def fit(
     watch: Callable[[int, int], Any] | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Train; continue after the last whole epoch where `state` holds one of this fit.
+    """Train; go on after the last step that `state` holds of this fit.
 
     Args:
         distiller: student, teacher and terms, freshly built.
@@ -118,7 +120,7 @@ def fit(
         label: names this fit in its state and messages, e.g. "kd-0".
         order_seed: seeds the order of examples.
         settings: the views.
-        state: where the state is kept after every epoch.
+        state: where the state is kept, every `train.save_every_seconds` and after every epoch.
         teachers: by a teacher's name, its logits by epoch and positions; of those that are not asked live.
         teacher_sizes: by a teacher's name, pixels per side that it sees; of those that are asked live, or whose layers
             are read.
@@ -128,7 +130,7 @@ def fit(
             trained on, and after the last one.
         callbacks: more Keras callbacks.
         on_epoch: called with all rows so far after each epoch, and once at the start when resuming.
-        watch: called with (epochs done, steps per epoch); returns the callback that shows progress.
+        watch: called with (steps done, steps per epoch); returns the callback that shows progress.
         tell: gets a line where the fit goes on after an interruption, and at the first step one for each term that does
             not move the student, or drowns the labels.
 
@@ -167,23 +169,47 @@ def fit(
         gradients=train.precision != "float16",
     )
     finisher = Finisher(distiller.student, loader, train)
-    gradients = [GradientWatch(distiller, label, lambda text: tell(f"Warning: {text}"))] if distiller.terms else []
+    warn = lambda text: tell(f"Warning: {text}")  # noqa: E731
+    gradients = GradientWatch(distiller, label, warn) if distiller.terms else None
     kept = [*variables_of(distiller), *optimizer.variables, *finisher.variables]
-    keeper = Keeper(kept, state, label, on_epoch, lambda: {k: v for one in gradients for k, v in one.figures.items()})
-    done = keeper.resume()
-    if done:
-        tell(f"{label}  goes on after epoch {done}/{train.epochs}")
-    if done < train.epochs:
-        watcher = [watch(done, len(loader))] if watch else []
-        # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
-        distiller.fit(
-            loader,
-            epochs=train.epochs,
-            initial_epoch=done,
-            validation_data=Loader(data.validation, EVALUATION_BATCH, size),
-            validation_freq=1 if every_epoch else validated(train.epochs, len(loader) * train.batch_size, data),
-            verbose=0,
-            shuffle=False,
-            callbacks=[EpochSetter(loader), *callbacks, distiller.finite, finisher, *gradients, keeper, *watcher],
+    keeper = Keeper(
+        kept,
+        state,
+        label,
+        on_epoch,
+        counters=partial(counters_of, distiller),
+        gradients=gradients,
+        look=distiller.finite.look,
+        every=train.save_every_seconds,
+    )
+    done, steps = keeper.resume()
+    if done or steps:
+        tell(
+            f"{label}  goes on after {f'step {steps}/{len(loader)} of ' if steps else ''}"
+            f"epoch {done + bool(steps)}/{train.epochs}"
         )
+    if done >= train.epochs:
+        return keeper.rows
+    watcher = [watch(done * len(loader) + steps, len(loader))] if watch else []
+    watches = [distiller.finite, finisher, *([gradients] if gradients else [])]
+    hear: Any = [EpochSetter(loader), *callbacks, *watches, keeper, *watcher]
+    if steps:
+        hear = Passing(hear, distiller, loader, epochs=train.epochs, epoch=done, steps=steps, put_back=keeper.put_back)
+    # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
+    distiller.fit(
+        loader,
+        epochs=train.epochs,
+        initial_epoch=done,
+        validation_data=Loader(data.validation, EVALUATION_BATCH, size),
+        validation_freq=1 if every_epoch else validated(train.epochs, len(loader) * train.batch_size, data),
+        verbose=0,
+        shuffle=False,
+        callbacks=hear,
+    )
     return keeper.rows
+
+
+def counters_of(distiller: Distiller) -> list[keras.Variable]:
+    """What moves within an epoch beside the networks and the optimiser: the metrics so far, and Keras' own seed."""
+    metrics = [loss_tracker(distiller), *distiller.loss_parts.metrics, *compiled_metrics(distiller).metrics]
+    return [*(variable for metric in metrics for variable in metric.variables), global_seed()]

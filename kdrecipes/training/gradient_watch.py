@@ -50,6 +50,10 @@ class GradientWatch(keras.callbacks.Callback):
         if self.able and due(epoch, self.params.get("steps") or 0, self.passes):
             self.distiller.learner.listener = self._measure
 
+    def go_on(self, figures: dict[str, float]) -> None:
+        """Take over the figures of an epoch whose first step is done."""
+        self.figures, self.distiller.learner.listener = figures, None
+
     def on_train_end(self, logs: Any = None) -> None:
         self.distiller.learner.listener = None
 

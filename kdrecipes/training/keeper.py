@@ -1,4 +1,4 @@
-"""After each epoch: the loss checked, the epoch's figures added to its rows, the state saved."""
+"""A fit's state, saved every so many seconds and after each epoch; the rows of its epochs, their losses checked."""
 
 from __future__ import annotations
 
@@ -11,52 +11,89 @@ import numpy as np
 
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
+from kdrecipes.training import generators
 from kdrecipes.training.finite import refuse_infinite
+from kdrecipes.training.gradient_watch import GradientWatch
 from kdrecipes.training.state import StateFolder
 
 Row = dict[str, Any]
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps one fit's state and the rows of its epochs.
+    """Keeps one fit's state and the rows of its epochs. It comes after all callbacks that change what it keeps.
 
     Args:
         variables: all that the fit's continuation depends on.
         state: where they are kept.
         label: names the fit in its state and messages.
         on_epoch: called with all rows so far after each epoch, and once when resuming.
-        more: gives what else a row holds of the epoch that has just ended.
+        counters: gives more of it, which is put back at the very moment alone: the metrics so far, Keras' own seed.
+        gradients: measures what a row holds too; None for nobody.
+        look: called before a save; raises where a step that is not yet looked at was not finite.
+        every: seconds from a save to the next within an epoch; 0 saves after each step.
 
     Attributes:
         rows: one for each epoch that is done.
+        steps: of the epoch that is being trained, those that are done.
     """
 
     def __init__(
         self,
-        variables: list[Any],
+        variables: Sequence[Any],
         state: StateFolder,
         label: str,
         on_epoch: Callable[[list[Row]], None],
-        more: Callable[[], Row] = dict,
+        *,
+        counters: Callable[[], Sequence[Any]] = tuple,
+        gradients: GradientWatch | None = None,
+        look: Callable[[], None] = lambda: None,
+        every: float = 60.0,
     ):
         super().__init__()
-        self.variables, self.state, self.label, self.on_epoch, self.more = variables, state, label, on_epoch, more
+        self.variables, self.counters, self.state, self.label = list(variables), counters, state, label
+        self.on_epoch, self.gradients, self.look, self.every = on_epoch, gradients, look, every
         self.rows: list[Row] = []
-        self.steps, self.started = 0, 0.0
+        self.steps, self.started, self.saved = 0, 0.0, 0.0
+        self.figures: Sequence[str] = ()
+        self._found: tuple[list[np.ndarray], dict[str, Any]] | None = None
 
-    def resume(self) -> int:
-        """Take over what the state holds of this fit; returns how many epochs are done."""
-        if (found := self.state.load()) and found[1]["label"] == self.label:
-            assign(self.variables, found[0])
-            self.rows = found[1]["rows"]
+    def resume(self) -> tuple[int, int]:
+        """Take over what the state holds of this fit; returns how many epochs are done, and steps of the next one."""
+        found = self.state.load()
+        if found is None or found[1]["label"] != self.label:
+            return 0, 0
+        self._found = found
+        assign(self.variables, found[0][: len(self.variables)])
+        self.rows = found[1]["rows"]
+        if self.rows:
             self.on_epoch(self.rows)
-        return len(self.rows)
+        return len(self.rows), found[1].get("steps", 0)
+
+    def put_back(self) -> Sequence[str]:
+        """Let all be as it was when the state was saved; returns the names of the figures that the last step gave."""
+        if self._found is None:
+            return ()
+        (arrays, meta), self._found = self._found, None
+        assign([*self.variables, *self.counters()], arrays)
+        generators.put_back(meta["generators"])
+        self.steps, self.started, self.figures = meta["steps"], time.monotonic() - meta["seconds"], meta["figures"]
+        if self.steps and self.gradients:
+            self.gradients.go_on(meta["gradients"])
+        return self.figures
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.saved = time.monotonic()
+        # A state of an earlier version has no generators, and is of an epoch's end.
+        if self._found is not None and "generators" in self._found[1] and not self._found[1]["steps"]:
+            self.put_back()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.steps, self.started = 0, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.steps += 1
+        self.steps, self.figures = batch + 1, list(logs or ())
+        if time.monotonic() - self.saved >= self.every:
+            self.save()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}
@@ -66,13 +103,36 @@ class Keeper(keras.callbacks.Callback):
                 f"{self.label}: the {bad} is {figures.get(bad)} after epoch {epoch + 1}. A lower learning_rate, or "
                 "clip_norm = 1.0 under [train], usually mends this. Nothing of this epoch was kept."
             )
-        seconds = time.monotonic() - self.started
-        took = {"seconds": round(seconds, 3), "steps": self.steps}
-        self.rows.append({"epoch": epoch + 1, **figures, **took, **self.more()})
-        arrays = [keras.ops.convert_to_numpy(v.value) for v in self.variables]
-        refuse_infinite(self.label, self.variables, arrays)
-        self.state.save(arrays, {"label": self.label, "rows": self.rows})
+        took = {"seconds": round(time.monotonic() - self.started, 3), "steps": self.steps}
+        self.rows.append({"epoch": epoch + 1, **figures, **took, **self._measured()})
+        self.steps = 0
+        self.save()
         self.on_epoch(self.rows)
+
+    def save(self) -> None:
+        """Save the state as it is now.
+
+        Raises:
+            RunError: when a step before it, or a weight, is not finite.
+        """
+        self.look()
+        kept = [*self.variables, *self.counters()]
+        arrays = [keras.ops.convert_to_numpy(v.value) for v in kept]
+        refuse_infinite(self.label, self.variables, arrays[: len(self.variables)])
+        meta = {
+            "label": self.label,
+            "rows": self.rows,
+            "steps": self.steps,
+            "figures": self.figures,
+            "seconds": time.monotonic() - self.started,
+            "gradients": self._measured(),
+            "generators": generators.taken(),
+        }
+        self.state.save(arrays, meta)
+        self.saved = time.monotonic()
+
+    def _measured(self) -> dict[str, float]:
+        return self.gradients.figures if self.gradients else {}
 
 
 def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""Training state on disk: two checksummed files, `last` and `prev`, each whole or not there at all."""
+"""Training state on disk: checksummed files, `last` and `prev`, each whole or not there at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kdrecipes.disk.files import new_file
+from kdrecipes.disk.files import disk_errors, new_file, sync_folder
 from kdrecipes.errors import EnvironmentProblem
 
 _MAGIC = b"kdrecipes state 1\n"
@@ -45,26 +45,59 @@ def load(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
         return arrays, json.loads(stored["meta"].tobytes())
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a file is as `save` wrote it."""
+    with path.open("rb") as file:
+        told = file.read(len(_MAGIC) + 65)
+        return told == _MAGIC + hashlib.file_digest(file, "sha256").hexdigest().encode() + b"\n"
+
+
 class StateFolder:
-    """`last` and `prev` in one folder; `prev` is what `last` was one save ago."""
+    """`last` and `prev` in one folder; `prev` is what `last` was one save ago.
+
+    A save writes `next`, reads it back, and then renames it. So at any moment one of the three is whole, once one was,
+    whatever ends the process.
+    """
 
     def __init__(self, folder: Path):
-        self.last, self.prev = folder / "last", folder / "prev"
+        self.folder = folder
+        self.next, self.last, self.prev = folder / "next", folder / "last", folder / "prev"
+        self._rotated = False  # whether `last` is known to be whole, and so may take the place of `prev`
 
     def save(self, arrays: list[np.ndarray], meta: dict[str, Any]) -> None:
-        """Keep the old `last` as `prev` and write a new `last`."""
-        if self.last.exists():
-            self.last.replace(self.prev)
-        save(self.last, arrays, meta)
+        """Keep the old `last` as `prev` and have a new `last`.
+
+        Raises:
+            EnvironmentProblem: when the disk is full, can't be written, or does not give back what was written. The
+                state before stays.
+        """
+        save(self.next, arrays, meta)
+        if not _is_whole(self.next):
+            self.next.unlink(missing_ok=True)
+            raise EnvironmentProblem(f"{self.next} was written and can't be read back. The disk may be damaged.")
+        with disk_errors(self.folder):
+            if self._rotated:
+                self.last.replace(self.prev)
+            self.next.replace(self.last)
+            sync_folder(self.folder)
+        self._rotated = True
 
     def load(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-        """The newest whole state; None where there is none. A damaged `last` is told and `prev` used."""
-        found = load(self.last)
-        if found is None and (found := load(self.prev)) is not None and self.last.exists():
-            warnings.warn(f"{self.last} is damaged; continuing from {self.prev}, one epoch earlier.", stacklevel=2)
-        return found
+        """The newest whole state; None where there is none. A damaged file is told, and the state before it used."""
+        damaged: list[Path] = []
+        for path in (self.next, self.last, self.prev):
+            if (found := load(path)) is not None:
+                self._rotated = path == self.last
+                if damaged:
+                    told = " and ".join(map(str, damaged))
+                    warnings.warn(f"{told} is damaged; continuing from {path}, which is older.", stacklevel=2)
+                return found
+            if path.exists():
+                damaged.append(path)
+        return None
 
     def clear(self) -> None:
-        """Remove both: the arm they belong to is finished."""
-        self.last.unlink(missing_ok=True)
-        self.prev.unlink(missing_ok=True)
+        """Remove all, what a killed process left half written too: the fit they belong to is finished."""
+        for path in (self.next, self.last, self.prev, *self.folder.glob(".*")):
+            path.unlink(missing_ok=True)
+        self._rotated = False

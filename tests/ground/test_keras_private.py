@@ -135,6 +135,14 @@ def _():
         assert keras_private.current_device() == "meta"
 
 
+@holds("global_seed", "`global_seed_generator` gives one seed, from which is drawn where no other is given")
+def _():
+    before = keras_private.global_seed().numpy().copy()
+    first = keras.random.uniform((3,))
+    keras_private.global_seed().assign(before)
+    assert torch.equal(first, keras.random.uniform((3,))) and not torch.equal(first, keras.random.uniform((3,)))
+
+
 @holds("flat_layers", "`_flatten_layers` lists a layer first and then all layers inside it, each once, at any depth")
 def _():
     block = Block()

@@ -76,6 +76,7 @@ def test_the_smallest_recipe_has_all_its_defaults(load):
             "precision": "float32",
             "fast": True,
             "compile": "auto",
+            "save_every_seconds": 60.0,
         },
         "compare": {"baseline": True, "seeds": [0], "margin": 0.002},
         "report": {"measure": True, "images": True},
@@ -221,6 +222,8 @@ def test_every_resolved_leaf_is_in_the_fingerprint():
     for path, value in leaves(recipe.data):
         if path[0] in ("name", "description", "callbacks", "report"):
             continue
+        if path[-1] == "save_every_seconds":  # no result depends on it; the test below
+            continue
         changed = copy.deepcopy(dict(recipe.data))
         target = changed
         for part in path[:-1]:
@@ -230,6 +233,15 @@ def test_every_resolved_leaf_is_in_the_fingerprint():
         counted += 1
     assert counted > 40
     assert len(seen) == counted + 1, "each change gives a fingerprint of its own"
+
+
+def test_how_often_a_training_saves_is_no_part_of_what_a_run_is(load):
+    """A run that saves too often for a slow disk may go on with another setting, and so may its teacher's cache."""
+    text = MINIMAL + 'teacher = { name = "cnn", train = { epochs = 1 } }\nloss.name = "kd"\n'
+    plain, rare = load(text), load(text + "train.save_every_seconds = 900\n", name="rare.toml")
+    assert rare.train.save_every_seconds == 900 and rare.teachers["cnn"].train.save_every_seconds == 900
+    assert rare.fingerprint == plain.fingerprint
+    assert rare.train.data == plain.train.data and rare.teachers["cnn"].train.data == plain.teachers["cnn"].train.data
 
 
 OF_A_TERM = MINIMAL + 'teacher.name = "cnn"\nloss = {{ name = "kd"{} }}\n'

@@ -19,6 +19,8 @@ compare.baseline=false
 compare.seeds=[0,7]
 requires=["numpy"]
 sweep.grid={"seed"=[1]}
+train.save_every_seconds=1
+teacher.train.save_every_seconds=1
 """
 DISTILLED = """
 loss.label_weight=0.7

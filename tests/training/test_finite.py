@@ -89,6 +89,19 @@ def test_an_epoch_is_not_saved_before_its_steps_are_looked_at(data, teacher, tmp
     assert [row["epoch"] for row in StateFolder(tmp_path).load()[1]["rows"]] == [1]
 
 
+def test_no_step_is_saved_before_it_is_looked_at(data, teacher, tmp_path):
+    watch = FiniteWatch("kd-0", lambda step: 0.1, 4, together=50)
+    saved = Keeper([], StateFolder(tmp_path), "kd-0", lambda rows: None, look=watch.look, every=0)
+    saved.on_train_begin()
+    for batch, value in enumerate([1.0, 1.0, math.nan]):
+        watch(StepFacts(torch.tensor(value), {"label_loss": None}, None, []))
+        if batch < 2:
+            saved.on_train_batch_end(batch)
+    with pytest.raises(RunError, match="the loss is nan in step 3"):
+        saved.on_train_batch_end(2)
+    assert StateFolder(tmp_path).load()[1]["steps"] == 2
+
+
 def test_many_examples_are_told_by_their_number():
     watch = FiniteWatch("kd-0", lambda step: 0.1, 1)
     values = torch.full((20,), math.nan)

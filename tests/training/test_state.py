@@ -1,6 +1,10 @@
 """State files: whole or not there, damage detected, the older one used."""
 
 import errno
+import itertools
+import os
+import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,4 +58,73 @@ def test_full_disk_while_saving_is_one_message_and_keeps_the_older_state(tmp_pat
         folder.save(ARRAYS, {"epoch": 2})
     monkeypatch.undo()
     assert folder.load()[1] == {"epoch": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["prev"]
+    assert [p.name for p in tmp_path.iterdir()] == ["last"]
+
+
+class PowerCut(BaseException):
+    pass
+
+
+def cut_at(patch, number):
+    """Files as a disk keeps them whose power is cut before its operation of this number: unsynced bytes are lost."""
+    done, off = itertools.count(), []
+
+    def before(operation, lost=lambda *given: None):
+        def guarded(*given):
+            if off or next(done) == number:
+                off.append(lost(*given))
+                raise PowerCut
+            return operation(*given)
+
+        return guarded
+
+    def halve(file):
+        if stat.S_ISREG(os.fstat(file).st_mode):  # of a folder there is nothing to lose but its names
+            os.truncate(file, os.fstat(file).st_size // 2)
+
+    unlink = Path.unlink
+    patch.setattr(os, "fsync", before(lambda file: None, halve))
+    patch.setattr(Path, "replace", before(Path.replace))
+    patch.setattr(Path, "unlink", lambda path, missing_ok=False: None if off else unlink(path, missing_ok))
+
+
+@pytest.mark.filterwarnings("ignore:.* is damaged")
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_power_cut_at_any_operation_of_a_save_leaves_a_whole_state(tmp_path, monkeypatch, torn):
+    for number in itertools.count():
+        place = tmp_path / str(number)
+        folder = StateFolder(place)
+        folder.save(ARRAYS, {"epoch": 1})
+        folder.save(ARRAYS, {"epoch": 2})
+        if torn:  # then the state before it must not give way to it
+            folder.last.write_bytes(b"torn")
+        folder = StateFolder(place)
+        before = folder.load()[1]["epoch"]
+        assert before == (1 if torn else 2)
+        with monkeypatch.context() as patch:
+            cut_at(patch, number)
+            try:
+                folder.save(ARRAYS, {"epoch": 3})
+                break
+            except PowerCut:
+                pass
+        assert StateFolder(place).load()[1]["epoch"] in (before, 3)
+        StateFolder(place).clear()
+        assert not list(place.iterdir())
+    assert number >= 4
+
+
+def test_what_a_disk_does_not_give_back_is_told_and_the_older_state_stays(tmp_path, monkeypatch):
+    folder = StateFolder(tmp_path)
+    folder.save(ARRAYS, {"epoch": 1})
+    write = state.save
+
+    def forgetful(path, arrays, meta):
+        write(path, arrays, meta)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    monkeypatch.setattr(state, "save", forgetful)
+    with pytest.raises(EnvironmentProblem, match="next was written and can't be read back"):
+        folder.save(ARRAYS, {"epoch": 2})
+    assert StateFolder(tmp_path).load()[1] == {"epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
