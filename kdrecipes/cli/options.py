@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from kdrecipes.errors import UsageError
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 PluginOption = Annotated[
     list[Path], typer.Option("--plugin", metavar="FILE.py", help="Load a single-file plugin; repeatable.")
@@ -20,6 +22,19 @@ SetOption = Annotated[
         help="Override a key (TOML), e.g. train.epochs=1; a table, loss={…}, is replaced as a whole.",
     ),
 ]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors alone; log.txt has all.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Also show what was decided and how long parts took.")]
+
+
+def amount_shown(quiet: bool, verbose: bool) -> str:
+    """How much a run tells on stderr: "quiet", "normal" or "verbose".
+
+    Raises:
+        UsageError: when both are asked for.
+    """
+    if quiet and verbose:
+        raise UsageError("Give either --quiet or --verbose, not both.")
+    return "quiet" if quiet else "verbose" if verbose else "normal"
 
 
 _THRESHOLDS = gc.get_threshold()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption
+from kdrecipes.cli.options import JsonOption, PluginOption, QuietOption, VerboseOption, amount_shown
 from kdrecipes.cli.run import carry_out
 
 
@@ -19,6 +19,8 @@ def resume(
         str | None,
         typer.Option(help="auto, cpu, cuda, cuda:1 or mps. Default: where the run began.", show_default=False),
     ] = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that was stopped or killed; the recipe and its options come from the run folder.
@@ -32,6 +34,7 @@ def resume(
     from kdrecipes.extras import need_run
     from kdrecipes.runs.resumed import resumed
 
+    shown = amount_shown(quiet, verbose)
     recipe, before = resumed(run, plugin)
     need_run("`kdrecipes resume`")
-    carry_out(began, recipe, run, device=device or before, as_json=as_json)
+    carry_out(began, recipe, run, shown, device=device or before, as_json=as_json)

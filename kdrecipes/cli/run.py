@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
+from kdrecipes.cli.options import (
+    JsonOption,
+    PluginOption,
+    QuietOption,
+    SetOption,
+    VerboseOption,
+    amount_shown,
+    collect_as_usual,
+)
 from kdrecipes.cli.result import print_json, say, tell
 
 if TYPE_CHECKING:
@@ -22,6 +30,8 @@ def run(
     plugin: PluginOption = [],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in a folder that holds a run.")] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train teacher, baseline and distilled student; write the report.
@@ -34,22 +44,38 @@ def run(
     from kdrecipes.extras import need_run
     from kdrecipes.recipe.load import load_recipe
 
+    shown = amount_shown(quiet, verbose)
     loaded = load_recipe(recipe, overrides, plugins=plugin)
     need_run("`kdrecipes run`")
-    carry_out(began, loaded, out, device=device, overwrite=overwrite, as_json=as_json)
+    carry_out(began, loaded, out, shown, device=device, overwrite=overwrite, as_json=as_json)
 
 
 def carry_out(
-    began: float, loaded: Recipe, out: Path | None, *, device: str, overwrite: bool = False, as_json: bool
+    began: float,
+    loaded: Recipe,
+    out: Path | None,
+    shown: str,
+    *,
+    device: str,
+    overwrite: bool = False,
+    as_json: bool,
 ) -> None:
-    """Run a recipe and print its report; `began`: when the command did, by `time.monotonic()`."""
+    """Run a recipe and print its report.
+
+    Args:
+        began: when the command did, by `time.monotonic()`.
+        loaded, out, device, overwrite: as for `kdrecipes.run`.
+        shown: how much is told meanwhile, see `amount_shown`.
+        as_json: whether the report is printed as JSON.
+    """
     from kdrecipes.extras import telling_what_is_missing
 
     collect_as_usual()
+    from kdrecipes.runs.progress import showing
     from kdrecipes.runs.run import run_since  # torch and keras: only once the recipe is known to be valid
 
     try:
-        with telling_what_is_missing("This recipe"):
+        with telling_what_is_missing("This recipe"), showing(shown):
             report = run_since(began, loaded, out, device=device, overwrite=overwrite)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
         tell("Interrupted. The same command continues from the last whole epoch.")

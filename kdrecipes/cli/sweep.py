@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from kdrecipes.cli.options import JsonOption, PluginOption, SetOption, collect_as_usual
+from kdrecipes.cli.options import (
+    JsonOption,
+    PluginOption,
+    QuietOption,
+    SetOption,
+    VerboseOption,
+    amount_shown,
+    collect_as_usual,
+)
 from kdrecipes.cli.result import print_json, say, tell
 from kdrecipes.errors import Preempted, UsageError
 
@@ -37,6 +45,8 @@ def sweep(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start afresh in a folder that holds a sweep.")
     ] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare values of a recipe's keys: train every combination, rank them by validation accuracy.
@@ -53,6 +63,7 @@ def sweep(
     def note(text: str) -> None:
         tell(text)
 
+    shown = amount_shown(quiet, verbose)
     asked = seeds_option(seeds) if seeds is not None else None
     loaded = load_sweep(
         recipe,
@@ -76,12 +87,13 @@ def sweep(
         print_json(planned) if as_json else say(plan_text(planned))
         return
     from kdrecipes.report.sweep_table import sweep_text
+    from kdrecipes.runs.progress import showing
     from kdrecipes.runs.sweep import run_sweep  # torch and keras: only once every point is known to be valid
     from kdrecipes.runs.sweep_folder import place_of
 
     place = place_of(loaded, out)
     try:
-        with telling_what_is_missing("This sweep"):
+        with telling_what_is_missing("This sweep"), showing(shown):
             results = run_sweep(loaded, place, device=device, overwrite=overwrite, best=confirm)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
         _say_what_is_done(place, as_json)

@@ -31,11 +31,13 @@ class Clock:
         began: when the run did, by `now`; the command line gives the time of its own start.
         now: gives seconds.
         parts: those that have ended.
+        ended: is told of each part as it ends.
     """
 
     began: float | None = None
     now: Callable[[], float] = time.monotonic
     parts: list[Part] = field(default_factory=list)
+    ended: Callable[[Part], None] = lambda part: None
 
     def __post_init__(self) -> None:
         here = self.now()
@@ -56,6 +58,7 @@ class Clock:
         yield measured
         measured.seconds = self.now() - started
         self.parts.append(measured)
+        self.ended(measured)
 
     def found(self, part: str, of: str = "") -> None:
         """A part that an earlier process did."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,21 @@ from kdrecipes.wording import harmless, readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
 ESTIMATE_AFTER = 20  # steps of the first fit
+
+# The least level that reaches stderr; log.txt has them all.
+LEAST = {"quiet": logging.WARNING, "normal": logging.INFO, "verbose": logging.DEBUG}
+_least = LEAST["normal"]
+
+
+@contextmanager
+def showing(amount: str) -> Iterator[None]:
+    """While the block runs, stderr gets so much of what runs tell: "quiet", "normal" or "verbose"."""
+    global _least
+    before, _least = _least, LEAST[amount]
+    try:
+        yield
+    finally:
+        _least = before
 
 
 @dataclass
@@ -82,6 +98,7 @@ class Progress:
 
     def __init__(self, log: Path | None = None, clock: Clock | None = None, *, quiet: bool = False):
         self.clock = clock or Clock()
+        self.clock.ended = lambda part: self.detail(f"{part.part} {part.of}".rstrip() + f": {part.seconds:.3f} s")
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.log = log
         self.bars: _BarsAndChart | None = None
@@ -94,8 +111,8 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[Progress]:
-        """While the block runs, bars are drawn, if stderr is a terminal."""
-        if not self.console.is_terminal:
+        """While the block runs, bars are drawn, if stderr is a terminal and nobody asked for quiet."""
+        if not self.console.is_terminal or _least > logging.INFO:
             yield self
             return
         columns = (
@@ -122,15 +139,24 @@ class Progress:
             self.bars.chart.epochs, self.bars.chart.rows = epochs, list(rows)
 
     def note(self, text: str) -> None:
-        """One line for the user."""
-        (self.bars.console if self.bars else self.console).print(harmless(text), markup=False)
-        self.record(text)
+        """One line for the user; one that begins with "Warning: " is shown where others are not."""
+        self._tell(text, logging.WARNING if text.startswith("Warning: ") else logging.INFO)
 
-    def record(self, text: str) -> None:
-        """Into the log only; a log that can't be written stops nothing."""
+    def detail(self, text: str) -> None:
+        """One line for whoever asked for all of them."""
+        self._tell(text, logging.DEBUG)
+
+    def _tell(self, text: str, level: int) -> None:
+        if level >= _least:
+            (self.bars.console if self.bars else self.console).print(harmless(text), markup=False)
+        self.record(text, level)
+
+    def record(self, text: str, level: int = logging.INFO) -> None:
+        """Into the log only, with time and level; a log that can't be written stops nothing."""
         if self.log:
+            stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {logging.getLevelName(level):<7}"
             with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {harmless(text)}\n")
+                file.write(f"{stamp}  {harmless(text)}\n")
 
     def preparing(self, name: str, done: int, total: int, size: int, unreadable: int) -> None:
         """A store grows to `size` bytes; first called before it does. Of those done `unreadable` are not in it."""

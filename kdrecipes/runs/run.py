@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import traceback
 from dataclasses import replace
 from functools import partial
@@ -35,7 +36,7 @@ from kdrecipes.runs.pictures import write_pictures
 from kdrecipes.runs.predictions import write_predictions
 from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
-from kdrecipes.runs.provenance import environment, origin, reproducing
+from kdrecipes.runs.provenance import command, environment, origin, reproducing, versions
 from kdrecipes.runs.recalibration import choose_recalibration, recalibration_note
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.report_keys import take_out
@@ -86,6 +87,8 @@ def run_since(
     check_home()
     with open_run(recipe, path, overwrite, refuse_changed_data) as folder:
         progress = Progress(path / "log.txt", clock)
+        told = ", ".join(f"{name} {version}" for name, version in versions(recipe).items())
+        progress.detail(f"{command()}: recipe {recipe.fingerprint[:12]}, on {device}, {told}")
         if folder.status.get("status") == "done" and (path / "report.json").is_file():
             return _shown_again(recipe, folder, progress)
         if folder.added:
@@ -100,10 +103,11 @@ def run_since(
                     return _straight_line(recipe, folder, progress, device, meter, trackers)
             except KDRecipesError as error:
                 theirs = error.__cause__ is not None and not isinstance(error.__cause__, OSError)
-                progress.record(traceback.format_exc() if theirs else str(error))  # a plugin's, for its author
+                told = traceback.format_exc() if theirs else str(error)  # a plugin's, for its author
+                progress.record(told, logging.ERROR)
                 raise
             except Exception as error:
-                progress.record(traceback.format_exc())
+                progress.record(traceback.format_exc(), logging.ERROR)
                 raise RunError(f"The run stopped: {one_line(error)}. The traceback is in {progress.log}.") from error
 
 
@@ -116,7 +120,7 @@ def _shown_again(recipe: Recipe, folder: RunFolder, progress: Progress) -> dict[
     progress.note(f"{folder.path} holds the finished run{more}; this is its report again")
     if changes := changed_data(recipe, folder.path, progress.preparing):
         report["data_changed"] = changes
-        progress.record(data_changed(report) or "")
+        progress.record(data_changed(report) or "", logging.WARNING)
     return report
 
 
@@ -141,6 +145,8 @@ def _straight_line(
         cached = [name for name, decision in hearing.items() if decision.use == "cached"]
         anew = decide(folder, "recalibrate_batch_norm", lambda: choose_recalibration(recipe, data, folder.arms))
         progress.plan = plan_fits(recipe, data, arms, cached, jit)
+    for about, decision in {**{f"outputs {name}": one for name, one in hearing.items()}, **jit}.items():
+        progress.detail(f"decided of {about}: {decision.use}{f', {decision.why}' if decision.why else ''}")
     if text := recalibration_note(recipe, anew):
         progress.note(text)
     teachers = {

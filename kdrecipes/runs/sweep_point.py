@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -100,10 +101,11 @@ def _told(progress: Progress) -> Iterator[None]:
     try:
         yield
     except KDRecipesError as error:
-        progress.record(traceback.format_exc() if error.__cause__ is not None else str(error))
+        told = traceback.format_exc() if error.__cause__ is not None else str(error)
+        progress.record(told, logging.ERROR)
         raise
     except Exception as error:  # a stranger's component may raise anything
-        progress.record(traceback.format_exc())
+        progress.record(traceback.format_exc(), logging.ERROR)
         raise RunError(f"The point stopped: {one_line(error)}. The traceback is in {progress.log}.") from error
 
 

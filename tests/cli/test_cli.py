@@ -44,9 +44,9 @@ def test_the_verbs_and_flags_are_frozen():
         for name, verb in verbs.items()
     }
     assert surface == {
-        "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--set", "recipe"],
+        "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--quiet", "--set", "--verbose", "recipe"],
         "doctor": ["--json"],
-        "resume": ["--device", "--json", "--plugin", "run"],
+        "resume": ["--device", "--json", "--plugin", "--quiet", "--verbose", "run"],
         "report": ["--json", "run"],
         "compare": ["--html", "--json", "runs"],
         "sweep": [
@@ -59,9 +59,11 @@ def test_the_verbs_and_flags_are_frozen():
             "--plan",
             "--plugin",
             "--points",
+            "--quiet",
             "--search",
             "--seeds",
             "--set",
+            "--verbose",
             "recipe",
         ],
         "export": [

@@ -41,6 +41,7 @@ def test_a_run_gives_back_the_recipe_as_it_was_given(stopped):
     assert device == "cpu" and "<b>kept</b>" in again.text
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_the_same_command_would(stopped, tmp_path, call, monkeypatch):
     """The same students and words; and the report holds the command that makes the run, not that which went on."""
     recipe, run = stopped
