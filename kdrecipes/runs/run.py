@@ -31,6 +31,7 @@ from kdrecipes.runs.decisions import Decision, decide, decide_all
 from kdrecipes.runs.energy import Meter, machine
 from kdrecipes.runs.folder import RunFolder, open_run, read_object
 from kdrecipes.runs.measure import measure_once
+from kdrecipes.runs.memory import memory_errors
 from kdrecipes.runs.origin import changed_data, check_origin, refuse_changed_data
 from kdrecipes.runs.pictures import write_pictures
 from kdrecipes.runs.predictions import write_predictions
@@ -99,7 +100,7 @@ def run_since(
             progress.note(f"{path}: an earlier version of kdrecipes began this run; its students are trained again")
         with keras.device(device), progress.shown(), meter.watched():
             try:
-                with tracked(recipe, path, progress.note) as trackers:
+                with memory_errors(recipe), tracked(recipe, path, progress.note) as trackers:
                     return _straight_line(recipe, folder, progress, device, meter, trackers)
             except KDRecipesError as error:
                 theirs = error.__cause__ is not None and not isinstance(error.__cause__, OSError)

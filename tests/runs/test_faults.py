@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from samples import small, student_arrays
 
 import kdrecipes
+from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
+from kdrecipes.runs.memory import memory_errors
 from kdrecipes.training import fit as training
 from kdrecipes.training.state import StateFolder
 
@@ -93,3 +96,60 @@ def test_a_disk_that_is_full_at_any_write_is_told_with_the_file_and_the_same_com
     for label in ("baseline-0", "kd-0"):
         for a, b in zip(student_arrays(finished[0], label), student_arrays(tmp_path / "run", label), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+class ThereIsNoMore:
+    """Stands for the first step of an epoch that asks for more memory than there is."""
+
+    def __init__(self, fit, error):
+        self.fit, self.error = fit, error
+
+    def __call__(self, label, distiller, loader, callbacks):
+        def out(epoch, logs=None):
+            if epoch == 1:
+                raise self.error
+
+        if label == self.fit:
+            callbacks.append(keras.callbacks.LambdaCallback(on_epoch_begin=out))
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), "The GPU has"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), "The GPU has"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "There is"),
+        (MemoryError("Unable to allocate 9 GiB for an array"), "There is"),
+    ],
+)
+def test_too_little_memory_is_told_with_what_needs_less(error, where):
+    with pytest.raises(RunError) as caught, memory_errors(small("train.accumulate=3")):
+        try:
+            raise error
+        except Exception as cause:
+            raise RunError("a step failed") from cause
+    text = str(caught.value)
+    assert text.startswith(f"{where} not enough memory ({type(error).__name__}: {str(error)[:12]}")
+    assert "train.batch_size = 16 (now 32) and teacher.train.batch_size = 16 (now 32)" in text
+    assert "train.accumulate = 6 and teacher.train.accumulate = " in text
+    assert 'train.precision and teacher.train.precision = "bfloat16"' in text
+    assert text.endswith("what is saved is kept.")
+
+
+def test_what_is_no_want_of_memory_passes_unchanged():
+    with pytest.raises(ValueError, match=r"^too little$"), memory_errors(small('train.precision="bfloat16"')):
+        raise ValueError("too little")
+    with pytest.raises(RunError) as caught, memory_errors(small('train.precision="bfloat16"')):
+        raise MemoryError
+    assert "(MemoryError)" in str(caught.value) and "precision" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_run_without_memory_keeps_its_state_and_goes_on(finished, tmp_path):
+    with training.observed(ThereIsNoMore("kd-0", MemoryError("9 GiB"))), pytest.raises(RunError, match="9 GiB"):
+        kdrecipes.run(small(), tmp_path / "run")
+    assert len(StateFolder(tmp_path / "run" / "state").load()[1]["rows"]) == 1
+    kdrecipes.run(small(), tmp_path / "run")
+    assert "kd-0  goes on after epoch 1/2" in (tmp_path / "run" / "log.txt").read_text()
+    for a, b in zip(student_arrays(finished[0], "kd-0"), student_arrays(tmp_path / "run", "kd-0"), strict=True):
+        np.testing.assert_array_equal(a, b)
