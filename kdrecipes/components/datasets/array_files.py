@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from kdrecipes.disk.npz_sizes import refuse_bombs
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.wording import escaped
 
@@ -131,6 +132,8 @@ def _of_npy(file: Path) -> StoredArray:
 
 def _of_npz(file: Path) -> dict[str, StoredArray]:
     found = {}
+    with _told(file.name):
+        refuse_bombs(file)
     with _told(file.name), zipfile.ZipFile(file) as opened:
         for member in opened.namelist():
             if member.endswith(".npy"):

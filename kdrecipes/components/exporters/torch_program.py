@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdrecipes.components.exporters.torch_archive import never_unpickled, refuse_code
 from kdrecipes.components.exporters.traced import INPUT_OPTION, of_type, traced
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
@@ -36,10 +37,16 @@ class TorchProgram:
         torch.export.save(program, str(path), extra_files={"classes.json": json.dumps(list(names))})
 
     def load(self, path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-        """From pixels of the file's type, (batch, height, width, 3), to logits, float32 (batch, classes)."""
+        """From pixels of the file's type, (batch, height, width, 3), to logits, float32 (batch, classes).
+
+        Raises:
+            ValueError: when a part of the file is code or a pickle.
+        """
         import torch
 
-        program = torch.export.load(str(path))
+        refuse_code(path)
+        with never_unpickled():
+            program = torch.export.load(str(path))
         network = program.module()
         inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
         pixels = next(torch.empty(0, dtype=v.meta["val"].dtype).numpy().dtype for v in inputs)

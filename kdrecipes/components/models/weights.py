@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from kdrecipes.disk.npz_sizes import refuse_bombs
 from kdrecipes.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise EnvironmentProblem(f"weights = {str(path)!r}: no such file.")
     try:
         if path.suffix == ".npz":
+            refuse_bombs(path)
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         from safetensors.numpy import load_file

@@ -1,0 +1,277 @@
+"""Files that are made to run code, to read other files or to fill the memory: each is refused with one message."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from side_effects import Runs, ran, watched
+
+from kdrecipes.backend import keras
+from kdrecipes.components.datasets import arrays
+from kdrecipes.components.exporters.torch_program import TorchProgram
+from kdrecipes.components.models import file
+from kdrecipes.components.models.weights import load_keras_weights, read_arrays
+from kdrecipes.errors import KDRecipesError
+from kdrecipes.report.predictions import read_predictions
+from kdrecipes.training import state
+
+
+@pytest.fixture(autouse=True)
+def nothing_ran():
+    """Whatever a test opens, nothing of it has run."""
+    ran.clear()
+    yield
+    assert ran == []
+
+
+def refused(open_it) -> str:
+    """The one message with which a file is refused; nothing is unpickled, started or asked for meanwhile."""
+    with watched() as done, pytest.raises(KDRecipesError) as caught:
+        open_it()
+    assert [what for what in done if not what.startswith(("wrote", "os."))] == []
+    return str(caught.value)
+
+
+# ---- NumPy's files
+
+
+@pytest.fixture
+def pickled(tmp_path) -> Path:
+    """An .npz file whose arrays are pickles that run code."""
+    objects = np.array([Runs()], object)
+    np.savez(tmp_path / "x.npz", images=objects, labels=objects, index=objects)
+    return tmp_path / "x.npz"
+
+
+def test_the_pickle_would_run(pickled):
+    np.load(pickled, allow_pickle=True)["images"]
+    assert ran == ["unpickled"]
+    ran.clear()
+
+
+def test_arrays_of_objects_are_never_unpickled(pickled):
+    assert "x.npz" in refused(lambda: arrays.build(path=str(pickled))[0])
+    assert "can't be read" in refused(lambda: read_arrays(pickled))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_predictions(pickled)
+
+
+def test_a_state_is_never_unpickled_even_where_its_checksum_is_right(tmp_path):
+    state.save(tmp_path / "last", [np.array([Runs()], object)], {})
+    try:
+        assert state.load(tmp_path / "last") is None
+    except (ValueError, KDRecipesError) as error:
+        assert "allow_pickle" in str(error) or "last" in str(error)
+
+
+def test_an_array_that_says_it_is_huge_is_refused_before_memory_is_asked_for(tmp_path):
+    header = str({"descr": "<f8", "fortran_order": False, "shape": (2**40,)}).ljust(117) + "\n"
+    content = np.lib.format.magic(1, 0) + struct.pack("<H", len(header)) + header.encode()
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("images.npy", content)
+        archive.writestr("labels.npy", content)
+    said = "images.npy says it has 8,796,093,022,208 bytes, of which it holds 128"
+    assert said in refused(lambda: read_arrays(tmp_path / "x.npz"))
+    assert said in refused(lambda: arrays.build(path=str(tmp_path / "x.npz")))
+
+
+def test_an_array_that_unpacks_to_gigabytes_is_refused_before_it_does(tmp_path):
+    archive = zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open("images.npy", "w", force_zip64=True) as part:
+        for _ in range(9):
+            part.write(bytes(2**25))
+    assert "unpacks to 301,989,888 bytes" in refused(lambda: read_arrays(tmp_path / "x.npz"))
+    assert "unpacks to 301,989,888 bytes" in refused(lambda: arrays.build(path=str(tmp_path / "x.npz")))
+
+
+def test_a_safetensors_header_that_says_it_is_huge_is_refused(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    assert "can't be read" in refused(lambda: read_arrays(tmp_path / "x.safetensors"))
+    huge = json.dumps({"a": {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(huge)) + huge)
+    assert "can't be read" in refused(lambda: read_arrays(tmp_path / "x.safetensors"))
+
+
+# ---- Keras' files
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    inputs = keras.Input((4, 4, 3))
+    keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs))).save(tmp_path / "x.keras")
+    return tmp_path / "x.keras"
+
+
+def with_parts(path: Path, changed: dict[str, bytes]) -> Path:
+    """The same archive with other parts."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts |= changed
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+def layer(module: str, name: str, /, **config: object) -> bytes:
+    """The config.json of a model with one layer that is none of Keras' usual ones."""
+    one = {"module": module, "class_name": name, "config": config, "registered_name": None}
+    inner = {"name": "m", "layers": [one], "build_input_shape": [None, 4]}
+    return json.dumps({"module": "keras", "class_name": "Sequential", "config": inner}).encode()
+
+
+CONFIGS = {
+    "a function of the system (CVE-2025-1550)": layer("os", "system", command="true"),
+    "a function of the system within a Lambda (CVE-2025-1550)": layer(
+        "keras.layers", "Lambda", function={"module": "os", "class_name": "function", "config": "system"}
+    ),
+    "a Lambda's bytecode (CVE-2024-3660)": layer(
+        "keras.layers", "Lambda", function={"class_name": "__lambda__", "config": {"code": "4wAA", "defaults": None}}
+    ),
+    "the switch of safe mode (CVE-2025-9906)": layer("keras.config", "enable_unsafe_deserialization"),
+    "Keras' own download (CVE-2025-8747)": layer(
+        "keras.utils", "get_file", fname="x", origin="http://127.0.0.1:9/x", cache_dir="/nowhere"
+    ),
+    "a torch module's pickle (CVE-2025-49655)": layer(
+        "keras.layers", "TorchModuleWrapper", module={"class_name": "x", "config": "gASVAA=="}
+    ),
+    "a TensorFlow program (CVE-2026-1462)": layer("keras.layers", "TFSMLayer", filepath="/nowhere"),
+    "another file as a vocabulary (CVE-2025-12058)": layer("keras.layers", "StringLookup", vocabulary="/etc/passwd"),
+    "no JSON": b"\x80\x04.",
+    "JSON of another kind": b"[1]",
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_keras_file_whose_config_names_code_or_files_is_refused(saved, config):
+    assert "can't be opened" in refused(lambda: file.build(str(with_parts(saved, {"config.json": config}))))
+
+
+def weights_of(saved: Path, harm) -> bytes:
+    """A Keras file's weights after `harm` has put another dataset in the place of its kernel."""
+    with zipfile.ZipFile(saved) as archive:
+        content = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(content, "r+") as opened:
+        found = []
+        opened.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+        kernel = max(found, key=lambda name: opened[name].size)
+        del opened[kernel]
+        harm(opened, kernel)
+    return content.getvalue()
+
+
+def external_data(opened, name):
+    """Numbers that stand in another file: CVE-2026-1669."""
+    opened.create_dataset(name, (48, 2), "f4", external=[("/etc/passwd", 0, 384)])
+
+
+def external_link(opened, name):
+    opened[name] = h5py.ExternalLink("/etc/other.h5", "/x")
+
+
+def shape_bomb(opened, name):
+    """A shape of terabytes of which nothing is stored: CVE-2026-0897."""
+    opened.create_dataset(name, (2**20, 2**20), "f4", chunks=(1024, 1024), compression="gzip")
+
+
+@pytest.mark.parametrize("harm", [external_data, external_link, shape_bomb])
+def test_weights_that_lead_to_other_files_or_fill_the_memory_are_refused(saved, tmp_path, harm):
+    weights = weights_of(saved, harm)
+    model = file.build(str(saved))
+    (tmp_path / "x.weights.h5").write_bytes(weights)
+    refused(lambda: load_keras_weights(model, tmp_path / "x.weights.h5"))
+    refused(lambda: file.build(str(with_parts(saved, {"model.weights.h5": weights}))))
+
+
+@pytest.mark.slow
+def test_a_part_that_unpacks_to_gigabytes_is_refused(saved):
+    bomb = b"[" + b" " * 2**28 + b"]"
+    assert "can't be opened" in refused(lambda: file.build(str(with_parts(saved, {"config.json": bomb}))))
+
+
+def test_a_whole_model_in_hdf5_is_refused_unopened(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as opened:
+        opened.attrs["model_config"] = "{}"
+    assert "must be a .keras file" in refused(lambda: file.build(str(tmp_path / "x.h5")))
+
+
+# ---- torch's files
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("program") / "x.pt2"
+    batch = {0: torch.export.Dim("batch", min=1, max=8)}
+    pixels = torch.zeros(2, 4, 4, 3)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    torch.export.save(torch.export.export(network, (pixels,), dynamic_shapes=({**batch},)), str(path))
+    return path
+
+
+def changed(program: Path, to: Path, end: str, change) -> Path:
+    """A copy of a program in which the part whose name ends so is changed."""
+    with zipfile.ZipFile(program) as archive, zipfile.ZipFile(to, "w") as copy:
+        names = archive.namelist()
+        assert any(name.endswith(end) for name in names), names
+        for name in names:
+            content = archive.read(name)
+            copy.writestr(name, change(content) if name.endswith(end) else content)
+    return to
+
+
+def opened(path: Path):
+    return TorchProgram().load(path)
+
+
+def test_a_program_of_numbers_and_operations_is_opened(program):
+    assert opened(program)(np.zeros((3, 4, 4, 3), np.float32)).shape == (3, 2)
+
+
+def torch_pickle() -> bytes:
+    stream = io.BytesIO()
+    torch.save(((Runs(),), {}), stream)
+    return stream.getvalue()
+
+
+def test_a_program_that_brings_a_pickle_is_refused(program, tmp_path):
+    path = changed(program, tmp_path / "x.pt2", "sample_inputs/model.pt", lambda content: torch_pickle())
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        opened(path)
+
+
+@pytest.mark.parametrize(
+    ("end", "old", "new", "said"),
+    [
+        ("weights_config.json", b'"use_pickle": false', b'"use_pickle": true', "is a pickle, which is never opened"),
+        ("constants_config.json", b'{"config": {', b'{"config": {"a": {"path_name": "opaque_obj_0"}', "is a pickle"),
+        ("model.json", b"Symbol('s", b"exec('s", "is code, which is never run"),
+        ("model.json", b"Symbol('s", b"().__class__.__base__, Symbol('s", "is code, which is never run"),
+    ],
+)
+def test_a_program_that_names_code_is_refused(program, tmp_path, end, old, new, said):
+    def change(content: bytes) -> bytes:
+        assert old in content, content[:500]
+        return content.replace(old, new, 1)
+
+    with pytest.raises(ValueError, match=said):
+        opened(changed(program, tmp_path / "x.pt2", end, change))
+
+
+def test_a_program_with_compiled_code_or_two_parts_of_one_name_is_refused(program, tmp_path):
+    warnings.simplefilter("ignore")  # of Python, on parts of one name
+    for name, said in (("x/data/aotinductor/model/a.so", "is code"), ("x/byteorder", "have one name")):
+        path = changed(program, tmp_path / "x.pt2", "", lambda content: content)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(name, b"")
+        with pytest.raises(ValueError, match=said):
+            opened(path)
