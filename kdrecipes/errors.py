@@ -115,7 +115,7 @@ class MissingPart(EnvironmentProblem, ImportError):
 
 
 class Preempted(BaseException):
-    """SIGTERM came; the last whole epoch is saved (exit code 143).
+    """SIGTERM came; of a training the last step is saved (exit code 143).
 
     Like KeyboardInterrupt no `Exception`: it may arise inside any code, and nobody who handles errors may swallow it.
     """

@@ -83,7 +83,7 @@ def main() -> None:
             print_json({"ok": False, "error": str(error), "problems": problems})
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        tell("Interrupted. The same command continues from the last whole epoch.")
+        tell("Interrupted. The same command goes on after the last step that was saved.")
         sys.exit(130)
     finally:
         collect_as_usual()

@@ -78,7 +78,7 @@ def carry_out(
         with telling_what_is_missing("This recipe"), showing(shown):
             report = run_since(began, loaded, out, device=device, overwrite=overwrite)
     except KeyboardInterrupt:  # here, since typer would end the process without a word
-        tell("Interrupted. The same command continues from the last whole epoch.")
+        tell("Interrupted. The same command goes on after the last step that was saved.")
         raise typer.Exit(130) from None
     if as_json:
         print_json(report)

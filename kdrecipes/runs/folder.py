@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +18,7 @@ from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arm
 from kdrecipes.runs.changes import added_seeds, difference, nothing_trained
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.runs.resumed import given
+from kdrecipes.stopping import stoppable
 from kdrecipes.training.keeper import Row
 
 # What a run writes, and all that --overwrite removes; lock.json, which makes the folder a run, goes last.
@@ -126,7 +125,7 @@ def open_run(
             folder.set_status("running")
             write_facts(path, "recipe", _recipe_facts(recipe))
         try:
-            with sigterm_raises():
+            with stoppable():
                 yield folder
         except BaseException as error:
             if folder.status.get("status") != "done":
@@ -265,30 +264,6 @@ def _lacks_labels(path: Path) -> bool:
     except (OSError, ValueError):  # whoever reads it next says what is wrong
         return False
     return isinstance(facts, dict) and "labelled" not in facts
-
-
-@contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM end the run like Ctrl-C does, where signals can be handled (the main thread)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    told: list[Preempted] = []
-
-    def stop(number: int, frame: Any) -> None:
-        told.append(Preempted("Stopped by SIGTERM. The same command continues from the last whole epoch."))
-        raise told[-1]
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except Exception as error:
-        if told:  # a library caught it and raised something of its own
-            raise told[-1] from error
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def keep_decision(folder: RunFolder, name: str, make: Callable[[], Any]) -> Any:

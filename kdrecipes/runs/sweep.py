@@ -21,13 +21,13 @@ from kdrecipes.report.sweep_results import Point, SweepResults, check_sweep, sta
 from kdrecipes.report.sweep_table import shortened
 from kdrecipes.report.sweep_words import point_words
 from kdrecipes.runs.confirm import confirm
-from kdrecipes.runs.folder import sigterm_raises
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.search import Pruned, Search
 from kdrecipes.runs.sweep_folder import SweepFolder, entry_of, open_sweep, place_of, record
 from kdrecipes.runs.sweep_parts import Parts
 from kdrecipes.runs.sweep_point import run_point
 from kdrecipes.runs.trackers import need_callbacks
+from kdrecipes.stopping import stoppable
 from kdrecipes.wording import readable_seconds
 
 _CLOSED = ("done", "failed", "pruned")
@@ -71,7 +71,7 @@ def run_sweep(
     check_home()
     folder = open_sweep(sweep, path, device, overwrite)
     progress = Progress(path / "log.txt")
-    with sigterm_raises(), keras.device(device), tried_lock(folder.lock("first")) as first:
+    with stoppable(), keras.device(device), tried_lock(folder.lock("first")) as first:
         folder.ask(sweep, best, alone=first)
         work = _Work(sweep, folder, device, progress, first)
         try:

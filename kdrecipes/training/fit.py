@@ -17,6 +17,7 @@ from kdrecipes.data.prepare import Data
 from kdrecipes.fast import accelerate_optimizer
 from kdrecipes.keras_private import compiled_metrics, global_seed, loss_tracker
 from kdrecipes.recipe.tables import TrainTable
+from kdrecipes.stopping import after_steps
 from kdrecipes.torch_modules import variables_of
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.ema import Finisher
@@ -110,7 +111,7 @@ def fit(
     watch: Callable[[int, int], Any] | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
-    """Train; go on after the last step that `state` holds of this fit.
+    """Train; go on after the last step that `state` holds of this fit. A signal is heard when a step is saved.
 
     Args:
         distiller: student, teacher and terms, freshly built.
@@ -196,16 +197,17 @@ def fit(
     if steps:
         hear = Passing(hear, distiller, loader, epochs=train.epochs, epoch=done, steps=steps, put_back=keeper.put_back)
     # shuffle=False: Keras would reorder the batches by a global generator; the loader has an order of its own.
-    distiller.fit(
-        loader,
-        epochs=train.epochs,
-        initial_epoch=done,
-        validation_data=Loader(data.validation, EVALUATION_BATCH, size),
-        validation_freq=1 if every_epoch else validated(train.epochs, len(loader) * train.batch_size, data),
-        verbose=0,
-        shuffle=False,
-        callbacks=hear,
-    )
+    with after_steps():
+        distiller.fit(
+            loader,
+            epochs=train.epochs,
+            initial_epoch=done,
+            validation_data=Loader(data.validation, EVALUATION_BATCH, size),
+            validation_freq=1 if every_epoch else validated(train.epochs, len(loader) * train.batch_size, data),
+            verbose=0,
+            shuffle=False,
+            callbacks=hear,
+        )
     return keeper.rows
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdrecipes.backend import keras
 from kdrecipes.errors import RunError
+from kdrecipes.stopping import is_asked, stop_if_asked
 from kdrecipes.training import generators
 from kdrecipes.training.finite import refuse_infinite
 from kdrecipes.training.gradient_watch import GradientWatch
@@ -92,8 +93,9 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.steps, self.figures = batch + 1, list(logs or ())
-        if time.monotonic() - self.saved >= self.every:
+        if is_asked() or time.monotonic() - self.saved >= self.every:
             self.save()
+            stop_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}

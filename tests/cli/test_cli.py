@@ -392,7 +392,7 @@ def fake_run(monkeypatch):
         (RunError("the loss became NaN"), 1, "the loss became NaN\n"),
         (UsageError("another recipe's folder"), 2, "another recipe's folder\n"),
         (EnvironmentProblem("no disk"), 3, "no disk\n"),
-        (KeyboardInterrupt(), 130, "Interrupted. The same command continues from the last whole epoch.\n"),
+        (KeyboardInterrupt(), 130, "Interrupted. The same command goes on after the last step that was saved.\n"),
     ],
 )
 def test_run_leaves_with_the_code_of_its_outcome(call, fake_run, outcome, code, message):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import signal
 
 import numpy as np
 import pytest
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.data.prepare import prepare
+from kdrecipes.errors import Preempted
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.runs.arms import Arm, fit_arm
 from kdrecipes.runs.build import build_model
 from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
+from kdrecipes.stopping import stoppable
 from kdrecipes.training import fit as training
 from kdrecipes.training import generators
 from kdrecipes.training.keeper import Keeper
@@ -98,7 +102,7 @@ def trained(tmp_path, monkeypatch):
     (tmp_path / "drops.py").write_text(DROPS)
     monkeypatch.setattr(StateFolder, "clear", lambda self: None)
 
-    def trained(cell, name):
+    def trained(cell, name, *more):
         monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / name / "home"))
         chosen = {key: FACTORS[key][level] for key, level in cell.items()}
         network, count = chosen.pop("network"), chosen.pop("teachers")
@@ -109,7 +113,7 @@ def trained(tmp_path, monkeypatch):
         ]
         recipe = load_recipe(
             "digits",
-            [*networks, *BASE, *(text for texts in chosen.values() for text in texts)],
+            [*networks, *BASE, *(text for texts in chosen.values() for text in texts), *more],
             plugins=[tmp_path / "drops.py"],
         )
         data = prepare(recipe)
@@ -220,3 +224,60 @@ def test_the_comparison_sees_what_a_state_forgets(trained, monkeypatch, forgotte
 
     monkeypatch.setattr(Keeper, "put_back", forgetting)
     assert not same(interrupted(trained, cell), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("during", ["on_train_batch_begin", "on_test_batch_begin"])
+def test_a_signal_stops_a_fit_after_a_step_whose_state_is_saved(trained, tmp_path, number, during):
+    """A step that it comes into is done; where it comes into validation, that ends and one step more is taken."""
+    cell = {name: list(levels)[-1] for name, levels in FACTORS.items()} | {"fit": "kd"}
+    asked = []
+
+    def send(batch, logs=None):
+        if batch == 0 and not asked:
+            asked.append(os.kill(os.getpid(), number))
+
+    def signalled(label, distiller, loader, callbacks):
+        one = keras.callbacks.Callback()
+        setattr(one, during, send)
+        callbacks.append(one)
+
+    rarely = "train.save_every_seconds=1000"
+    error = Preempted if number == signal.SIGTERM else KeyboardInterrupt
+    with training.observed(signalled), pytest.raises(error), stoppable():
+        trained(cell, "stopped", rarely)
+    state = StateFolder(tmp_path / "stopped" / "state").load()[1]
+    assert state["steps"] == 1 and len(state["rows"]) == (0 if during == "on_train_batch_begin" else 1)
+    assert same(trained(cell, "stopped", rarely), trained(cell, "whole", rarely))
+
+
+def test_a_second_signal_stops_a_fit_at_once(trained, tmp_path):
+    cell = {name: list(levels)[-1] for name, levels in FACTORS.items()} | {"fit": "kd"}
+    after = []
+
+    def signalled(label, distiller, loader, callbacks):
+        one = keras.callbacks.Callback()
+
+        def twice(batch, logs=None):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            after.append(batch)
+
+        one.on_train_batch_begin = twice
+        callbacks.append(one)
+
+    with training.observed(signalled), pytest.raises(KeyboardInterrupt), stoppable():
+        trained(cell, "stopped")
+    assert not after and StateFolder(tmp_path / "stopped" / "state").load() is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_ctrl_c_that_is_ignored_or_handled_stays_so():
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for handler in (signal.SIG_IGN, lambda number, frame: None):
+            signal.signal(signal.SIGINT, handler)
+            with stoppable():
+                assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,80 @@
+"""Ctrl-C and SIGTERM: a training ends its step and saves its state first; whatever else goes on ends where it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from kdrecipes.errors import Preempted
+
+_LATER = b"\nStopping after this step, when its state is saved. A second signal stops at once.\n"
+
+_handlers: list[Any] = []  # those that are set, the one in force last
+_trainings: list[list[BaseException]] = []  # those that go on; each with what it was asked to stop by
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """In the block SIGTERM raises `Preempted` and Ctrl-C `KeyboardInterrupt`; in a training after its step.
+
+    Where signals can be handled: in the main thread. A Ctrl-C that is ignored stays so, as of what a shell starts in
+    the background, and a program's own handler of it stays in force.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    told: list[BaseException] = []
+
+    def stop(number: int, frame: Any) -> None:
+        text = "Stopped by SIGTERM. The same command goes on after the last step that was saved."
+        told.append(Preempted(text) if number == signal.SIGTERM else KeyboardInterrupt())
+        if _trainings and not _trainings[-1]:
+            _trainings[-1].append(told[-1])
+            with suppress(OSError):
+                os.write(2, _LATER)  # a print could meet one that the signal came into
+            return
+        raise told[-1]
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, *_handlers):
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
+    _handlers.append(stop)
+    try:
+        yield
+    except Exception as error:
+        if told:  # a library caught it and raised something of its own
+            raise told[-1] from error
+        raise
+    finally:
+        _handlers.remove(stop)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def after_steps() -> Iterator[None]:
+    """In the block a first signal waits for `stop_if_asked`, which is called after each step; at last for its end."""
+    asked: list[BaseException] = []
+    _trainings.append(asked)
+    try:
+        yield
+    finally:
+        _trainings.remove(asked)
+    if asked:
+        raise asked[0]
+
+
+def is_asked() -> bool:
+    """Whether the training that goes on was asked to stop."""
+    return bool(_trainings and _trainings[-1])
+
+
+def stop_if_asked() -> None:
+    """Stop the training where it was asked to, by raising what the signal raises elsewhere."""
+    if is_asked():
+        raise _trainings[-1][0]
