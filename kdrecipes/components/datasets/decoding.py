@@ -26,6 +26,7 @@ def decode(file: str | Path | IO[bytes], upright: bool = True) -> np.ndarray:
 
     Raises:
         PIL.Image.DecompressionBombError: for more pixels than `at_most` allows.
+        ValueError: for pixels that are floats.
     """
     import numpy as np
     from PIL import Image
@@ -129,6 +130,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     import numpy as np
     from PIL import Image
 
+    if image.mode == "F":  # convert() would cut them at 0 and 255, so that what reaches from 0 to 1 would be black
+        raise ValueError("its pixels are floats, and nothing says of which range: save it with 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):  # 16-bit grey, which convert() would clip at 255
         grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         image = Image.fromarray(np.round(grey / 257).astype(np.uint8))
