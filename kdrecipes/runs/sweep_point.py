@@ -23,6 +23,7 @@ from kdrecipes.runs.arms import Arm, arms_of
 from kdrecipes.runs.dataset_facts import dataset_facts
 from kdrecipes.runs.decisions import decide, decide_all
 from kdrecipes.runs.folder import RunFolder, open_run
+from kdrecipes.runs.memory import memory_errors
 from kdrecipes.runs.origin import check_origin
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.provenance import origin
@@ -82,7 +83,7 @@ def run_point(
             on_rows(arm, rows)
 
         try:
-            with _told(progress):
+            with _told(progress), memory_errors(point.recipe):
                 found = _students(point.recipe, folder, parts, progress, wait, each_epoch, worked)
                 if found is None:
                     worked.keep()

@@ -94,6 +94,8 @@ class StateFolder:
                 return found
             if path.exists():
                 damaged.append(path)
+        if damaged:
+            warnings.warn(f"{' and '.join(map(str, damaged))} is damaged; the fit begins again.", stacklevel=2)
         return None
 
     def clear(self) -> None:

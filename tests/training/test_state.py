@@ -42,6 +42,9 @@ def test_previous_state_is_used_when_the_last_is_damaged(tmp_path):
     folder.last.write_bytes(b"torn")
     with pytest.warns(UserWarning, match="damaged; continuing from"):
         assert folder.load()[1] == {"epoch": 1}
+    folder.prev.write_bytes(b"torn")
+    with pytest.warns(UserWarning, match=r"last and .*prev is damaged; the fit begins again"):
+        assert folder.load() is None
     folder.clear()
     assert folder.load() is None
 
