@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,24 @@ def check_origin(folder: RunFolder, origin: Mapping[str, Any], listing: Listing)
         folder.set_status("running")
         began = origin
     write_json(folder.path / "lock.json", {**lock, "origin": dict(began), "listing": dict(listing)})
-    changed = [key for key in origin if key not in _DECISIVE and began.get(key) != origin[key]]
-    return [f"the run began with {key} {began.get(key)} and went on with {origin[key]}" for key in changed]
+    return [
+        f"the run began with {before} and went on with {now}, so it need not end bit for bit as if it had not stopped"
+        for before, now in _other_circumstances(began, origin)
+    ]
+
+
+def _other_circumstances(began: Mapping[str, Any], origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a run began with and goes on with where that is neither data nor files: of a table only what differs."""
+    for key, now in origin.items():
+        before = began.get(key, now)  # the lock of an earlier version may lack it
+        if key in _DECISIVE or before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            was, is_ = (", ".join(f"{name} {one.get(name, 'absent')}" for name in names) for one in (before, now))
+            yield was, is_
+        else:
+            yield f"{key} {before}", str(now)
 
 
 def changed_data(recipe: Recipe, path: Path, progress: Progress | None = None) -> list[str]:

@@ -54,7 +54,8 @@ def origin(recipe: Recipe, dataset: str, device: str) -> dict[str, Any]:
 
     Returns:
         `dataset_sha256`; `files`, sha256 of every file, and of every model's folder, that an option names, and of
-        single-file plugins; `device`; `threads`; `components`, who provides each, with its version.
+        single-file plugins; `device`; `threads`; `components`, who provides each, with its version; `versions`, of what
+        decides a result.
     """
     import torch
 
@@ -75,6 +76,7 @@ def origin(recipe: Recipe, dataset: str, device: str) -> dict[str, Any]:
         "device": device,
         "threads": torch.get_num_threads(),
         "components": components,
+        "versions": versions(recipe),
     }
 
 

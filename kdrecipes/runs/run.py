@@ -132,6 +132,8 @@ def _straight_line(
     refuse_precision(recipe, device)
     data = ready_data(recipe, progress)
     warnings = check_origin(folder, origin(recipe, data.fingerprint, device), data.listing)
+    for text in warnings:
+        progress.note(f"Warning: {text}")
     write_facts(folder.path, "dataset", dataset_facts(recipe, data))
     if recipe.teachers and (untold := too_few(data)):
         warnings.append(f"teacher preflight: {untold}.")

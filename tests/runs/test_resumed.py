@@ -11,6 +11,8 @@ import kdrecipes
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
 from kdrecipes.runs import run as runs
+from kdrecipes.runs.folder import RunFolder
+from kdrecipes.runs.origin import check_origin
 from kdrecipes.runs.resumed import resumed
 
 MINE = """
@@ -156,3 +158,25 @@ def test_a_lock_without_these_words_goes_on_too(stopped, tmp_path):
     (tmp_path / "older/lock.json").write_text(json.dumps(lock))
     again = resumed(tmp_path / "older")[0]
     assert (again.data, again.text, again.source) == (recipe.data, recipe.text, str(tmp_path / "older/recipe.toml"))
+
+
+@pytest.mark.parametrize(
+    ("began", "told"),
+    [
+        ({"versions": {"torch": "2.0.0", "keras": "3.15.1"}}, "torch 2.0.0 and went on with torch 2.13.0"),
+        ({"versions": {"torch": "2.13.0"}}, "keras absent and went on with keras 3.15.1"),
+        ({"threads": 8}, "threads 8 and went on with 1"),
+        ({}, None),
+        ({"versions": None}, None),  # the lock of an earlier version has none
+    ],
+    ids=["another torch", "another package", "other threads", "the same", "an earlier lock"],
+)
+def test_other_versions_on_the_way_are_told_and_the_same_bits_not_promised(tmp_path, began, told):
+    origin = {"dataset_sha256": "0", "files": {}, "threads": 1, "versions": {"torch": "2.13.0", "keras": "3.15.1"}}
+    before = {key: value for key, value in {**origin, **began}.items() if value is not None}
+    (tmp_path / "lock.json").write_text(json.dumps({"origin": before}))
+    found = check_origin(RunFolder(tmp_path), origin, {})
+    assert found == (
+        [f"the run began with {told}, so it need not end bit for bit as if it had not stopped"] if told else []
+    )
+    assert json.loads((tmp_path / "lock.json").read_text())["origin"] == before, "what it began with stays"
