@@ -122,6 +122,7 @@ def prepare_teacher(
             jit_compile=jit.use,
             every_epoch=False,  # on few labels it would take longer than the training
             watch=watch,
+            tell=note,
         )
         arrays = [keras.ops.convert_to_numpy(v.value) for v in variables_of(model)]
         state_files.save(folder / "weights", arrays, {"rows": rows})

@@ -92,11 +92,24 @@ def test_a_resumed_run_is_what_it_would_have_been(tmp_path, drops, options):
             np.testing.assert_array_equal(a, b)
 
 
+def without_times(told):
+    """A report without what differs between two runs of one recipe: times, the command, how the recipe was given."""
+    if isinstance(told, list):
+        return [without_times(one) for one in told]
+    if not isinstance(told, dict):
+        return told
+    return {
+        key: without_times(value)
+        for key, value in told.items()
+        if key not in ("seconds", "time", "energy", "environment", "command", "recipe")
+    }
+
+
 @pytest.mark.parametrize(("arm", "epoch"), [("teacher", 1), ("baseline", 0), ("kd", 0), ("kd", 1)])
 def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, home, arm, epoch):
-    """Stop in the middle of an epoch of one fit, run the same command again: weights as if nothing had happened."""
-    folder, _ = finished
-    recipe = small()
+    """Stop in the middle of an epoch of one fit, run the same command again: as if nothing had happened."""
+    folder, expected = finished
+    recipe = small("train.save_every_seconds=0")  # it goes on within the epoch
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, number, logs=None):
@@ -113,10 +126,15 @@ def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, home, ar
     with training.observed(stopping), pytest.raises(KeyboardInterrupt):
         kdrecipes.run(recipe, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
-    kdrecipes.run(recipe, tmp_path / "run")
+    report = kdrecipes.run(recipe, tmp_path / "run")
+    assert f"goes on after step 3/8 of epoch {epoch + 1}/" in (tmp_path / "run" / "log.txt").read_text()
+    assert without_times(report) == without_times(expected)
     for label in ("baseline-0", "kd-0"):
         for a, b in zip(student_arrays(folder, label), student_arrays(tmp_path / "run", label), strict=True):
             np.testing.assert_array_equal(a, b)
+    with np.load(folder / "predictions.npz") as whole, np.load(tmp_path / "run" / "predictions.npz") as found:
+        assert whole.files == found.files
+        assert all(np.array_equal(whole[name], found[name]) for name in whole.files)
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert [(row["arm"], row["epoch"]) for row in rows] == EPOCHS
 
