@@ -189,17 +189,26 @@ def rebuild_report(folder: Path) -> Report:
         UsageError: when the folder holds no run, an unfinished one, one of an earlier version, or a damaged one.
         EnvironmentProblem: when another process works in the folder, or it can't be written.
     """
-    from jsonschema import ValidationError
-    from jsonschema.exceptions import best_match
-
     check_run_folder(folder)
     with locked(folder / ".lock", f"Another process is running in {folder}. Wait for it."):
         check_finished(folder)
-        try:
-            return write_report(folder)
-        except ValidationError as error:
-            worst = best_match([error])
-            raise UsageError(
-                f"What {folder / 'facts'} holds makes no report: {worst.json_path[2:]}: {worst.message}. "
-                f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
-            ) from error
+        return report_again(folder)
+
+
+def report_again(folder: Path) -> Report:
+    """As `write_report`, of a folder that this process has locked and that may be damaged.
+
+    Raises:
+        UsageError: when a file of the run is missing or damaged.
+    """
+    from jsonschema import ValidationError
+    from jsonschema.exceptions import best_match
+
+    try:
+        return write_report(folder)
+    except ValidationError as error:
+        worst = best_match([error])
+        raise UsageError(
+            f"What {folder / 'facts'} holds makes no report: {worst.json_path[2:]}: {worst.message}. "
+            f"`kdrecipes run RECIPE --out {folder} --overwrite` makes the run anew."
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -223,13 +224,18 @@ def read_facts(run: Path) -> Facts:
     except ValueError as error:
         refuse_point(run, "has no report of its own")
         raise damaged(run, "predictions.npz", str(error)) from error
+    recipe = _read_one(run, "recipe", RecipeFacts)
+    try:
+        tomllib.loads(recipe.effective)
+    except tomllib.TOMLDecodeError as error:
+        raise damaged(run, _at("recipe"), one_line(error)) from error
     facts = Facts(
         recipe_sha256=sha256,
         student=student,
         margin=margin,
         temperatures=temperatures,
         label_weight=label_weight,
-        recipe=_read_one(run, "recipe", RecipeFacts),
+        recipe=recipe,
         dataset=_read_one(run, "dataset", DatasetFacts),
         teachers=_read_several(run, "teachers", TeacherFacts),
         arms=_read_several(run, "arms", ArmFacts),

@@ -20,7 +20,7 @@ from kdrecipes.disk.home import check_home
 from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
-from kdrecipes.report.build import write_report
+from kdrecipes.report.build import report_again, write_report
 from kdrecipes.report.facts import EnvironmentFacts, TeacherFacts, write_facts
 from kdrecipes.report.table import data_changed
 from kdrecipes.runs.arms import arms_of, evaluate_once, train_arm
@@ -115,7 +115,7 @@ def run_since(
 def _shown_again(recipe: Recipe, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     """The report of a finished run, and in it what of the data has changed since."""
     take_out(recipe, folder.path, progress.note)
-    report: dict[str, Any] = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))
+    report = _read_report(folder.path, progress)
     seeds = list(dict.fromkeys(arm["seed"] for arm in report["arms"]))
     more = f" of seeds {', '.join(map(str, seeds))}" if set(seeds) > set(recipe.compare.seeds) else ""
     progress.note(f"{folder.path} holds the finished run{more}; this is its report again")
@@ -123,6 +123,19 @@ def _shown_again(recipe: Recipe, folder: RunFolder, progress: Progress) -> dict[
         report["data_changed"] = changes
         progress.record(data_changed(report) or "", logging.WARNING)
     return report
+
+
+def _read_report(run: Path, progress: Progress) -> dict[str, Any]:
+    """What report.json of a finished run holds; where it is damaged the report is made anew from the run's facts."""
+    file = run / "report.json"
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(report, dict) and all("seed" in arm for arm in report["arms"]):
+            return report
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    progress.note(f"Warning: {file} is damaged; the report is made anew")
+    return report_again(run)
 
 
 def _straight_line(

@@ -1,15 +1,19 @@
 """A file of a run or of the home that is cut off or has a flipped bit: told by name, and never trained on silently."""
 
+import json
+import random
 import shutil
 import warnings
 
 import numpy as np
 import pytest
+from charts import draw_charts
 from samples import small, student_arrays
 
 import kdrecipes
 from kdrecipes.backend import keras
-from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.errors import KDRecipesError, RunError, UsageError
+from kdrecipes.report.build import rebuild_report
 from kdrecipes.runs import run as runs
 from kdrecipes.training import fit as training
 
@@ -105,3 +109,43 @@ def test_damage_is_told_by_the_file_and_no_student_is_another(stopped, tmp_path,
     )
     for a, b in zip(weights(tmp_path / "run"), whole, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_damaged_report_of_a_finished_run_is_told_and_made_anew(finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", str(finished[0].parent / "home"))
+    draw_charts(False)  # the run that is finished may have been made just now, with charts
+    shutil.copytree(finished[0], tmp_path / "run")
+    for content in ("{torn", '{"arms": [{}]}'):
+        (tmp_path / "run" / "report.json").write_text(content)
+        report = kdrecipes.run(small(), tmp_path / "run")
+        assert report == json.loads((tmp_path / "run" / "report.json").read_text()) and report["status"] == "done"
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count(f"Warning: {tmp_path / 'run' / 'report.json'} is damaged; the report is made anew") == 2
+
+
+def test_a_recipe_in_the_facts_that_is_no_toml_is_told(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    file = tmp_path / "run" / "facts" / "recipe.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"effective": "[train"}))
+    with pytest.raises(UsageError, match=r"facts/recipe\.json can't be read \(TOMLDecodeError: "):
+        rebuild_report(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_bits_of_a_finished_run_flip_there_is_no_traceback(finished, tmp_path, seed):
+    draw, run = random.Random(seed), tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    for file in [file for file in sorted(run.rglob("*")) if file.suffix in (".json", ".jsonl", ".npz", ".keras")]:
+        content = file.read_bytes()
+        spoilt = bytearray(content if draw.random() < 0.8 else content[: draw.randrange(len(content))])
+        if spoilt:
+            spoilt[draw.randrange(len(spoilt))] ^= 1 << draw.randrange(8)
+        file.write_bytes(spoilt)
+        for use in (rebuild_report, lambda run: kdrecipes.load_student(run / "students" / "kd-0.keras")):
+            try:
+                use(run)
+            except KDRecipesError as error:
+                assert str(run) in str(error)
+        shutil.rmtree(run)
+        shutil.copytree(finished[0], run)
