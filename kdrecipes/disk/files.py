@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,6 +85,18 @@ def _temporary_name(path: Path) -> Path:
 
     # Made by open(), not by tempfile, so that its permissions follow the umask.
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `new_file` had begun in a folder, or below it, when its process was killed.
+
+    Args:
+        folder: which no other process writes to now.
+    """
+    for path in folder.rglob(".*"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{12}", path.name) and path.is_file():
+            with suppress(OSError):  # it is in nobody's way
+                path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.disk.files import disk_errors, locked, new_file, remove_entries, write_json
+from kdrecipes.disk.files import disk_errors, locked, new_file, remove_entries, remove_unfinished, write_json
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
@@ -118,6 +118,7 @@ def open_run(
     with locked(
         path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
     ):
+        remove_unfinished(path)
         added, replaced = _make_ready(recipe, path, overwrite, check_added)
         folder = _read_folder(path)
         folder.added, folder.replaced = added, replaced

@@ -14,7 +14,7 @@ from kdrecipes.backend import keras, seed_everything
 from kdrecipes.data.examples import ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.cache import note_served
-from kdrecipes.disk.files import locked
+from kdrecipes.disk.files import locked, remove_unfinished
 from kdrecipes.disk.home import home
 from kdrecipes.hashing import digest, path_sha256
 from kdrecipes.recipe.tables import Recipe, TeacherTable
@@ -96,6 +96,7 @@ def prepare_teacher(
         note(f"another run is fine-tuning this teacher in {folder}; waiting for it")
 
     with locked(folder / ".lock", waiting=waiting):
+        remove_unfinished(folder)
         note_served(folder, recipe.name)
         if (found := state_files.load(folder / "weights")) is not None:
             assign(variables_of(model), found[0])

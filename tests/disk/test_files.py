@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from kdrecipes.disk.files import disk_errors, locked, new_file, write_json
+from kdrecipes.disk.files import disk_errors, locked, new_file, remove_unfinished, write_json
 from kdrecipes.errors import EnvironmentProblem
 
 
@@ -163,3 +163,11 @@ def test_names_that_are_not_utf8_are_escaped_in_text_and_come_back_from_json(tmp
     with new_file(tmp_path / "a.html", "w") as file:
         file.write(name)
     assert (tmp_path / "a.html").read_bytes() == rb"caf\udce9"
+
+
+def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "state").mkdir()
+    for name in (".status.json.0123456789ab", "state/.next.ba9876543210", ".lock", ".mine.txt", "status.json"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"state", ".lock", ".mine.txt", "status.json"}

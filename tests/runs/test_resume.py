@@ -1,11 +1,13 @@
 """A run that was stopped and goes on: to the same bits, with the facts of a whole one."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +175,13 @@ def test_signals_leave_a_run_that_continues(tmp_path, number):
     assert "goes on after the last step that was saved" in message and "Traceback" not in message
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
     assert StateFolder(tmp_path / "run" / "state").load()[1]["steps"] > 0  # not the epoch's end alone
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.parametrize("times", [1, pytest.param(100, marks=pytest.mark.soak)])
+def test_a_run_that_is_killed_at_any_moment_completes_alike_and_leaves_nothing_behind(tmp_path, times):
+    script = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), str(times), "1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=30 * times + 120)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
