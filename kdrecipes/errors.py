@@ -165,8 +165,8 @@ class Problem:
         place = f"{file}:{self.line}:{self.column}" if self.line else file
         rule = self.rule if self.rule.endswith(("?", ".")) else f"{self.rule}."
         text = f"{place}  {path}  {rule}" if path else f"{place}  {rule}"
-        tail = [f"Received: {self.received}"] if self.received else []
-        tail += [f"did you mean {self.suggestion}?"] if self.suggestion else []
+        tail = [f"Received: {_short(self.received)}"] if self.received else []
+        tail += [f"did you mean {_short(self.suggestion)}?"] if self.suggestion else []
         return harmless(f"{text} {'; '.join(tail)}".rstrip())
 
     def asdict(self) -> dict[str, Any]:

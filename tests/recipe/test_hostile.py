@@ -21,6 +21,7 @@ from side_effects import watched
 from kdrecipes.cli.checks import Result, result_json, result_text
 from kdrecipes.errors import KDRecipesError, RecipeError
 from kdrecipes.recipe.sweep import load_sweep, load_with_points
+from kdrecipes.wording import harmless
 
 MANY = int(os.environ.get("KDRECIPES_HOSTILE", 0))
 FIRST = random.SystemRandom().randrange(10**9) if MANY else 0
@@ -71,7 +72,7 @@ def check(folder: Path, seed: int) -> bool:
     except BaseException as error:
         raise AssertionError(f"the recipe of seed {seed} gives {type(error).__name__}: {error!s:.500}") from error
     for line in text.split("\n"):
-        assert line.isprintable(), f"seed {seed}: {line!a}"
+        assert harmless(line) == line, f"seed {seed}: {line!a}"
         assert len(line) < 3000, f"seed {seed}: a line of {len(line)} characters"
     return bool(text)
 
@@ -170,3 +171,10 @@ def test_the_watcher_sees_what_a_recipe_must_not_do(tmp_path):
         subprocess.run(["true"], check=True)
     for what in ("wrote", "os.mkdir", "socket.connect", "subprocess.Popen"):
         assert any(line.startswith(what) for line in done), what
+
+
+def test_a_word_that_is_no_value_is_told_shortly(folder):
+    (folder / "word.json").write_text('{"a": N' + "9" * 5000 + "}", encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_with_points("word.json")
+    assert len(str(caught.value)) < 1000
