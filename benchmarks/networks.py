@@ -128,11 +128,12 @@ def autocast(precision: str) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def step_of(model: Distiller, x: Any, y: torch.Tensor) -> Callable[[], Any]:
+def step_of(model: keras.Model, x: Any, y: torch.Tensor) -> Callable[[], Any]:
     """One training step as `fit`'s inner loop calls it, on a batch in memory."""
     model.make_train_function()
     model.train()
-    model.teachers.refreeze()  # as `fit` does at its beginning
+    if isinstance(model, Distiller):
+        model.teachers.refreeze()  # as its `fit` does at its beginning
     data = [(x, y)]  # the epoch iterator gives a list of `steps_per_execution` batches
     return lambda: model.train_function(data)
 

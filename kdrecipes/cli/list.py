@@ -176,7 +176,12 @@ def _search(text: str, registry: Registry, as_json: bool) -> None:
         tell(f"note: {clause}")
     listing = {"models": result.found} | ({} if result.found else {"nearest": result.nearest})
     if as_json:
-        print_json({heading: [one._asdict() for one in rows] for heading, rows in listing.items()})
+        print_json(
+            {
+                heading: [{"name": one.name, "keys": one.keys, "provider": one.provider} for one in rows]
+                for heading, rows in listing.items()
+            }
+        )
         return
     for heading, rows in listing.items():
         if rows or heading == "models":
