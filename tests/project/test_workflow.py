@@ -53,8 +53,8 @@ def test_every_action_is_pinned_to_a_major_version():
 
 def test_the_newest_versions_are_tested_without_constraints():
     assert commands("newest") == ["make test PYTHON=python CONSTRAINTS="]
-    # LiteRT's converter asks for older versions than constraints.txt names, and timm for a torchvision that its torch has
-    # none of: both have an environment of their own.
+    # LiteRT's converter asks for older versions than constraints.txt names, and timm for a torchvision, which its torch
+    # lacks: both have an environment of their own.
     own = ("venv-litert", "venv-timm")
     pip = [line for line in MAKEFILE.splitlines() if "pip install" in line and not any(one in line for one in own)]
     assert pip and all("$(CONSTRAINTS)" in line and "constraints.txt" not in line for line in pip)
