@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import loss_tables
-from schema_tables import code, table
+from schema_tables import table
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+NO_BREAK = "\u00a0"
 SWEEPS = {"few labels": "compare_losses", "all labels": "compare_losses_full"}
 
 # Points of accuracy over kd on CIFAR-100, students of the teacher's family and of another one. The rows of features are
@@ -40,16 +41,16 @@ LEARN = ("ctkd", "vid", "srrl", "simkd", "ofa", "review_kd", "crd")
 
 
 def compared() -> str:
-    """A table of all built-in terms: family, needs, cost of a step, published gain, and our own in both settings."""
-    sweeps = {setting: _points(_result(name)) for setting, name in SWEEPS.items()}
-    rows = [
-        [_family(term), shown, _needs(term), _cost(name), _published(name)]
-        + [_gain(points.get(shown)) for points in sweeps.values()]
-        for name, term in loss_tables.classes().items()
-        for shown in ([f"`kd`, T = {t}" for t in (1, 4)] if name == "kd" else [code(name)])
-    ]
-    head = ["family", "term", "needs", "step ÷ `kd`'s", "published, over `kd`"]
-    return table([*head, *(f"{setting}, over labels only" for setting in SWEEPS)], rows)
+    """A table of each family of terms: needs, cost of a step, published gain, and our own in both settings."""
+    sweeps = [_points(_result(name)) for name in SWEEPS.values()]
+    families: dict[str, list[list[str]]] = {"On logits": [], "On features": []}
+    for name, term in loss_tables.classes().items():
+        rows = families["On features" if hasattr(term, "student_layers") else "On logits"]
+        for shown in [f"kd, T = {t}" for t in (1, 4)] if name == "kd" else [name]:
+            gains = [_gain(points.get(shown)) for points in sweeps]
+            rows.append([shown, _needs(term), _cost(name), _published(name), *gains])
+    head = ["term", "needs", "step", "published", *SWEEPS]
+    return "\n\n".join(f"**{family}**\n\n{table(head, rows)}" for family, rows in families.items())
 
 
 def confirmed() -> str:
@@ -87,11 +88,7 @@ def _points(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _shown(loss: dict[str, Any]) -> str:
     """The term of a point, the last of several; `kd` alone with its temperature."""
     *_, last = loss.get("terms", [loss])
-    return f"`kd`, T = {last['temperature']:g}" if last["name"] == "kd" else code(last["name"])
-
-
-def _family(term: Any) -> str:
-    return "features" if hasattr(term, "student_layers") else "logits"
+    return f"kd, T = {last['temperature']:g}" if last["name"] == "kd" else str(last["name"])
 
 
 def _needs(term: Any) -> str:
@@ -122,7 +119,7 @@ def _cost(name: str) -> str:
 
 def _published(name: str) -> str:
     gains = PUBLISHED.get(name)
-    return " / ".join(_signed(one) for one in gains) if gains else "0 / 0" if name == "kd" else "–"
+    return NO_BREAK.join((_signed(gains[0]), "/", _signed(gains[1]))) if gains else "–"
 
 
 def _gain(point: dict[str, Any] | None) -> str:
@@ -131,7 +128,7 @@ def _gain(point: dict[str, Any] | None) -> str:
 
 def _interval(difference: dict[str, Any]) -> str:
     low, high = (_signed(100 * one) for one in difference["ci95"])
-    return f"{_signed(100 * difference['mean'])} ({low} to {high})"
+    return f"{_signed(100 * difference['mean'])}<br>({low}{NO_BREAK}to{NO_BREAK}{high})"
 
 
 def _signed(points: float) -> str:
