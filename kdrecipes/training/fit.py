@@ -170,8 +170,7 @@ def fit(
         gradients=train.precision != "float16",
     )
     finisher = Finisher(distiller.student, loader, train)
-    warn = lambda text: tell(f"Warning: {text}")  # noqa: E731
-    gradients = GradientWatch(distiller, label, warn) if distiller.terms else None
+    gradients = GradientWatch(distiller, label, lambda text: tell(f"Warning: {text}")) if distiller.terms else None
     kept = [*variables_of(distiller), *optimizer.variables, *finisher.variables]
     keeper = Keeper(
         kept,

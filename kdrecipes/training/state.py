@@ -62,7 +62,7 @@ class StateFolder:
     def __init__(self, folder: Path):
         self.folder = folder
         self.next, self.last, self.prev = folder / "next", folder / "last", folder / "prev"
-        self._rotated = False  # whether `last` is known to be whole, and so may take the place of `prev`
+        self._last_is_whole = False  # as far as is known; only then may it take the place of `prev`
 
     def save(self, arrays: list[np.ndarray], meta: dict[str, Any]) -> None:
         """Keep the old `last` as `prev` and have a new `last`.
@@ -76,18 +76,18 @@ class StateFolder:
             self.next.unlink(missing_ok=True)
             raise EnvironmentProblem(f"{self.next} was written and can't be read back. The disk may be damaged.")
         with disk_errors(self.folder):
-            if self._rotated:
+            if self._last_is_whole:
                 self.last.replace(self.prev)
             self.next.replace(self.last)
             sync_folder(self.folder)
-        self._rotated = True
+        self._last_is_whole = True
 
     def load(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
         """The newest whole state; None where there is none. A damaged file is told, and the state before it used."""
         damaged: list[Path] = []
         for path in (self.next, self.last, self.prev):
             if (found := load(path)) is not None:
-                self._rotated = path == self.last
+                self._last_is_whole = path == self.last
                 if damaged:
                     told = " and ".join(map(str, damaged))
                     warnings.warn(f"{told} is damaged; continuing from {path}, which is older.", stacklevel=2)
@@ -102,4 +102,4 @@ class StateFolder:
         """Remove all, what a killed process left half written too: the fit they belong to is finished."""
         for path in (self.next, self.last, self.prev, *self.folder.glob(".*")):
             path.unlink(missing_ok=True)
-        self._rotated = False
+        self._last_is_whole = False

@@ -22,6 +22,7 @@ from kdrecipes.runs.teacher import Teacher, prepare_teacher
 from kdrecipes.stopping import stoppable
 from kdrecipes.training import fit as training
 from kdrecipes.training import generators
+from kdrecipes.training import keeper as keeping
 from kdrecipes.training.keeper import Keeper
 from kdrecipes.training.state import StateFolder
 
@@ -249,6 +250,25 @@ def test_a_signal_stops_a_fit_after_a_step_whose_state_is_saved(trained, tmp_pat
     state = StateFolder(tmp_path / "stopped" / "state").load()[1]
     assert state["steps"] == 1 and len(state["rows"]) == (0 if during == "on_train_batch_begin" else 1)
     assert same(trained(cell, "stopped", rarely), trained(cell, "whole", rarely))
+
+
+@pytest.mark.parametrize(("every", "cost", "saves"), [(60, 0.5, 5), (60, 2.0, 3), (0, 2.0, 300)])
+def test_saves_take_under_two_percent_however_long_one_takes(tmp_path, monkeypatch, every, cost, saves):
+    clock = [0.0]
+    monkeypatch.setattr(keeping.time, "monotonic", lambda: clock[0])
+    saved = []
+
+    class Slow(StateFolder):
+        def save(self, arrays, meta):
+            clock[0] += cost
+            saved.append(clock[0])
+
+    keeper = Keeper([], Slow(tmp_path), "kd-0", lambda rows: None, every=every)
+    keeper.on_train_begin()
+    for batch in range(300):  # of a second each
+        clock[0] += 1
+        keeper.on_train_batch_end(batch)
+    assert len(saved) == saves
 
 
 def test_a_second_signal_stops_a_fit_at_once(trained, tmp_path):

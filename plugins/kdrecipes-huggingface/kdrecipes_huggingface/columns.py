@@ -23,14 +23,7 @@ def image_column(features: Mapping[str, Any], wanted: str | None) -> str:
     Raises:
         RunError: no such column, none that holds images, or several that could be meant.
     """
-    if wanted is not None:
-        _refuse_unknown(features, wanted, "image_column")
-        if not _holds_images(features[wanted]):
-            raise RunError(
-                f"the column {wanted!r} is {_type_of(features[wanted])}; expected encoded images: Image, or binary"
-            ).at("dataset.image_column")
-        return wanted
-    return _only(features, _is("Image"), "images (type Image)", "image_column")
+    return _column(features, wanted, "image", "Image", _holds_images, "encoded images: Image, or binary")
 
 
 def label_column(features: Mapping[str, Any], wanted: str | None) -> str:
@@ -43,14 +36,7 @@ def label_column(features: Mapping[str, Any], wanted: str | None) -> str:
     Raises:
         RunError: no such column, none that holds labels, or several that could be meant.
     """
-    if wanted is not None:
-        _refuse_unknown(features, wanted, "label_column")
-        if not _holds_labels(features[wanted]):
-            raise RunError(
-                f"the column {wanted!r} is {_type_of(features[wanted])}; expected ClassLabel, integers or texts"
-            ).at("dataset.label_column")
-        return wanted
-    return _only(features, _is("ClassLabel"), "labels (type ClassLabel)", "label_column")
+    return _column(features, wanted, "label", "ClassLabel", _holds_labels, "ClassLabel, integers or texts")
 
 
 def labels_of(
@@ -113,25 +99,31 @@ def _numbers(values: Iterable[Any], number: Callable[[Any], int]) -> np.ndarray:
     return np.array([NO_LABEL if value is None else number(value) for value in values], np.int64)
 
 
-def _only(features: Mapping[str, Any], fits: Callable[[Any], bool], what: str, option: str) -> str:
-    """The one column that fits."""
-    found = [name for name, feature in features.items() if fits(feature)]
+def _column(
+    features: Mapping[str, Any], wanted: str | None, what: str, kind: str, holds: Callable[[Any], bool], expected: str
+) -> str:
+    """The column that is wanted, if it `holds` what is `expected`; else the only one whose type is of that kind."""
+    option = f"dataset.{what}_column"
+    if wanted is None:
+        return _only(features, kind, f"{what}s (type {kind})", option)
+    if wanted not in features:
+        listed = ", ".join(map(repr, features))
+        raise RunError(f"there is no column {wanted!r}; the columns are {listed}").at(option)
+    if not holds(features[wanted]):
+        raise RunError(f"the column {wanted!r} is {_type_of(features[wanted])}; expected {expected}").at(option)
+    return wanted
+
+
+def _only(features: Mapping[str, Any], kind: str, what: str, option: str) -> str:
+    """The one column of that type."""
+    found = [name for name, feature in features.items() if _is(kind)(feature)]
     if len(found) == 1:
         return found[0]
     if found:
         names = " and ".join(filter(None, (", ".join(map(repr, found[:-1])), repr(found[-1]))))
-        raise RunError(f"{names} could be the {what}. Name one of them").at(f"dataset.{option}")
+        raise RunError(f"{names} could be the {what}. Name one of them").at(option)
     have = ", ".join(f"{name!r} ({_type_of(feature)})" for name, feature in features.items())
-    raise RunError(f"no column holds {what}; the columns are {have}. Name the one that is meant").at(
-        f"dataset.{option}"
-    )
-
-
-def _refuse_unknown(features: Mapping[str, Any], wanted: str, option: str) -> None:
-    if wanted not in features:
-        raise RunError(f"there is no column {wanted!r}; the columns are {', '.join(map(repr, features))}").at(
-            f"dataset.{option}"
-        )
+    raise RunError(f"no column holds {what}; the columns are {have}. Name the one that is meant").at(option)
 
 
 def _is(kind: str) -> Callable[[Any], bool]:
