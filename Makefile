@@ -86,6 +86,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/audit.py $(BIN)/pip-audit constraints.txt
 
 # The editor's schema of the built-ins and of every package under plugins/.
 schema: .venv/ready
