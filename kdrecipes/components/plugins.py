@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from kdrecipes.distributions import stated
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.extras import telling_what_is_missing
 from kdrecipes.wording import nearest, normal_name
@@ -82,7 +83,7 @@ def installed(version: str) -> Iterator[tuple[Plugin, Any]]:
     for plugin in missing:
         yield plugin, None
     for entry_point in entry_points:
-        version_of_it = _stated(entry_point.dist, "version") or ""
+        version_of_it = stated(entry_point.dist, "version") or ""
         plugin = Plugin(Provider(entry_point.name, _distribution(entry_point), version_of_it))
         plugin.selected = any(entry_point is one for one in chosen)
         if plugin.selected and (needed := _other_kdrecipes(entry_point.dist, version)):
@@ -92,20 +93,8 @@ def installed(version: str) -> Iterator[tuple[Plugin, Any]]:
 
 def _distribution(entry_point: Any) -> str:
     """The name of an entry point's distribution; where a broken installation has none, the entry point's own."""
-    name: str = _stated(entry_point.dist, "name") or entry_point.name
+    name: str = stated(entry_point.dist, "name") or entry_point.name
     return name
-
-
-def _stated(dist: Any, attribute: str) -> Any:
-    """What a distribution states of itself; None where its installation is broken and has no metadata file.
-
-    The standard library answers None then. The package importlib_metadata raises, and once anything imports that
-    package, the standard library's entry points are of its kind.
-    """
-    try:
-        return getattr(dist, attribute)
-    except FileNotFoundError:
-        return None
 
 
 def _selected(entry_points: list[Any]) -> tuple[list[Any], list[Plugin]]:
@@ -131,7 +120,7 @@ def _other_kdrecipes(dist: importlib.metadata.Distribution, version: str) -> str
 
     A development version or a candidate counts as what it will be.
     """
-    for text in _stated(dist, "requires") or ():
+    for text in stated(dist, "requires") or ():
         if _OF_AN_EXTRA.search(text):
             continue  # such as `kdrecipes[run]; extra == "test"`, which says nothing of a plain installation
         name = re.match(r"[A-Za-z0-9._-]*", text)

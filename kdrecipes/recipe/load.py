@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdrecipes.components.registry import Registry, load_registry
+from kdrecipes.distributions import installed_version
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError
 from kdrecipes.recipe.builders import uncallable, without_labels
 from kdrecipes.recipe.checker import Checker
@@ -163,12 +163,10 @@ def _missing_requirements(requires: Any) -> list[tuple[int, Message]]:
         requirement = parse_requirement(text)
         if requirement is None:
             continue  # a problem of the recipe, already reported
-        try:
-            installed = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
-            missing.append((index, text, "not installed"))
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
+        installed = installed_version(requirement.name)
+        if not installed:
+            missing.append((index, text, "not installed" if installed is None else "its installation is broken"))
+        elif not requirement.specifier.contains(installed, prereleases=True):
             missing.append((index, text, f"{installed} is installed"))
     if not missing:
         return []

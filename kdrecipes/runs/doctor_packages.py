@@ -11,6 +11,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 from kdrecipes.components.registry import load_registry
+from kdrecipes.distributions import installed_version
 from kdrecipes.extras import EVERY_RUN, EXTRAS
 from kdrecipes.runs.doctor_check import Check, finding, ok
 
@@ -37,28 +38,23 @@ def packages() -> list[Check]:
     """Every requirement of the plain package and of the extra `run`; of the other extras those that are installed."""
     found, seen, absent = [], 0, {EVERY_RUN[module] for module in missing()}
     for requirement, needed in _requirements():
-        try:
-            version = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
+        version = installed_version(requirement.name)
+        if version is None:
             absent |= {requirement.name} if needed else set()
             continue
         seen += 1
-        if not requirement.specifier.contains(version, prereleases=True):
+        if not version:
+            mend = f"Install it again: `pip install --force-reinstall '{requirement.name}{requirement.specifier}'`."
+            found.append(finding("packages", f"{requirement.name} is broken: it states no version", mend))
+        elif not requirement.specifier.contains(version, prereleases=True):
             bare = f"{requirement.name}{requirement.specifier}"
             text = f"{requirement.name} {version} is outside of what was tested: {requirement.specifier}"
             found.append(finding("packages", text, f"Install another: `pip install '{bare}'`."))
     if absent:
         text = f"what runs need is not installed: {', '.join(sorted(absent))}"
         found.append(finding("packages", text, "Install it: `pip install 'kdrecipes[run]'`."))
-    told = ", ".join(f"{name} {_version(name)}" for name in _TOLD)
+    told = ", ".join(f"{name} {installed_version(name) or '(not installed)'}" for name in _TOLD)
     return found or [ok("packages", f"{told}; {seen} packages are in their tested ranges")]
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _requirements() -> Iterator[tuple[Requirement, bool]]:

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from kdrecipes.data.loader import Loader
 from kdrecipes.data.splits import Split
 from kdrecipes.disk.files import disk_errors, write_json
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
+from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.errors import RunError
 from kdrecipes.report.sweep_results import refuse_point
 from kdrecipes.report.typed_json import parsed
@@ -157,7 +157,7 @@ def export(
                 sha256=hashlib.sha256(b"".join(one.read_bytes() for one in parts)).hexdigest(),
                 bytes=sum(one.stat().st_size for one in parts),
                 images=len(test),
-                runtime={package: metadata.version(package) for package in exporter.to_read},
+                runtime={package: installed_version(package) or UNKNOWN for package in exporter.to_read},
                 **found,
             )
             for one in files:

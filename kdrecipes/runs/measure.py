@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from kdrecipes import saved_models
 from kdrecipes.backend import keras, synchronize
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import disk_errors
+from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.fast import restore
 from kdrecipes.recipe.tables import Recipe
@@ -115,7 +115,7 @@ def measure(networks: Mapping[str, Network], device: str, folder: Path) -> Measu
     used = ["keras", "torch", *(["onnxruntime"] if any(opened.values()) else [])]
     told = {name: {key: value for key, value in of.items() if value is not None} for name, of in found.items()}
     where = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-    versions = {name: metadata.version(name) for name in used}
+    versions = {name: installed_version(name) or UNKNOWN for name in used}
     return MeasureFacts(told, where, torch.get_num_threads(), versions, list(dict.fromkeys(left_out)))
 
 

@@ -7,10 +7,10 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.hashing import path_sha256
 from kdrecipes.recipe.structure import parse_requirement
 from kdrecipes.recipe.tables import Recipe
@@ -40,7 +40,7 @@ def versions(recipe: Recipe) -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in names:
         distribution = parse_requirement(name).name
-        found[distribution] = metadata.version(distribution)
+        found[distribution] = installed_version(distribution) or UNKNOWN
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -490,3 +491,10 @@ def test_a_missing_plugin_is_no_fault_of_the_recipe(load):
         "recipe.toml:1:13  requires[0]  the recipe needs kdrecipes-nowhere>=2 (not installed); "
         "install with `pip install 'kdrecipes-nowhere>=2'`."
     )
+
+
+def test_a_plugin_whose_installation_is_broken_is_told_so(load, monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda name: None)  # as the standard library says it
+    with pytest.raises(EnvironmentProblem) as caught:
+        load('requires = ["kdrecipes-half"]\n' + MINIMAL)
+    assert "the recipe needs kdrecipes-half (its installation is broken); install with" in str(caught.value)

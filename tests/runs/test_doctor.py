@@ -83,6 +83,22 @@ def test_versions_outside_of_the_tested_ranges_are_told(monkeypatch):
     assert [text.split()[0] for text, _ in found] == ["keras", "onnx"]
 
 
+def test_a_broken_installation_is_told_with_what_mends_it(monkeypatch):
+    real = metadata.version
+
+    def version(name):
+        if name == "keras":
+            raise FileNotFoundError("No package metadata was found.")  # as importlib_metadata does
+        return None if name == "rich" else real(name)  # as the standard library does
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = dict(findings(doctor_packages.packages()))
+    assert list(found) == ["rich is broken: it states no version", "keras is broken: it states no version"]
+    assert found["rich is broken: it states no version"].startswith(
+        "Install it again: `pip install --force-reinstall 'r"
+    )
+
+
 def test_an_extra_that_is_not_installed_is_no_finding(monkeypatch):
     real = metadata.version
 
