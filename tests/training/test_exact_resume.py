@@ -1,23 +1,29 @@
-"""A fit that is stopped at any step goes on to the bit: networks, optimiser, averages, seeds, metrics and rows."""
+"""A fit, or the computing of teachers' outputs, that is stopped anywhere goes on to the bit.
+
+Compared are networks, optimiser, averages, seeds, metrics, rows, and the files of outputs.
+"""
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
 import signal
 
 import numpy as np
 import pytest
+from resume_cells import BASE, DROPS, FACTORS, covering
 
 from kdrecipes.backend import keras, seed_everything
 from kdrecipes.data.prepare import prepare
+from kdrecipes.disk import chunked_array as chunked
+from kdrecipes.disk.chunked_array import ChunkedArray
 from kdrecipes.errors import Preempted
 from kdrecipes.recipe.load import load_recipe
+from kdrecipes.runs import teacher_outputs
 from kdrecipes.runs.arms import Arm, fit_arm
 from kdrecipes.runs.build import build_model
 from kdrecipes.runs.decisions import EAGER, Decision
 from kdrecipes.runs.progress import Progress
+from kdrecipes.runs.teach import teacher_outputs as outputs_of
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
 from kdrecipes.stopping import stoppable
 from kdrecipes.training import fit as training
@@ -26,65 +32,40 @@ from kdrecipes.training import keeper as keeping
 from kdrecipes.training.keeper import Keeper
 from kdrecipes.training.state import StateFolder
 
-DROPS = """
-import kdrecipes
-
-def build(classes, image_size):
-    import keras
-    from keras import layers
-
-    pixels = keras.Input((image_size, image_size, 3))
-    x = layers.Conv2D(4, 3, strides=2, activation="relu")(layers.Rescaling(1 / 255)(pixels))
-    x = layers.BatchNormalization(name="stage1b_relu")(layers.GaussianNoise(0.1)(layers.Dropout(0.3)(x)))
-    return keras.Model(pixels, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
-
-@kdrecipes.hookimpl
-def kdrecipes_components():
-    yield kdrecipes.Component(kind="model", name="drops", build=build, options={
-        "type": "object", "additionalProperties": False,
-        "properties": {"classes": {"type": "integer"}, "image_size": {"type": "integer"}}})
-"""
-# When a fit is stopped, and what it is made of; each choice with the settings that make it.
-FACTORS = {
-    # The epoch, from 0, and how much of it is done; after its last step it is still to be validated.
-    "moment": {"mid-epoch": (1, 0.6), "last step": (1, 1.0), "first step": (0, 0.01), "epoch end": (1, 0.0)},
-    "fit": {"kd": [], "teacher": [], "baseline": []},
-    "network": {"drops": 'name="drops"', "cnn": 'name="cnn", width=4, depth=1'},
-    "teachers": {"two": 2, "one": 1},
-    "precision": {"float32": [], "bfloat16": ['train.precision="bfloat16"']},
-    "weights": {"averaged": ["train.ema=0.9", "train.recalibrate_batch_norm=2"], "plain": []},
-    "updates": {"scheduled": ["train.accumulate=3", 'train.schedule={name="one_cycle"}'], "each step": []},
-    "views": {"mixed": ["dataset.views={mixup=0.2, crop_padding=1}"], "plain": []},
-    "labels": {"some": ["dataset.labelled=160"], "all": []},
-    "terms": {
-        "with weights": [
-            'loss={terms=[{name="kd", schedule={name="linear"}}, {name="ctkd"}, {name="vid", teacher="t", '
-            'student_layers=["stage1b_relu"], teacher_layers=["stage1b_relu"]}]}'
-        ],
-        "on logits": [],
-    },
-}
-BASE = ["train.epochs=2", 'dataset.train="train[:320]"', "dataset.validation=0.2", "train.save_every_seconds=0"]
+CHUNK, BATCH = 64, 24  # rows of a chunk of a teacher's outputs, and of the batches in which they are computed
 
 
-def covering(strength):
-    """Cells such that each choice for so many of the factors is in one of them."""
-    draw, cells, names = random.Random(0), [], list(FACTORS)
-    whole = list(itertools.product(*FACTORS.values()))
-    parts = lambda cell: set(itertools.combinations(zip(names, cell, strict=True), strength))  # noqa: E731
-    left = {
-        tuple(zip(chosen, levels, strict=True))
-        for chosen in itertools.combinations(names, strength)
-        for levels in itertools.product(*(FACTORS[name] for name in chosen))
-    }
-    while left:
-        [(name, level), *_] = sorted(left)[0]
-        likely = [cell for cell in draw.sample(whole, 60) if cell[names.index(name)] == level]
-        best = max(likely, key=lambda cell: len(parts(cell) & left), default=None)
-        if best and (found := parts(best) & left):
-            cells.append(dict(zip(names, best, strict=True)))
-            left -= found
-    return cells
+class Filling(Progress):
+    """Hears of each batch of a teacher's outputs and of each chunk that is written; ends a filling as a crash does.
+
+    Attributes:
+        batches: how many chunks were written when each of them, and the beginning of a filling, was told.
+        chunks: file and number of each chunk that was written.
+        stop: the place in `batches` of the one that is not kept; as many as there are: it ends when all is filled.
+    """
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.batches, self.chunks, self.stop = [], [], None
+
+    def teaching(self, label, done, total):
+        self.batches.append(len(self.chunks))
+        self.end_at(len(self.batches) - 1)
+
+    def end_at(self, place):
+        if place == self.stop:
+            raise KeyboardInterrupt
+
+    def place_of(self, moment):
+        """Where in `batches` a filling that heard all of them is to be stopped; an epoch's end is that of a file."""
+        if share := FACTORS["moment"][moment][1]:
+            return int(np.ceil(share * (len(self.batches) - 1)))
+        files = [file for file, _ in self.chunks]
+        return self.kept().index(files.count(files[0]))
+
+    def kept(self):
+        """How many chunks there are where a filling is stopped at each place."""
+        return [*self.batches, len(self.chunks)]
 
 
 def cells():
@@ -99,18 +80,31 @@ def cells():
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
-    """`trained(cell, name)`: the final state of a fit in a folder of that name, where it goes on."""
+    """`trained(cell, name)`: the final state of a fit in a folder of that name, where it goes on.
+
+    Of outputs that are computed it is that of the distilled student, and what the files of outputs hold.
+    """
     (tmp_path / "drops.py").write_text(DROPS)
     monkeypatch.setattr(StateFolder, "clear", lambda self: None)
+    monkeypatch.setattr(chunked, "CHUNK", CHUNK)
+    monkeypatch.setattr(teacher_outputs, "_BATCH", BATCH)
+    heard, write = [], ChunkedArray.write
 
-    def trained(cell, name, *more):
+    def writing(self, chunk, rows):
+        write(self, chunk, rows)
+        heard[-1].chunks.append((self.path.relative_to(self.path.parents[1]), chunk))
+
+    monkeypatch.setattr(ChunkedArray, "write", writing)
+
+    def trained(cell, name, *more, filling=None):
+        heard.append(filling or Filling())
         monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / name / "home"))
         chosen = {key: FACTORS[key][level] for key, level in cell.items()}
         network, count = chosen.pop("network"), chosen.pop("teachers")
         chosen.pop("moment")
         networks = [
             f"student={{{network}}}",
-            f'teacher={{id="t", copies={count}, {network}, train={{epochs=2}}}}',
+            f'teacher={{id="t", copies={count}, {network}, precision="{cell["precision"]}", train={{epochs=2}}}}',
         ]
         recipe = load_recipe(
             "digits",
@@ -126,11 +120,18 @@ def trained(tmp_path, monkeypatch):
         for number, (id, table) in enumerate(recipe.teachers.items()):
             seed_everything(number)
             teachers[id] = Teacher(build_model(recipe, table, data), id)
+        filled = cell["fit"] == "outputs"
+        if filled or (cell["fit"] == "kd" and cell["logits"] == "cached"):
+            for id, one in teachers.items():
+                one.outputs = outputs_of(recipe, recipe.teachers[id], data, one, "cpu", heard[-1])
+            heard[-1].end_at(len(heard[-1].batches))
         (tmp_path / name / "students").mkdir(parents=True, exist_ok=True)
         anew = Decision(recipe.train.recalibrate_batch_norm or 0, "")
-        progress = Progress(quiet=True)
-        fit_arm(recipe, Arm(cell["fit"], 3), data, teachers, EAGER, anew, folder=tmp_path / name, progress=progress)
-        return StateFolder(tmp_path / name / "state").load()
+        arm = Arm("kd" if filled else cell["fit"], 3)
+        fit_arm(recipe, arm, data, teachers, EAGER, anew, folder=tmp_path / name, progress=Progress(quiet=True))
+        arrays, meta = StateFolder(tmp_path / name / "state").load()
+        files = sorted((tmp_path / name / "home" / "outputs").glob("*/*.*")) if filled else []
+        return [*arrays, *(np.fromfile(file, np.uint8) for file in files)], {**meta, "files": [f.name for f in files]}
 
     return trained
 
@@ -170,8 +171,25 @@ class Heard(keras.callbacks.Callback):
         self.batches.append((self.epoch, batch))
 
 
-def interrupted(trained, cell):
-    """The final state of a fit that was stopped and went on."""
+def interrupted(trained, cell, whole=None):
+    """The final state of a fit that was stopped and went on; `whole`: the filling that nobody stopped."""
+    return refilled(trained, cell, whole) if cell["fit"] == "outputs" else continued(trained, cell)
+
+
+def refilled(trained, cell, whole):
+    """That of outputs whose filling was stopped and went on."""
+    stopped, filling = Filling(), Filling()
+    stopped.stop = whole.place_of(cell["moment"])
+    with pytest.raises(KeyboardInterrupt):
+        trained(cell, "stopped", filling=stopped)
+    found = trained(cell, "stopped", filling=filling)
+    assert stopped.chunks + filling.chunks == whole.chunks, "each is computed once, and in the same order"
+    assert len(stopped.chunks) == whole.kept()[stopped.stop]
+    return found
+
+
+def continued(trained, cell):
+    """That of a fit within which it was stopped."""
     epoch, share = FACTORS["moment"][cell["moment"]]
     steps, heard = [], Heard()
 
@@ -199,9 +217,10 @@ def same(one, other):
 
 @pytest.mark.parametrize("cell", list(cells()))
 def test_a_fit_that_was_stopped_ends_as_one_that_was_not(trained, cell):
-    whole = trained(cell, "whole")
+    filling = Filling()
+    whole = trained(cell, "whole", filling=filling)
     assert len(whole[1]["rows"]) == 2 and len(whole[0]) > 20
-    assert same(interrupted(trained, cell), whole)
+    assert same(interrupted(trained, cell, filling), whole)
 
 
 CELL = {name: next(iter(levels)) for name, levels in FACTORS.items()}
@@ -225,6 +244,22 @@ def test_the_comparison_sees_what_a_state_forgets(trained, monkeypatch, forgotte
 
     monkeypatch.setattr(Keeper, "put_back", forgetting)
     assert not same(interrupted(trained, cell), whole)
+
+
+@pytest.mark.parametrize("wrong", ["skipped", "written twice"])
+def test_the_comparison_sees_a_chunk_of_outputs_that_is_skipped_or_written_twice(trained, monkeypatch, wrong):
+    cell = {**CELL, "fit": "outputs", "terms": "on logits", "teachers": "one"}
+    filling = Filling()
+    whole = trained(cell, "whole", filling=filling)
+    write, before = ChunkedArray.write, []
+
+    def writing(self, chunk, rows):
+        instead = {"skipped": np.zeros_like(rows), "written twice": before[-1] if before else rows}
+        write(self, chunk, instead[wrong] if chunk == 1 else rows)
+        before.append(rows)
+
+    monkeypatch.setattr(ChunkedArray, "write", writing)
+    assert not same(interrupted(trained, cell, filling), whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
