@@ -13,6 +13,7 @@ import numpy as np
 from kdrecipes.data.splits import Split
 from kdrecipes.data.store import Store
 from kdrecipes.disk.files import new_file
+from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.wording import EXAMPLES, identical_words
 
@@ -122,7 +123,7 @@ def row_hashes(store: Store) -> np.ndarray:
     folder = Path(name).parent if (name := getattr(store.images, "filename", None)) else None
     if folder is not None:
         with suppress(OSError, ValueError):  # not there, or damaged
-            kept = np.load(folder / _FILE, allow_pickle=False)
+            kept = read_npy(folder / _FILE)
             if kept.dtype == np.uint64 and kept.shape == (len(store),):
                 return np.asarray(kept)
     found = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in store.images]

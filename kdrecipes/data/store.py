@@ -20,6 +20,7 @@ from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader, s
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
 from kdrecipes.disk.home import home
+from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
 from kdrecipes.wording import listed, readable_bytes
@@ -132,10 +133,9 @@ def _open(folder: Path) -> Store | None:
         if not folder.is_dir():
             return None
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
-        index = np.load(folder / "index.npy", allow_pickle=False)
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        weights = np.load(folder / "weights.npy", allow_pickle=False) if "weights" in meta else None
+        labels, index = read_npy(folder / "labels.npy"), read_npy(folder / "index.npy")
+        images = read_npy(folder / "images.npy", mapped=True)
+        weights = read_npy(folder / "weights.npy") if "weights" in meta else None
         shape = (meta["examples"], meta["side"], meta["side"], 3)
         sums = (meta.pop("sha256"), meta["labels_sha256"], meta.get("weights"))
         expected = (digest(meta), _sha256(labels, index), None if weights is None else _sha256(weights))

@@ -1,25 +1,24 @@
-"""What the arrays of an `.npz` file say they need, compared with what the file holds, before memory is asked for."""
+"""What the arrays of NumPy's files say they need, compared with what the files hold, before memory is asked for."""
 
 from __future__ import annotations
 
 import math
 import zipfile
 from pathlib import Path
+from typing import IO, Any
 
 _MOST = 100  # times: what packs better is no array of numbers that anybody measured or trained
 _SMALL = 2**28  # bytes, below which any array may be packed as well as it can be
 
 
-def refuse_bombs(path: Path) -> None:
+def refuse_bombs(file: Path | IO[bytes]) -> None:
     """Refuse an `.npz` file of which a part unpacks to far more than it holds.
 
     Raises:
         ValueError: naming the part.
         OSError, zipfile.BadZipFile: when it is no such file, or damaged.
     """
-    from numpy.lib import format as layout
-
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if member.file_size > max(_SMALL, _MOST * member.compress_size):
                 held = f"{member.compress_size:,}"
@@ -27,11 +26,35 @@ def refuse_bombs(path: Path) -> None:
             if not member.filename.endswith(".npy"):
                 continue
             with archive.open(member) as stream:
-                version = layout.read_magic(stream)
-                read = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
-                shape, _, dtype = read(stream)
-            needed = math.prod(shape) * dtype.itemsize
-            if not dtype.hasobject and needed > member.file_size:
-                raise ValueError(
-                    f"{member.filename} says it has {needed:,} bytes, of which it holds {member.file_size:,}: cut off?"
-                )
+                refuse_large(stream, member.file_size, member.filename)
+
+
+def refuse_large(stream: IO[bytes], size: int, name: str) -> None:
+    """Refuse an array, of an `.npy` file or of a part of an `.npz` file, that says it is larger than it is.
+
+    Args:
+        stream: at its beginning.
+        size: bytes that it holds.
+        name: for the message.
+
+    Raises:
+        ValueError: naming it.
+    """
+    shape, dtype = header_of(stream)
+    needed = math.prod(shape) * max(dtype.itemsize, 1)  # entries of no bytes would be as many as one likes
+    if not dtype.hasobject and needed > size:
+        raise ValueError(f"{name} says it has {needed:,} bytes, of which it holds {size:,}: cut off?")
+
+
+def header_of(stream: IO[bytes]) -> tuple[tuple[int, ...], Any]:
+    """Shape and NumPy dtype that an array's file begins with.
+
+    Raises:
+        ValueError: when it is no such file.
+    """
+    from numpy.lib import format as layout
+
+    version = layout.read_magic(stream)
+    read = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.facts import Facts, damaged, read_facts
 from kdrecipes.report.predictions import called
@@ -100,8 +101,7 @@ def _read(folder: Path) -> ComparedRun:
     try:
         lock = parsed((folder / "lock.json").read_text(encoding="utf-8"))
         recipe, listing = lock["recipe"], lock.get("listing") or {}
-        with np.load(predictions, allow_pickle=False) as stored:
-            index = stored["index"]
+        index = read_npz(predictions, ["index"])["index"]
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise damaged(folder, "predictions.npz", one_line(error)) from error
     return ComparedRun(folder, recipe, facts, index, listing)

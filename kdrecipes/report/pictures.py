@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.errors import one_line
 from kdrecipes.report.disagreements import disagreements
 from kdrecipes.report.facts import Facts, damaged
@@ -75,9 +74,8 @@ def read_pictures(run: Path, facts: Facts) -> Pictures | None:
     if not (run / FILE).is_file():
         return None
     try:
-        with np.load(run / FILE, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(run / FILE)
+    except (OSError, ValueError) as error:
         raise damaged(run, FILE, one_line(error)) from error
     try:
         return _checked(run, arrays, facts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.errors import one_line
 
 ENSEMBLE = "ensemble"  # the key of all teachers together, where there are several
@@ -22,10 +22,10 @@ def read_predictions(file: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]
         ValueError: when the file is missing or damaged.
     """
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            logits = {key: stored[key] for key in stored.files if key not in ("index", "names")}
+        arrays = read_npz(file)
+        logits = {key: array for key, array in arrays.items() if key not in ("index", "names")}
         return logits.pop("labels"), logits
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise ValueError(one_line(error)) from error
 
 
@@ -43,10 +43,10 @@ def called(file: Path, positions: NDArray[Any]) -> list[str]:
         ValueError: when it does not say.
     """
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            names = [str(name) for name in stored["names" if "names" in stored.files else "index"][positions]]
+        stored = read_npz(file, ["names", "index"])
+        names = [str(name) for name in stored["names" if "names" in stored else "index"][positions]]
         return [PurePath(name).name if PurePath(name).is_absolute() else name for name in names]
-    except (OSError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise ValueError(f"{file.name} does not name its images: {one_line(error)}") from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.report.facts import DatasetFacts
 
 # Keys of [dataset] that choose and label training and validation images; no test image depends on them.
@@ -48,6 +49,5 @@ def _files(listing: Mapping[str, Any]) -> dict[str, Any]:
 
 def same_names(first: Path, other: Path) -> bool:
     """Whether two predictions.npz call their images the same, by name where the dataset gives names."""
-    with np.load(first, allow_pickle=False) as mine, np.load(other, allow_pickle=False) as theirs:
-        named = ["names" in one.files for one in (mine, theirs)]
-        return named[0] == named[1] and (not named[0] or np.array_equal(mine["names"], theirs["names"]))
+    mine, theirs = (read_npz(file, ["names"]) for file in (first, other))
+    return mine.keys() == theirs.keys() and (not mine or np.array_equal(mine["names"], theirs["names"]))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.report.sweep_results import Right
 
 
@@ -24,8 +25,7 @@ def read_right(point: Path) -> tuple[Right, Right, NDArray[Any]]:
     Raises:
         OSError, ValueError, KeyError: when the file can't be read, or is none.
     """
-    with np.load(point / "validation.npz", allow_pickle=False) as stored:
-        arrays = dict(stored)
+    arrays = read_npz(point / "validation.npz")
     labels, index = arrays.pop("labels"), arrays.pop("index")
     return *by_arm(arrays, labels), np.stack([labels, index])
 

@@ -21,6 +21,7 @@ from kdrecipes.components.exporters.writing import write
 from kdrecipes.data.loader import Loader
 from kdrecipes.data.splits import Split
 from kdrecipes.disk.files import disk_errors, write_json
+from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
 from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.errors import RunError
@@ -200,7 +201,7 @@ def logits_of_file(
         if done.returncode or not answer.is_file():
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise RunError(f"{format}: its runtime can't read the file again: {last[:400]}")
-        return np.load(answer, allow_pickle=False)
+        return read_npy(answer)
 
 
 def _answer(order: str) -> None:
@@ -208,7 +209,7 @@ def _answer(order: str) -> None:
     format, options, plugins, file, asked, answer = json.loads(order)
     exporter = exporter_named(format, options, tuple(map(Path, plugins)))
     with keras.device("cpu"):
-        np.save(answer, _in_batches(exporter.load(Path(file)), np.load(asked, allow_pickle=False)))
+        np.save(answer, _in_batches(exporter.load(Path(file)), read_npy(Path(asked))))
 
 
 def _compared(here: NDArray[np.float32], there: NDArray[np.float32], labels: NDArray[Any]) -> dict[str, float]:

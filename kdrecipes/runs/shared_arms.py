@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import write_json
+from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import RunError
 from kdrecipes.recipe.tables import Recipe
@@ -46,11 +47,10 @@ def kept_arm(folder: Path) -> KeptArm | None:
     """The student that a folder holds; None where it is not whole, such as one that is being trained."""
     try:
         told = json.loads((folder / "arm.json").read_text(encoding="utf-8"))
-        with np.load(folder / "validation.npz", allow_pickle=False) as stored:
-            logits = stored["logits"]
+        logits = read_npz(folder / "validation.npz")["logits"]
         facts = typed(ArmFacts, told["facts"])
         return KeptArm(folder, told["point"], facts, told["rows"], logits) if is_whole(folder / facts.student) else None
-    except (OSError, ValueError, KeyError, TypeError, EOFError):  # what is damaged is trained again
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # what is damaged is trained again
         return None
 
 

@@ -27,7 +27,7 @@ from kdrecipes.runs.teacher_outputs import split_content
 from kdrecipes.torch_modules import variables_of
 from kdrecipes.training import state as state_files
 from kdrecipes.training.fit import fit
-from kdrecipes.training.keeper import Row, assign
+from kdrecipes.training.keeper import Row, as_saved, assign
 
 TEACHER_VERSION = 1
 
@@ -99,9 +99,11 @@ def prepare_teacher(
         remove_unfinished(folder)
         note_served(folder, recipe.name)
         if (found := state_files.load(folder / "weights")) is not None:
-            assign(variables_of(model), found[0])
+            with as_saved(folder / "weights"):
+                assign(variables_of(model), found[0])
+                rows = list(found[1]["rows"])
             note(f"{label}: fine-tuned by an earlier run, {folder}")
-            return Teacher(model, weights_fingerprint(model), found[1]["rows"], reused=True)
+            return Teacher(model, weights_fingerprint(model), rows, reused=True)
         if (folder / "weights").exists():
             note(f"Warning: {folder / 'weights'} is damaged; this teacher is fine-tuned again")
         if keys := changed_by_inheritance(recipe, table, train, folder, digest(*before, *after)):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kdrecipes.backend import keras
-from kdrecipes.errors import RunError
+from kdrecipes.errors import RunError, one_line
 from kdrecipes.stopping import is_asked, stop_if_asked
 from kdrecipes.training import generators
 from kdrecipes.training.finite import refuse_infinite
@@ -63,25 +65,27 @@ class Keeper(keras.callbacks.Callback):
     def resume(self) -> tuple[int, int]:
         """Take over what the state holds of this fit; returns how many epochs are done, and steps of the next one."""
         found = self.state.load()
-        if found is None or found[1]["label"] != self.label:
+        if found is None or found[1].get("label") != self.label:
             return 0, 0
         self._found = found
-        assign(self.variables, found[0][: len(self.variables)])
-        self.rows = found[1]["rows"]
+        with as_saved(self.state.folder):
+            assign(self.variables, found[0][: len(self.variables)])
+            self.rows, steps = list(found[1]["rows"]), int(found[1].get("steps", 0))
         if self.rows:
             self.on_epoch(self.rows)
-        return len(self.rows), found[1].get("steps", 0)
+        return len(self.rows), steps
 
     def put_back(self) -> Sequence[str]:
         """Let all be as it was when the state was saved; returns the names of the figures that the last step gave."""
         if self._found is None:
             return ()
         (arrays, meta), self._found = self._found, None
-        assign([*self.variables, *self.counters()], arrays)
-        generators.put_back(meta["generators"])
-        self.steps, self.started, self.figures = meta["steps"], time.monotonic() - meta["seconds"], meta["figures"]
-        if self.steps and self.gradients:
-            self.gradients.go_on(meta["gradients"])
+        with as_saved(self.state.folder):
+            assign([*self.variables, *self.counters()], arrays)
+            generators.put_back(meta["generators"])
+            self.steps, self.started, self.figures = meta["steps"], time.monotonic() - meta["seconds"], meta["figures"]
+            if self.steps and self.gradients:
+                self.gradients.go_on(meta["gradients"])
         return self.figures
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -145,13 +149,27 @@ class Keeper(keras.callbacks.Callback):
         return self.gradients.figures if self.gradients else {}
 
 
+@contextmanager
+def as_saved(place: Path) -> Iterator[None]:
+    """Turn what a whole file of another form raises, such as a stranger's, into one error that names its place."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        raise RunError(
+            f"{place} holds a state that is not this fit's ({one_line(error)}). Remove it: then the same command "
+            "begins this fit again."
+        ) from error
+
+
 def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
     """Give variables the values of a state.
 
     Raises:
-        RunError: when they are not as many, or of other shapes.
+        ValueError: when they are not as many, of other shapes, or no numbers.
     """
     if len(variables) != len(arrays) or any(tuple(v.shape) != a.shape for v, a in zip(variables, arrays, strict=True)):
-        raise RunError("The saved state is of another network. Start again with --overwrite.")
+        raise ValueError("it is of another network")
+    if any(array.dtype.kind not in "biufV" for array in arrays):  # V: bfloat16, which NumPy has no name for
+        raise ValueError("it holds text")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdrecipes.disk.files import disk_errors, new_file, sync_folder
+from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.errors import EnvironmentProblem
 
 _MAGIC = b"kdrecipes state 1\n"
@@ -30,7 +31,7 @@ def save(path: Path, arrays: list[np.ndarray], meta: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-    """What `save` wrote; None where the file is missing or damaged."""
+    """What `save` wrote; None where the file is missing, damaged or none that `save` writes."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -40,9 +41,13 @@ def load(path: Path) -> tuple[list[np.ndarray], dict[str, Any]] | None:
     head, payload = content[: len(_MAGIC) + 65], content[len(_MAGIC) + 65 :]
     if head != _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n":
         return None
-    with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
-        arrays = [stored[f"a{i}"] for i in range(len(stored.files) - 1)]
-        return arrays, json.loads(stored["meta"].tobytes())
+    try:  # the checksum says that nobody changed it by accident, not that it is harmless
+        stored = read_npz(io.BytesIO(payload))
+        meta = json.loads(stored.pop("meta").tobytes())
+        arrays = [stored[f"a{i}"] for i in range(len(stored))]
+    except (ValueError, KeyError, RecursionError):
+        return None
+    return (arrays, meta) if isinstance(meta, dict) else None
 
 
 def _is_whole(path: Path) -> bool:

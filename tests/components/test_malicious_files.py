@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
+import shutil
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -21,8 +25,13 @@ from kdrecipes.components.datasets import arrays
 from kdrecipes.components.exporters.torch_program import TorchProgram
 from kdrecipes.components.models import file
 from kdrecipes.components.models.weights import load_keras_weights, read_arrays
+from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.errors import KDRecipesError
-from kdrecipes.report.predictions import read_predictions
+from kdrecipes.report.pictures import read_pictures
+from kdrecipes.report.predictions import called, read_predictions
+from kdrecipes.report.same_test import same_names
+from kdrecipes.report.sweep_validation import read_right
+from kdrecipes.runs.shared_arms import kept_arm
 from kdrecipes.training import state
 
 
@@ -66,23 +75,104 @@ def test_arrays_of_objects_are_never_unpickled(pickled):
         read_predictions(pickled)
 
 
-def test_a_state_is_never_unpickled_even_where_its_checksum_is_right(tmp_path):
-    state.save(tmp_path / "last", [np.array([Runs()], object)], {})
-    try:
-        assert state.load(tmp_path / "last") is None
-    except (ValueError, KDRecipesError) as error:
-        assert "allow_pickle" in str(error) or "last" in str(error)
+def huge(descr: str = "<f8") -> bytes:
+    """An .npy file that says it holds 2**40 numbers."""
+    header = str({"descr": descr, "fortran_order": False, "shape": (2**40,)}).ljust(117) + "\n"
+    return np.lib.format.magic(1, 0) + struct.pack("<H", len(header)) + header.encode()
+
+
+def npz(path: Path, **parts: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+def state_of(path: Path, payload: bytes) -> Path:
+    """A state whose checksum is right, whatever it holds."""
+    state.save(path, [], {})
+    magic = path.read_bytes().splitlines(keepends=True)[0]
+    path.write_bytes(magic + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+    return path
+
+
+def states(path: Path) -> dict[str, bytes]:
+    """What a state may hold that nobody saved."""
+    objects, lists = io.BytesIO(), io.BytesIO()
+    np.savez(objects, a0=np.array([Runs()], object), meta=np.frombuffer(b"{}", np.uint8))
+    np.savez(lists, a1=np.zeros(2), meta=np.frombuffer(b"{}", np.uint8))
+    return {
+        "a pickle": objects.getvalue(),
+        "a huge array": npz(path / "huge.npz", a0=huge(), meta=huge("<u1")).read_bytes(),
+        "a huge array of nothing": npz(path / "void.npz", a0=huge("|V0"), meta=huge("<u1")).read_bytes(),
+        "other arrays": lists.getvalue(),
+        "no archive": b"{}",
+        "deep JSON": npz(path / "deep.npz", meta=npy(np.frombuffer(b"[" * 100_000, np.uint8))).read_bytes(),
+        "JSON of another kind": npz(path / "list.npz", meta=npy(np.frombuffer(b"[1]", np.uint8))).read_bytes(),
+    }
+
+
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def test_a_state_is_never_unpickled_and_the_one_before_it_used_even_where_its_checksum_is_right(tmp_path):
+    for what, payload in states(tmp_path).items():
+        kept = state.StateFolder(tmp_path / what)
+        kept.save([np.ones(2)], {"label": "kd-0"})
+        kept.last.replace(kept.prev)
+        state_of(kept.last, payload)
+        with watched() as done, pytest.warns(UserWarning, match="last is damaged; continuing from .*prev"):
+            found = kept.load()
+        assert found is not None and found[1] == {"label": "kd-0"} and done == [], what
+        state_of(kept.prev, payload)
+        with pytest.warns(UserWarning, match="is damaged; the fit begins again"):
+            assert kept.load() is None
 
 
 def test_an_array_that_says_it_is_huge_is_refused_before_memory_is_asked_for(tmp_path):
-    header = str({"descr": "<f8", "fortran_order": False, "shape": (2**40,)}).ljust(117) + "\n"
-    content = np.lib.format.magic(1, 0) + struct.pack("<H", len(header)) + header.encode()
-    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
-        archive.writestr("images.npy", content)
-        archive.writestr("labels.npy", content)
+    file = npz(tmp_path / "x.npz", images=huge(), labels=huge())
     said = "images.npy says it has 8,796,093,022,208 bytes, of which it holds 128"
-    assert said in refused(lambda: read_arrays(tmp_path / "x.npz"))
-    assert said in refused(lambda: arrays.build(path=str(tmp_path / "x.npz")))
+    assert said in refused(lambda: read_arrays(file))
+    assert said in refused(lambda: arrays.build(path=str(file)))
+    (tmp_path / "x.npy").write_bytes(huge())
+    with pytest.raises(ValueError, match=r"x\.npy says it has 8,796,093,022,208 bytes, of which it holds 128"):
+        read_npy(tmp_path / "x.npy")
+
+
+def run_files(run: Path) -> dict[str, Callable[[], object]]:
+    """The arrays of a run, a point, a kept student and a store, and who reads them."""
+    (run / "facts").mkdir(parents=True)
+    facts = SimpleNamespace(logits={}, teachers={}, labels=np.zeros(1, int), dataset=SimpleNamespace(classes=["a"]))
+    (run / "arm.json").write_text("{}")
+    return {
+        "predictions.npz": lambda: read_predictions(run / "predictions.npz"),
+        "predictions.npz/names": lambda: called(run / "predictions.npz", np.zeros(1, int)),
+        "predictions.npz/same": lambda: same_names(run / "predictions.npz", run / "predictions.npz"),
+        "facts/pictures.npz": lambda: read_pictures(run, facts),
+        "validation.npz": lambda: read_right(run),
+    }
+
+
+def test_no_array_of_a_run_unpickles_or_fills_the_memory(tmp_path):
+    run = tmp_path / "run"
+    parts = ["index", "labels", "logits", "names", "networks"]
+    hostile = {
+        "pickle": npz(tmp_path / "a.npz", **{part: npy(np.array([Runs()], object)) for part in parts}),
+        "bomb": npz(tmp_path / "b.npz", **{part: huge() for part in parts}),
+        "void": npz(tmp_path / "c.npz", **{part: huge("|V0") for part in parts}),
+        "text": npz(tmp_path / "d.npz", **dict.fromkeys(parts, b"no array")),
+    }
+    for name, read in run_files(run).items():
+        for kind, content in hostile.items():
+            shutil.copyfile(content, run / name.removesuffix("/names").removesuffix("/same"))
+            with watched() as done, pytest.raises((ValueError, KDRecipesError)):
+                read()
+            assert done == [], (name, kind)
+    shutil.copyfile(hostile["pickle"], run / "validation.npz")
+    assert kept_arm(run) is None
 
 
 def test_an_array_that_unpacks_to_gigabytes_is_refused_before_it_does(tmp_path):

@@ -121,6 +121,23 @@ def test_each_rule_finds_what_breaks_it(module, code, rule):
     assert any(rule in one for one in found), found
 
 
+def test_arrays_are_read_by_what_never_unpickles_and_asks_for_no_memory_that_a_file_does_not_fill():
+    """Pickles go from a process to those that it has begun, and nowhere else."""
+    readers = {"np.load", "numpy.load", "h5py.File", "torch.load", "pickle.load", "pickle.loads"}
+    found = {
+        (name, called)
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (called := ast.unparse(node.func)) in readers
+    }
+    assert found == {
+        ("kdrecipes.disk.numpy_files", "np.load"),
+        ("kdrecipes.data.parallel_reader", "pickle.loads"),
+        ("kdrecipes.testing.datasets", "pickle.loads"),
+    }
+    assert not [name for name, file in MODULES.items() if "allow_pickle=True" in file.read_text(encoding="utf-8")]
+
+
 def test_every_word_to_a_terminal_goes_by_what_makes_it_harmless():
     """`say` and `tell` do; the question before a cache is removed, and the version, are words of ours."""
     allowed = {"kdrecipes.cli.result": 3, "kdrecipes.cli.cache": 1, "kdrecipes.cli.main": 1}

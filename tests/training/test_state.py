@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.backend import keras
+from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.training import state
+from kdrecipes.training.keeper import Keeper
 from kdrecipes.training.state import StateFolder
 
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1, 2], np.uint32), np.float32(3.5)]
@@ -47,6 +49,27 @@ def test_previous_state_is_used_when_the_last_is_damaged(tmp_path):
         assert folder.load() is None
     folder.clear()
     assert folder.load() is None
+
+
+@pytest.mark.parametrize(
+    ("arrays", "meta", "said"),
+    [
+        ([np.ones(3, np.float32)], {"rows": []}, "it is of another network"),
+        ([np.array(["a", "b"])], {"rows": []}, "it holds text"),
+        ([np.ones(2, np.float32)], {"rows": 1}, "TypeError"),
+        ([np.ones(2, np.float32)], {"rows": [], "steps": "many"}, "ValueError"),
+        ([np.ones(2, np.float32)], {}, "KeyError"),
+        ([np.ones(2, np.float32)], {"rows": [], "generators": {"torch": {"cpu": "AAAA"}}}, "RuntimeError"),
+        ([np.ones(2, np.float32)], {"rows": [], "generators": {"torch": {}, "numpy": 1}}, "TypeError"),
+    ],
+)
+def test_a_whole_state_that_is_not_this_fits_is_one_message_with_its_place(tmp_path, arrays, meta, said):
+    StateFolder(tmp_path).save(arrays, {"label": "kd-0", "steps": 0, "seconds": 0.0, "figures": []} | meta)
+    variable = keras.Variable(np.zeros(2, np.float32))
+    keeper = Keeper([variable], StateFolder(tmp_path), "kd-0", lambda rows: None)
+    with pytest.raises(RunError, match=f"{tmp_path} holds a state that is not this fit's .*{said}.* Remove it"):
+        keeper.resume()
+        keeper.put_back()
 
 
 def test_full_disk_while_saving_is_one_message_and_keeps_the_older_state(tmp_path, monkeypatch):

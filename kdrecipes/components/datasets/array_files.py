@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from kdrecipes.disk.npz_sizes import refuse_bombs
+from kdrecipes.disk.npz_sizes import header_of, refuse_bombs
+from kdrecipes.disk.numpy_files import read_npy, read_npz
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.wording import escaped
 
@@ -45,14 +46,10 @@ class StoredArray:
         Raises:
             RunError: when the file is damaged.
         """
-        import numpy as np
-
         with _told(self.name):
             if self.key is None:
-                array: np.ndarray = np.load(self.file, mmap_mode="r", allow_pickle=False)
-                return array
-            with np.load(self.file, allow_pickle=False) as found:
-                return np.asarray(found[self.key])
+                return read_npy(self.file, mapped=True)
+            return read_npz(self.file, [self.key])[self.key]
 
 
 def stored_arrays(path: Path) -> dict[str, StoredArray]:
@@ -127,7 +124,7 @@ def _by_split(names: Mapping[str, Any], given: str | None, usual: tuple[str, ...
 
 def _of_npy(file: Path) -> StoredArray:
     with _told(file.name), file.open("rb") as stream:
-        return StoredArray(escaped(file.name), file, None, *_header(stream))
+        return StoredArray(escaped(file.name), file, None, *header_of(stream))
 
 
 def _of_npz(file: Path) -> dict[str, StoredArray]:
@@ -139,18 +136,8 @@ def _of_npz(file: Path) -> dict[str, StoredArray]:
             if member.endswith(".npy"):
                 key = member.removesuffix(".npy")
                 with opened.open(member) as stream:
-                    found[key] = StoredArray(escaped(f"{file.name}[{key}]"), file, key, *_header(stream))
+                    found[key] = StoredArray(escaped(f"{file.name}[{key}]"), file, key, *header_of(stream))
     return found
-
-
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype that a file begins with."""
-    import numpy as np
-
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return shape, dtype
 
 
 @contextmanager
