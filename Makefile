@@ -2,7 +2,8 @@
 # make test-litert  the exporter litert, in an environment of its own
 # make test-timm    the plugin kdrecipes-timm, likewise, with the newest torch, torchvision and timm (6 GB)
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
-# make soak   what `make test` leaves out: more sizes of networks whose families it tests, and deep ones in more formats
+# make soak   what `make test` leaves out: more sizes of networks whose families it tests, and deep ones in more formats,
+#             more kills, recipes and cells of matrices; an hour or more; writes results/soak.json
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # make studies  what distillation buys, asked of many runs: hours, can be stopped and goes on; writes results/
 # make docs   the documentation into site/, to be opened from disk or served by anything
@@ -34,7 +35,8 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not soak" --durations 30
 
 soak: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadfile -m soak
+	$(BIN)/python -m pytest -n auto --dist loadfile -m soak --junitxml build/soak.xml; code=$$?; \
+	  [ $$code -gt 1 ] || $(BIN)/python -m tests.soak build/soak.xml results/soak.json; exit $$code
 
 test-fast: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not soak"

@@ -216,7 +216,9 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("cell", list(cells()))
-def test_a_fit_that_was_stopped_ends_as_one_that_was_not(trained, cell):
+def test_a_fit_that_was_stopped_ends_as_one_that_was_not(trained, cell, record_property):
+    for name in ("moment", "fit", "logits", "precision"):
+        record_property(name, cell[name])
     filling = Filling()
     whole = trained(cell, "whole", filling=filling)
     assert len(whole[1]["rows"]) == 2 and len(whole[0]) > 20
