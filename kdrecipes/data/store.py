@@ -19,7 +19,7 @@ from kdrecipes.data.parallel_reader import read_chunks
 from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader, source_weights
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import home, kept_at
 from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
@@ -94,18 +94,18 @@ def open_store(
     Raises:
         RunError: a label out of range, an image of an unknown form, not one image that can be read, weights that are
             none.
-        EnvironmentProblem: no room on the disk, or the store can't be read or written.
+        EnvironmentProblem: no room on the disk, or the store can't be read or written, or others can write it.
     """
     if len(source) == 0:
         raise RunError(f"{name}: the split is empty.")
     facts = [STORE_VERSION, identity, getattr(source, "fingerprint", ""), len(source), resize]
     facts += ["no labels"] if labels == "none" else []
     facts += [vars(decoding)] if decoding != USUAL else []
-    stores, plain = home() / "stores", name.replace(" ", "-").replace("/", "-")
+    plain = name.replace(" ", "-").replace("/", "-")
     # None is the native size; a recipe's image_size counts only for a dataset that has none
     sizes = [store_size] if store_size else [None] if image_size is None else [None, image_size]
-    folders = {size: stores / f"{plain}-{digest(facts, size)[:20]}" for size in sizes}
-    with locked(stores / ".locks" / digest(facts)[:20]):
+    folders = {size: kept_at("stores", f"{plain}-{digest(facts, size)[:20]}") for size in sizes}
+    with locked(kept_at("stores", ".locks") / digest(facts)[:20]):
         for folder in folders.values():
             with at_most(decoding.max_pixels):
                 if (store := _open(folder)) is not None and not _lacks_what_is_there(store, source):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdrecipes.disk.files import disk_errors, locked
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import OWN, home
+from kdrecipes.disk.owners import foreign
 from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.wording import nearest
 
@@ -140,8 +141,10 @@ def remove(entry: Entry) -> None:
     A run that has its files open keeps them until it ends.
 
     Raises:
-        EnvironmentProblem: when a process is making it, or it can't be removed.
+        EnvironmentProblem: when a process is making it, it holds what belongs to another user, or it can't be removed.
     """
+    for found in foreign(entry.path):
+        raise EnvironmentProblem(f"{entry.kind} {entry.name}: {found}; it was left. {OWN}")
     busy = f"{entry.kind} {entry.name}: a running process is making it, or one of its kind; it was left."
     with ExitStack() as stack, disk_errors(entry.path):
         for lock in entry.locks():

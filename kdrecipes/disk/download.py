@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdrecipes.disk.files import disk_errors, is_disk_error, locked, sync_folder
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import kept_at
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.hashing import file_sha256
 
@@ -39,7 +39,7 @@ def fetch(url: str, sha256: str | None = None, folder: Path | None = None) -> Pa
         EnvironmentProblem: no network, an answer other than the file, or a checksum that differs; it says what to
             fetch and where to put it.
     """
-    path = (folder or home() / "weights") / url.rpartition("/")[2]
+    path = (folder or kept_at("weights")) / url.rpartition("/")[2]
     with locked(path.with_name(f".{path.name}.lock")):
         if not path.is_file():
             part = path.with_name(f"{path.name}.part")

@@ -1,13 +1,17 @@
-"""Where caches live, and what is said where they can't."""
+"""Where caches live, and what is said where they can't, or where others can write them."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from kdrecipes.disk.files import disk_errors
+from kdrecipes.disk.owners import TRUST, foreign, keeps_out, open_to_others
 from kdrecipes.errors import EnvironmentProblem
 
+OWN = f"Set KDRECIPES_HOME to a folder of your own. {TRUST}"
 _MEND = "Set KDRECIPES_HOME to a folder that can be written."
 
 
@@ -32,12 +36,53 @@ def home() -> Path:
     return folder
 
 
+def kept_at(*names: str) -> Path:
+    """Where something is kept: the path of these names in `home()`. Whoever reads or writes there asks here first.
+
+    The home itself is made where it is missing, and then nobody else comes into it (mode 0700). What is made below it
+    has the rights that the umask leaves.
+
+    Args:
+        names: the folder of its kind, such as "stores", and its own name.
+
+    Raises:
+        EnvironmentProblem: when the home, a folder on the way, what lies there or anything in it belongs to another
+            user than this one or root, or can be written by another; or the home can't be made.
+    """
+    folder = home()
+    path = folder.joinpath(*names)
+    for found in distrusted(path):
+        raise EnvironmentProblem(f"{found}. What others can change under KDRECIPES_HOME is not used. {OWN}")
+    with disk_errors(folder, _MEND):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def distrusted(path: Path) -> Iterator[str]:
+    """What others own or can write of something in `home()` and of the folders that lead to it, a text for each.
+
+    Args:
+        path: in the home, or the home itself, of which not every entry is looked at then.
+    """
+    folder = home()
+    above = [step for step in (folder, *reversed(path.parents)) if step == folder or folder in step.parents]
+    looks = [(step, False) for step in dict.fromkeys(above)] + ([] if path == folder else [(path, True)])
+    for step, below in looks:
+        yield from foreign(step, below=below)
+    if not keeps_out(folder):
+        for step, below in looks:
+            yield from open_to_others(step, below=below)
+
+
 def check_home() -> None:
-    """Refuse a home that can't be written, before anything is done that would be lost.
+    """Refuse a home that can't be written, or that others can, before anything is done that would be lost.
 
     Raises:
         EnvironmentProblem: naming the folder, and what is in the way.
     """
+    for found in distrusted(home()):
+        raise EnvironmentProblem(f"{found}. What others can change under KDRECIPES_HOME is not used. {OWN}")
     folder = there = home()
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent

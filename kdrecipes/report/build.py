@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.disk.files import locked, new_file, write_json
+from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.errors import UsageError
 from kdrecipes.gradients import measured_gradients
 from kdrecipes.report.advice import advice_of
@@ -187,9 +188,10 @@ def rebuild_report(folder: Path) -> Report:
 
     Raises:
         UsageError: when the folder holds no run, an unfinished one, one of an earlier version, or a damaged one.
-        EnvironmentProblem: when another process works in the folder, or it can't be written.
+        EnvironmentProblem: when another process works in the folder, it can't be written, or another user owns a file.
     """
     check_run_folder(folder)
+    refuse_foreign(folder, "Copy the run, and make the report of the copy.")
     with locked(folder / ".lock", f"Another process is running in {folder}. Wait for it."):
         check_finished(folder)
         return report_again(folder)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from kdrecipes.disk.cache import DOWNLOADS, MADE
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import OWN, distrusted, home
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.runs.doctor_check import Check, finding, ok
 from kdrecipes.wording import readable_bytes
@@ -25,7 +25,8 @@ def folders() -> list[Check]:
     """The folders that a run writes to."""
     found = []
     try:
-        found.append(_written("home", home(), _HOME))
+        others = next(distrusted(home()), None)
+        found.append(finding("home", others, OWN) if others else _written("home", home(), _HOME))
     except EnvironmentProblem as error:
         found.append(finding("home", str(error), _HOME))
     mend = "Begin runs in a folder that can be written, or name one with --out."
@@ -77,6 +78,11 @@ def caches() -> list[Check]:
         elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             mend = f"Give yourself the right to read and write it: `chmod u+rwx {folder}`; or name another folder."
             found.append(finding("caches", f"{name}: {folder} can't be read and written", mend))
+    told = set(distrusted(kept))  # with the folders
+    for name in (*MADE, *DOWNLOADS):
+        if name in there and (others := [text for text in distrusted(kept / name) if text not in told]):
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            found.append(finding("caches", f"{name}: {others[0]}{more}", OWN))
     return found or [ok("caches", f"there and usable: {', '.join(there) or 'none yet; runs make them'}")]
 
 

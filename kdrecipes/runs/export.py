@@ -21,7 +21,11 @@ from kdrecipes.components.exporters.writing import write
 from kdrecipes.data.loader import Loader
 from kdrecipes.data.splits import Split
 from kdrecipes.disk.files import disk_errors, write_json
+<<<<<<< HEAD
 from kdrecipes.disk.numpy_files import read_npy
+=======
+from kdrecipes.disk.owners import refuse_foreign
+>>>>>>> 8f6974c (What another user owns or can write in a shared home is refused by its name: others could put pixels, weights or logits in their place; a run folder is asked for its owners too)
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
 from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.errors import RunError
@@ -111,6 +115,7 @@ def export(
     exporter = exporter_named(format, given, plugins)
     recipe = recipe_of(run, plugins)
     refuse_point(run, "a file is compared with its student on test images")
+    refuse_foreign(run, "Copy the run, and export from the copy.")
     facts = arm_of(run, arm, seed)
     with keras.device("cpu"):
         student = load_student(run / facts.student, plugins=plugins)

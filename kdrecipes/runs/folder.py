@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import disk_errors, locked, new_file, remove_entries, remove_unfinished, write_json
+from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
@@ -109,9 +110,10 @@ def open_run(
 
     Raises:
         UsageError: when the folder holds another recipe's run, or files that are no run.
-        EnvironmentProblem: when it can't be written, or another process runs in it.
+        EnvironmentProblem: when it can't be written, another process runs in it, or it holds what another user owns.
     """
     refuse_file(path)
+    refuse_foreign(path, "Choose another folder with --out.")
     with disk_errors(path, "Choose another folder with --out."):
         path.mkdir(parents=True, exist_ok=True)
         (path / ".lock").touch()

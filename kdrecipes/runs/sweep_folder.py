@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import disk_errors, is_locked, locked, remove_entries, write_json
+from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
@@ -111,9 +112,11 @@ def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool) -> SweepF
 
     Raises:
         UsageError: when it holds another sweep, or files that are none.
-        EnvironmentProblem: when it can't be written, or `overwrite` would take it from under another process.
+        EnvironmentProblem: when it can't be written or holds what another user owns, or `overwrite` would take it from
+            under another process.
     """
     refuse_file(path)
+    refuse_foreign(path, "Choose another folder with --out.")
     with disk_errors(path, "Choose another folder with --out."):
         (path / ".locks").mkdir(parents=True, exist_ok=True)
     folder = SweepFolder(path)

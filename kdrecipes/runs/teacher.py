@@ -15,7 +15,7 @@ from kdrecipes.data.examples import ViewSettings
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.cache import note_served
 from kdrecipes.disk.files import locked, remove_unfinished
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import kept_at
 from kdrecipes.hashing import digest, path_sha256
 from kdrecipes.recipe.tables import Recipe, TeacherTable
 from kdrecipes.runs.build import build_model, build_tuner
@@ -83,6 +83,7 @@ def prepare_teacher(
 
     Raises:
         RunError: when the teacher can't be built or its loss is not finite.
+        EnvironmentProblem: when others can write the weights that an earlier run left.
     """
     seed_everything(table.seed)
     model, train = build_model(recipe, table, data), table.train
@@ -90,7 +91,7 @@ def prepare_teacher(
         return Teacher(model, weights_fingerprint(model))
     label = recipe.label_of(table)
     before, after = _depends_on(recipe, table, data)
-    folder = home() / "teachers" / f"{table.name}-{digest(*before, train.data, *after)[:20]}"
+    folder = kept_at("teachers", f"{table.name}-{digest(*before, train.data, *after)[:20]}")
 
     def waiting() -> None:
         note(f"another run is fine-tuning this teacher in {folder}; waiting for it")

@@ -20,7 +20,7 @@ from kdrecipes.data.examples import ViewSettings, show
 from kdrecipes.data.splits import Split
 from kdrecipes.disk.chunked_array import CHUNK, ChunkedArray
 from kdrecipes.disk.files import disk_errors, locked, write_json
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import home, kept_at
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
 from kdrecipes.wording import readable_bytes
@@ -136,12 +136,12 @@ def open_outputs(
 
     Raises:
         RunError: when a logit is not finite, or there are not `classes` of them.
-        EnvironmentProblem: no room on the disk, or it can't be written.
+        EnvironmentProblem: no room on the disk, or it can't be written, or others can write what lies there.
     """
     views = _active(settings)
     seed = settings.seed if views else None
     key = digest(OUTPUTS_VERSION, facts, split_content(split), size, views, seed, classes)
-    folder = home() / "outputs" / f"{name}-{key[:20]}"
+    folder = kept_at("outputs", f"{name}-{key[:20]}")
     passes, shape = _passes(settings, epochs), (len(split), classes)
     meta = {"name": name, "version": OUTPUTS_VERSION, "facts": facts, "views": views, "seed": seed, "size": size}
 
@@ -155,7 +155,7 @@ def open_outputs(
     def waiting() -> None:
         note(f"another run is computing these teacher outputs in {folder}; waiting for it")
 
-    with locked(folder.parent / ".locks" / folder.name, waiting=waiting), disk_errors(folder):
+    with locked(kept_at("outputs", ".locks") / folder.name, waiting=waiting), disk_errors(folder):
         dtype, started = _prepared(folder, meta), time.monotonic()
         try:
             computed = _fill(_arrays(folder, dtype, passes, shape), ask, size, progress)

@@ -19,7 +19,7 @@ from kdrecipes.components.datasets.source import SPLIT_OPTION, ArraySource, file
 from kdrecipes.components.hookspecs import Component
 from kdrecipes.components.options import options
 from kdrecipes.disk.files import disk_errors
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import home, kept_at
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
 from kdrecipes.hashing import digest
 
@@ -34,8 +34,12 @@ DEBIAN_FOLDER = "usr/share/datasets/fashion-mnist"  # where that package puts th
 
 
 def places() -> list[Path]:
-    """Where the IDX files are looked for, in this order."""
-    own = home() / "fashion_mnist"
+    """Where the IDX files are looked for, in this order.
+
+    Raises:
+        EnvironmentProblem: as `kept_at`.
+    """
+    own = kept_at("fashion_mnist")
     return [own, own / DEBIAN_FOLDER, ROOT / DEBIAN_FOLDER]
 
 
@@ -171,7 +175,7 @@ def obtain(limit: float = 300) -> str:
 
 def _unpack_debian(limit: float) -> Path:
     """Download the Debian package and unpack it under `home()`, whole or not at all. Returns the files' folder."""
-    target = home() / "fashion_mnist"
+    target = kept_at("fashion_mnist")
     # a sibling, so that the last step is a rename within one file system
     with disk_errors(target), ExitStack() as stack:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from kdrecipes.components.datasets.tfrecord import with_random_access
 from kdrecipes.disk.files import locked
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import kept_at
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, MissingPart, RunError
 from kdrecipes.extras import telling_what_is_missing
 from kdrecipes.hashing import digest
@@ -57,7 +57,7 @@ def prepare(builder: str, version: str | None = None, data_dir: str | None = Non
     try:
         prepared = find()
         if prepared is None:
-            with locked(home() / "tfds" / ".locks" / digest(name, options)[:16]):  # of several processes one prepares
+            with locked(kept_at("tfds", ".locks") / digest(name, options)[:16]):  # of several processes one prepares
                 prepared = find() or _prepare_in_child({"name": name, "options": options}, limit)
         return with_random_access(prepared)
     except KDRecipesError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kdrecipes.components.datasets.source import file_facts
 from kdrecipes.disk.files import disk_errors
-from kdrecipes.disk.home import home
+from kdrecipes.disk.home import kept_at
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
 
@@ -40,7 +40,7 @@ def with_random_access(folder: Path) -> Path:
     shards = {name: [Path(file) for file in info.splits[name].filepaths] for name in info.splits}
     facts = file_facts([file for files in shards.values() for file in files], folder)
     key = digest(str(folder.resolve()), facts)[:16]
-    target = home() / "tfds" / key / str(info.full_name)
+    target = kept_at("tfds", key) / str(info.full_name)
     if target.is_dir():
         return target
     with disk_errors(target), ExitStack() as stack:
