@@ -21,11 +21,8 @@ from kdrecipes.components.exporters.writing import write
 from kdrecipes.data.loader import Loader
 from kdrecipes.data.splits import Split
 from kdrecipes.disk.files import disk_errors, write_json
-<<<<<<< HEAD
 from kdrecipes.disk.numpy_files import read_npy
-=======
 from kdrecipes.disk.owners import refuse_foreign
->>>>>>> 8f6974c (What another user owns or can write in a shared home is refused by its name: others could put pixels, weights or logits in their place; a run folder is asked for its owners too)
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
 from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.errors import RunError
