@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from kdrecipes.backend import current_device
 from kdrecipes.data import views as view_functions
 from kdrecipes.data.splits import NO_LABEL, Split
-from kdrecipes.recipe.tables import ViewsTable
+from kdrecipes.recipe.view_tables import ViewsTable
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from kdrecipes.hashing import uniform
-from kdrecipes.recipe.tables import ErasingTable, Range, ViewsTable
+from kdrecipes.recipe.view_tables import ErasingTable, Range, ViewsTable
 
 # One stream of numbers for each thing drawn; a new augmentation takes a new stream and leaves the others alone.
 _FLIP, _CROP_Y, _CROP_X, _PARTNER, _SHARE, _ANGLE, _ERASE, _ERASE_Y, _ERASE_X, _BOX, _ERASE_BOX = *range(1, 10), 16, 64

@@ -14,11 +14,9 @@ from kdrecipes.recipe.positions import show_path
 from kdrecipes.recipe.resolve import trained_alike
 from kdrecipes.recipe.structure import teacher_tables
 from kdrecipes.recipe.tables import (
-    BoxTable,
     CompareTable,
     ComponentTable,
     DatasetTable,
-    ErasingTable,
     Json,
     LossTable,
     OptimizerTable,
@@ -30,9 +28,9 @@ from kdrecipes.recipe.tables import (
     TeacherTable,
     TermTable,
     TrainTable,
-    ViewsTable,
 )
 from kdrecipes.recipe.teacher_ids import teacher_ids
+from kdrecipes.recipe.view_tables import BoxTable, ErasingTable, ViewsTable
 
 T = TypeVar("T")
 

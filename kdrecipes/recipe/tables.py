@@ -13,9 +13,9 @@ from kdrecipes.components.plugins import Provider
 from kdrecipes.components.registry import Registry
 from kdrecipes.recipe.path_options import is_path
 from kdrecipes.recipe.positions import Path as KeyPath
+from kdrecipes.recipe.view_tables import ViewsTable
 
 Json = Mapping[str, Any]
-Range = tuple[float, float]  # least, greatest
 
 
 # eq=False, here and below: a table holds dicts, so it has no hash; compare `Recipe.fingerprint` instead.
@@ -34,36 +34,6 @@ class ComponentTable:
     kind: str
     name: str
     options: Json
-
-
-@dataclass(frozen=True, eq=False)
-class BoxTable:
-    """`random_resized_crop`: ranges of the share of the area, and of width ÷ height."""
-
-    scale: Range
-    ratio: Range
-
-
-@dataclass(frozen=True, eq=False)
-class ErasingTable:
-    """`random_erasing`: the share of images, and ranges of the share of the area and of width ÷ height."""
-
-    probability: float
-    scale: Range
-    ratio: Range
-
-
-@dataclass(frozen=True, eq=False)
-class ViewsTable:
-    """`[dataset.views]`; `data` is its JSON form, for fingerprints."""
-
-    flip: bool
-    crop_padding: int
-    data: Json
-    random_resized_crop: BoxTable | None = None
-    rotation: float | None = None
-    random_erasing: ErasingTable | None = None
-    mixup: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.errors import UsageError, one_line
-from kdrecipes.report.facts import Facts, damaged, read_facts
+from kdrecipes.report.fact_files import damaged
+from kdrecipes.report.facts import Facts, read_facts
 from kdrecipes.report.predictions import called
 from kdrecipes.report.run_list import check_finished, check_run_folder
 from kdrecipes.report.same_test import apart_words, same_names, same_test_source

@@ -7,21 +7,20 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from numpy.typing import NDArray
 
 from kdrecipes.disk.files import new_file
-from kdrecipes.errors import UsageError, one_line
+from kdrecipes.errors import one_line
 from kdrecipes.recipe.structure import definition
-from kdrecipes.report.history import Row, read_history
+from kdrecipes.report.fact_files import damaged, path_of, read_json, read_one, read_rows, read_several
+from kdrecipes.report.history import Row
 from kdrecipes.report.measures import MeasureFacts
 from kdrecipes.report.predictions import ENSEMBLE, read_predictions, unlike
 from kdrecipes.report.sweep_results import refuse_point
-from kdrecipes.report.typed_json import parsed, typed
 
 Report = dict[str, Any]
-SPARE = ("facts/measures.json", "facts/pictures.npz")  # without which there is a report all the same
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,6 @@ class EnvironmentFacts:
 
 
 Fact = RecipeFacts | DatasetFacts | TeacherFacts | ArmFacts | EnvironmentFacts | MeasureFacts
-T = TypeVar("T", bound=Fact)
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def write_facts(run: Path, name: str, facts: Fact | Mapping[str, Fact]) -> None:
         facts: of one thing, or of several by name.
     """
     value = {key: asdict(one) for key, one in facts.items()} if isinstance(facts, Mapping) else asdict(facts)
-    with new_file(run / _at(name), "w") as file:
+    with new_file(run / path_of(name), "w") as file:
         # ASCII: a class may be named by bytes of a folder's name that no UTF-8 file can hold.
         file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
@@ -191,7 +189,7 @@ def read_teachers(run: Path) -> dict[str, TeacherFacts]:
     Raises:
         UsageError: when the file is damaged.
     """
-    return _read_several(run, "teachers", TeacherFacts) if (run / _at("teachers")).is_file() else {}
+    return read_several(run, "teachers", TeacherFacts) if (run / path_of("teachers")).is_file() else {}
 
 
 def read_arms(run: Path) -> dict[str, ArmFacts]:
@@ -200,7 +198,7 @@ def read_arms(run: Path) -> dict[str, ArmFacts]:
     Raises:
         UsageError: when the file is damaged.
     """
-    return _read_several(run, "arms", ArmFacts) if (run / _at("arms")).is_file() else {}
+    return read_several(run, "arms", ArmFacts) if (run / path_of("arms")).is_file() else {}
 
 
 def read_facts(run: Path) -> Facts:
@@ -209,7 +207,7 @@ def read_facts(run: Path) -> Facts:
     Raises:
         UsageError: when a file is missing, damaged or does not belong to the others.
     """
-    lock = _read(run, "lock.json")
+    lock = read_json(run, "lock.json")
     try:
         sha256, student = str(lock["recipe_sha256"]), str(lock["recipe"]["student"]["name"])
         default = definition("compare")["properties"]["margin"]["default"]  # for a lock that is older than this key
@@ -224,11 +222,11 @@ def read_facts(run: Path) -> Facts:
     except ValueError as error:
         refuse_point(run, "has no report of its own")
         raise damaged(run, "predictions.npz", str(error)) from error
-    recipe = _read_one(run, "recipe", RecipeFacts)
+    recipe = read_one(run, "recipe", RecipeFacts)
     try:
         tomllib.loads(recipe.effective)
     except tomllib.TOMLDecodeError as error:
-        raise damaged(run, _at("recipe"), one_line(error)) from error
+        raise damaged(run, path_of("recipe"), one_line(error)) from error
     facts = Facts(
         recipe_sha256=sha256,
         student=student,
@@ -236,61 +234,17 @@ def read_facts(run: Path) -> Facts:
         temperatures=temperatures,
         label_weight=label_weight,
         recipe=recipe,
-        dataset=_read_one(run, "dataset", DatasetFacts),
-        teachers=_read_several(run, "teachers", TeacherFacts),
-        arms=_read_several(run, "arms", ArmFacts),
-        environment=_read_one(run, "environment", EnvironmentFacts),
-        measures=_read_one(run, "measures", MeasureFacts) if (run / _at("measures")).is_file() else None,
-        rows=_history(run),
+        dataset=read_one(run, "dataset", DatasetFacts),
+        teachers=read_several(run, "teachers", TeacherFacts),
+        arms=read_several(run, "arms", ArmFacts),
+        environment=read_one(run, "environment", EnvironmentFacts),
+        measures=read_one(run, "measures", MeasureFacts) if (run / path_of("measures")).is_file() else None,
+        rows=read_rows(run),
         logits=logits,
         labels=labels,
     )
     _refuse_unlike(run, facts)
     return facts
-
-
-def _at(name: str) -> str:
-    return f"facts/{name}.json"
-
-
-def damaged(run: Path, file: str, why: str) -> UsageError:
-    """The refusal of a run one of whose files can't be read."""
-    way = f"`kdrecipes run RECIPE --out {run} --overwrite` makes the run anew"
-    if file in SPARE:
-        way = f"Delete it, and `kdrecipes report {run}` makes the report without it"
-    return UsageError(f"{run / file} can't be read ({why}). {way}.")
-
-
-def _read(run: Path, file: str) -> Any:
-    try:
-        return parsed((run / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(run, file, one_line(error)) from error
-
-
-def _read_one(run: Path, name: str, kind: type[T]) -> T:
-    return _typed(run, name, kind, _read(run, _at(name)))
-
-
-def _read_several(run: Path, name: str, kind: type[T]) -> dict[str, T]:
-    value = _read(run, _at(name))
-    if not isinstance(value, dict):
-        raise damaged(run, _at(name), "it is no table of facts")
-    return {key: _typed(run, name, kind, one) for key, one in value.items()}
-
-
-def _typed(run: Path, name: str, kind: type[T], value: Any) -> T:
-    try:
-        return typed(kind, value)
-    except ValueError as error:
-        raise damaged(run, _at(name), str(error)) from error
-
-
-def _history(run: Path) -> list[Row]:
-    try:
-        return read_history(run / "history.jsonl")
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(run, "history.jsonl", one_line(error)) from error
 
 
 def _refuse_unlike(run: Path, facts: Facts) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.errors import one_line
 from kdrecipes.report.disagreements import disagreements
-from kdrecipes.report.facts import Facts, damaged
+from kdrecipes.report.fact_files import damaged
+from kdrecipes.report.facts import Facts
 from kdrecipes.report.predictions import called
 
 FILE = "facts/pictures.npz"

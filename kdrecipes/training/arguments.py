@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -106,3 +106,22 @@ def unnamed_networks(unnamed: Sequence[Any], named: Mapping[str, Any]) -> str:
         f"Give each argument its name, the networks too: Distiller({right}). "
         f"Received: {len(unnamed)} without a name ({kinds})." + ("" if "loss" in named else f" {_NO_TERM}")
     )
+
+
+def refuse_to_compile(loss: Any, loss_weights: Any, taps: Collection[str]) -> None:
+    """Refuse what `Distiller.compile` can't do.
+
+    Args:
+        loss, loss_weights: as it was given them; it has its own.
+        taps: the names of the layers that terms read of a student which is to be compiled; empty of another.
+
+    Raises:
+        ValueError: when a loss is given, or a term reads layers of such a student.
+    """
+    if loss is not None or loss_weights is not None:
+        raise ValueError(
+            "Give the distillation term to Distiller(loss=…) and its weight to Distiller(weight=…); the label loss "
+            f"is the cross-entropy. Received: compile(loss={loss!r}, loss_weights={loss_weights!r})"
+        )
+    if taps:
+        raise ValueError(f"A student whose layers a term reads ({list(taps)}) can't be compiled.")

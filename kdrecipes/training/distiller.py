@@ -11,7 +11,14 @@ from kdrecipes.backend import keras
 from kdrecipes.fast.accelerate import accelerate_unless_changed
 from kdrecipes.fast.compiled import compiled
 from kdrecipes.keras_private import compiled_metrics, loss_tracker, set_loss_tracker
-from kdrecipes.training.arguments import Network, Term, networks_of, terms_and_weights, unnamed_networks
+from kdrecipes.training.arguments import (
+    Network,
+    Term,
+    networks_of,
+    refuse_to_compile,
+    terms_and_weights,
+    unnamed_networks,
+)
 from kdrecipes.training.batches import (
     images_of,
     index_of,
@@ -29,7 +36,7 @@ from kdrecipes.training.introduced import introduced
 from kdrecipes.training.last_activation import refuse_probabilities
 from kdrecipes.training.learner import Learner, cross_entropy, names_of
 from kdrecipes.training.loss_parts import LossParts, Weight
-from kdrecipes.training.metrics import Accuracy, RunningMean
+from kdrecipes.training.metrics import RunningMean, know_what_no_label_is
 from kdrecipes.training.parts import Parts
 from kdrecipes.training.pixels import refuse_other_pixels
 from kdrecipes.training.teacher_cache import refuse_uncacheable, with_teacher_logits
@@ -183,18 +190,10 @@ class Distiller(SavedAsStudent):
             ValueError: when a loss is given, or a student can't be compiled: it is no graph of layers, or a term reads
                 its layers.
         """
-        if loss is not None or loss_weights is not None:
-            raise ValueError(
-                "Give the distillation term to Distiller(loss=…) and its weight to Distiller(weight=…); the label loss "
-                f"is the cross-entropy. Received: compile(loss={loss!r}, loss_weights={loss_weights!r})"
-            )
         jit_compile = options.pop("jit_compile", False)
-        if jit_compile and self.learner.taps:
-            raise ValueError(f"A student whose layers a term reads ({list(self.learner.taps)}) can't be compiled.")
+        refuse_to_compile(loss, loss_weights, taps=self.learner.taps if jit_compile else ())
         super().compile(optimizer=optimizer, jit_compile=False, **options)
-        # These know what no label is; for others each step waits for the device to say which examples have one.
-        given = keras.tree.flatten([options.get("metrics"), options.get("weighted_metrics")])
-        self._own_metrics = all(metric is None or isinstance(metric, Accuracy) for metric in given)
+        self._own_metrics = know_what_no_label_is([options.get("metrics"), options.get("weighted_metrics")])
         self.learner.compiled = compiled(self.student) if jit_compile else None
         set_loss_tracker(self, RunningMean(name="loss"))
         self._parts = None
@@ -286,14 +285,7 @@ class Distiller(SavedAsStudent):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics' values by name; compiled metrics have none before they met a label."""
-        compiled = compiled_metrics(self)
-        results: dict[str, Any] = {}
-        for metric in self._gathered().metrics:
-            if metric is not compiled:
-                results[metric.name] = metric.result()
-            elif compiled.built:
-                results.update(metric.result())
-        return results
+        return self._gathered().results(compiled_metrics(self))
 
     def reset_metrics(self) -> None:
         """As `keras.Model.reset_metrics`, at the start of every epoch."""

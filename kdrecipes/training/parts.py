@@ -41,3 +41,13 @@ class Parts:
     def losses(self) -> list[torch.Tensor]:
         """As `keras.Model.losses`: of layers' `add_loss` and of regularisers."""
         return added_losses(self.layers) + [v.regularizer(v) for v in self.variables if v.regularizer is not None]
+
+    def results(self, compiled: Any) -> dict[str, Any]:
+        """The metrics' values by name; what was compiled, which is one metric, has none before it met a label."""
+        results: dict[str, Any] = {}
+        for metric in self.metrics:
+            if metric is not compiled:
+                results[metric.name] = metric.result()
+            elif compiled.built:
+                results.update(metric.result())
+        return results
