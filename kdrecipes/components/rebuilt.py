@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrecipes.components.registry import load_registry, unknown_component
+from kdrecipes.disk.npz_sizes import DAMAGE, refuse_bombs
 from kdrecipes.disk.saved_facts import SavedFacts
 from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
 
@@ -36,6 +37,11 @@ def opened(file: Path, facts: SavedFacts, plugins: tuple[Path, ...] = ()) -> ker
             f"{file} holds weights alone, of a network that no component builds: {facts.network}. The run's .keras "
             "file holds the whole network."
         )
+    try:
+        if file.suffix == ".keras":
+            refuse_bombs(file)
+    except (OSError, *DAMAGE) as error:
+        raise RunError(f"{file} can't be opened: {one_line(error)[:400]}") from error
     try:
         if file.suffix == ".safetensors" and (model := with_weights(file, facts, plugins)) is not None:
             return model

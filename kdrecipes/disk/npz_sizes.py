@@ -1,32 +1,53 @@
-"""What the arrays of NumPy's files say they need, compared with what the files hold, before memory is asked for."""
+"""What archives and arrays say they need, compared with what their files hold, before memory is asked for."""
 
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
+# What zipfile, zlib, json and NumPy raise on files that are damaged, or made to harm, beside an OSError.
+DAMAGE = (
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    RuntimeError,  # a part that says it is encrypted; NotImplementedError and RecursionError are such too
+    SyntaxError,
+    OverflowError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _MOST = 100  # times: what packs better is no array of numbers that anybody measured or trained
 _SMALL = 2**28  # bytes, below which any array may be packed as well as it can be
 
 
 def refuse_bombs(file: Path | IO[bytes]) -> None:
-    """Refuse an `.npz` file of which a part unpacks to far more than it holds.
+    """Refuse an `.npz` or `.keras` file that unpacks to far more than it holds.
 
     Raises:
         ValueError: naming the part.
         OSError, zipfile.BadZipFile: when it is no such file, or damaged.
     """
     with zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
+        members = archive.infolist()
+        for member in members:
             if member.file_size > max(_SMALL, _MOST * member.compress_size):
-                held = f"{member.compress_size:,}"
-                raise ValueError(f"{member.filename} unpacks to {member.file_size:,} bytes, of which it holds {held}")
+                large = f"{member.filename} unpacks to {member.file_size:,} bytes"
+                raise ValueError(f"{large}, of which it holds {member.compress_size:,}")
             if not member.filename.endswith(".npy"):
                 continue
             with archive.open(member) as stream:
                 refuse_large(stream, member.file_size, member.filename)
+    whole, held = sum(member.file_size for member in members), sum(member.compress_size for member in members)
+    if whole > max(_SMALL, _MOST * held):
+        raise ValueError(f"its parts together unpack to {whole:,} bytes, of which it holds {held:,}")
 
 
 def refuse_large(stream: IO[bytes], size: int, name: str) -> None:

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from kdrecipes.disk.npz_sizes import refuse_bombs, refuse_large
+from kdrecipes.disk.npz_sizes import DAMAGE, refuse_bombs, refuse_large
 from kdrecipes.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-
-# What NumPy, zipfile and zlib raise on files that are damaged, or made to harm.
-_DAMAGE = (
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-    NotImplementedError,
-    RuntimeError,  # a part that says it is encrypted; RecursionError is one too
-    SyntaxError,
-    OverflowError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_npz(file: Path | IO[bytes], only: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -87,5 +67,5 @@ def _damage_told() -> Iterator[None]:
     """Turn whatever a damaged file makes NumPy raise into a ValueError."""
     try:
         yield
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(one_line(error)) from error

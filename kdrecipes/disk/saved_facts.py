@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import new_file
+from kdrecipes.disk.npz_sizes import DAMAGE
 from kdrecipes.errors import UsageError, one_line
 
 MEMBER = "kdrecipes.json"  # in a .keras archive, where Keras leaves alone what it does not know
 KEY = "kdrecipes"  # in the header of a .safetensors file
 ENDINGS = (".keras", ".safetensors")
 _EARLIER = {"background": [0, 0, 0], "max_pixels": 89_478_485, "network": ""}  # what held when there were no such keys
+_LARGEST_SIDE = 4096  # pixels: what a recipe may ask for at most
 _LARGEST = 64 * 2**20  # bytes that are read of what a stranger's file says of itself
 
 
@@ -92,7 +94,7 @@ def is_whole(file: Path) -> bool:
         return False
     try:
         told = json.loads(beside(file).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):  # of an earlier version, or damaged itself
+    except (OSError, *DAMAGE):  # of an earlier version, or damaged itself
         return True
     with file.open("rb") as content:
         return bool(hashlib.file_digest(content, "sha256").hexdigest() == told)
@@ -115,7 +117,7 @@ def read_saved_facts(file: Path) -> SavedFacts | None:
         if text is None and beside(file).is_file():
             text = beside(file).read_text(encoding="utf-8")
         return None if text is None else _facts(json.loads(text))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
+    except (OSError, *DAMAGE) as error:
         raise UsageError(f"{file} can't be read ({one_line(error)}).") from error
 
 
@@ -128,7 +130,7 @@ def facts_beside(file: Path) -> SavedFacts:
     other = beside(file)
     try:
         return _facts(json.loads(other.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, *DAMAGE) as error:
         raise UsageError(f"{other}, which says what {file.name} is, can't be read ({one_line(error)}).") from error
 
 
@@ -170,6 +172,8 @@ def _facts(value: Any) -> SavedFacts:
     facts = SavedFacts(**{key: value[key] for key in SavedFacts.__dataclass_fields__})
     whole = all(type(getattr(facts, key)) is str for key in texts) and facts.resize in ("squash", "crop")
     whole &= all(type(getattr(facts, key)) is int and getattr(facts, key) > 0 for key in sizes)
+    # Of more pixels one image would fill the memory.
+    whole = whole and max(facts.image_size, facts.store_size) <= _LARGEST_SIDE
     whole &= type(facts.classes) is list and all(type(name) is str for name in facts.classes)
     whole &= type(facts.background) is list and len(facts.background) == 3
     whole &= all(type(part) is int and 0 <= part <= 255 for part in facts.background)

@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from numpy.typing import NDArray
@@ -112,6 +112,10 @@ class ArmFacts:
     seconds: float | int
     batch_norm: dict[str, Any] = field(default_factory=dict)
     network: str = field(default_factory=str)
+
+    def __post_init__(self) -> None:
+        if PurePath(self.student).is_absolute() or ".." in PurePath(self.student).parts:  # a stranger's run
+            raise ValueError(f"student leads out of the run's folder: {self.student!r}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import disk_errors, existing
+from kdrecipes.disk.npz_sizes import DAMAGE, refuse_bombs
 from kdrecipes.disk.saved_facts import beside
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.facts import ArmFacts, read_facts
@@ -154,11 +155,15 @@ def _report(run: Path) -> dict[str, Any]:
 
 def _unpack(source: Path, draft: Path) -> list[str]:
     """Put what Keras' archive holds into the folder; gives the modules whose layers are not Keras' own."""
-    with zipfile.ZipFile(source) as archive:
-        for name in archive.namelist():
-            if name in OF_KERAS or name.startswith("assets/"):
-                archive.extract(name, draft)
-        config = json.loads(archive.read("config.json"))
+    try:
+        refuse_bombs(source)
+        with zipfile.ZipFile(source) as archive:
+            for name in archive.namelist():
+                if name in OF_KERAS or name.startswith("assets/"):
+                    archive.extract(name, draft)
+            config = json.loads(archive.read("config.json"))
+    except DAMAGE as error:
+        raise UsageError(f"{source} can't be read ({one_line(error)}).") from error
     return sorted(set(_foreign(config)))
 
 

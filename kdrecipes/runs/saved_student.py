@@ -135,7 +135,7 @@ def load_student(run_or_file: str | Path, *, plugins: Iterable[str | Path] = ())
         facts.store_size,
         (red, green, blue),
         facts.max_pixels,
-        _logits_of(model) if exporter is None else _loaded(exporter, file),
+        _logits_of(model) if exporter is None else _loaded(exporter, file, len(facts.classes)),
     )
 
 
@@ -151,12 +151,23 @@ def _logits_of(model: keras.Model) -> Callable[[NDArray[Any]], NDArray[np.float3
     return logits
 
 
-def _loaded(exporter: Any, file: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+def _loaded(exporter: Any, file: Path, classes: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     """What a file's own runtime makes of it."""
     try:
-        return exporter.load(file)
+        ask = exporter.load(file)
     except Exception as error:
         raise RunError(f"{file} can't be opened: {one_line(error)[:400]}") from error
+
+    def logits(pixels: NDArray[Any]) -> NDArray[np.float32]:
+        try:
+            found: NDArray[np.float32] = ask(pixels)
+        except Exception as error:  # what the file takes and gives is known only now
+            raise RunError(f"{file} can't answer: {one_line(error)[:400]}") from error
+        if found.shape != (len(pixels), classes):
+            raise RunError(f"{file} gives logits of the shape {found.shape} and names {classes} classes.")
+        return found
+
+    return logits
 
 
 def _student_of(run: Path) -> Path:

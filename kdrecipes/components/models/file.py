@@ -32,6 +32,7 @@ def build(path: str, sha256: str | None = None, head: str | None = None, classes
     """
     from kdrecipes.backend import keras
     from kdrecipes.disk.download import check_sha256  # with it come ssl and http, a tenth of `kdrecipes validate`
+    from kdrecipes.disk.npz_sizes import refuse_bombs
 
     file = Path(path)
     if not file.is_file():
@@ -41,6 +42,7 @@ def build(path: str, sha256: str | None = None, head: str | None = None, classes
     if sha256 is not None:
         check_sha256(file, sha256)
     try:
+        refuse_bombs(file)
         model = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises all kinds for what it can't rebuild
         text = " ".join(str(error).split())[:400]
