@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -21,9 +23,11 @@ from kdrecipes.cli.result import close, print_json, result_only, tell
 from kdrecipes.cli.resume import resume
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
+from kdrecipes.cli.streams import secure_streams
 from kdrecipes.cli.sweep import sweep
 from kdrecipes.cli.validate import validate
-from kdrecipes.errors import KDRecipesError, Preempted
+from kdrecipes.disk.files import of_the_system
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Preempted, RunError
 
 app = typer.Typer(
     name="kdrecipes",
@@ -73,18 +77,38 @@ app.add_typer(new.app, name="new")
 
 def main() -> None:
     """Entry point: turns every known error into its message and exit code; with --json into an object on stdout too."""
+    secure_streams()
     collect_rarely()
     try:
+        _refuse_folder_that_is_gone()
         app()
     except (KDRecipesError, Preempted) as error:
-        tell(str(error))
-        if "--json" in sys.argv[1:]:
-            problems = [problem.asdict() for problem in getattr(error, "problems", ())]
-            print_json({"ok": False, "error": str(error), "problems": problems})
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        _end(of_the_system(error))
+    except MemoryError:
+        _end(RunError("There is not enough memory. Run the same command again once other programs have ended."))
     except KeyboardInterrupt:
         tell("Interrupted. The same command goes on after the last step that was saved.")
         sys.exit(130)
     finally:
         collect_as_usual()
         close()
+
+
+def _refuse_folder_that_is_gone() -> None:
+    """Refuse to work in a folder that was removed: relative paths lead nowhere, and libraries end the process."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise EnvironmentProblem("The folder that this command began in is gone. Change to another one.") from None
+
+
+def _end(error: KDRecipesError | Preempted) -> None:
+    """Tell what went wrong and leave with its code."""
+    tell(str(error))
+    if "--json" in sys.argv[1:]:
+        problems = [problem.asdict() for problem in getattr(error, "problems", ())]
+        with suppress(EnvironmentProblem):  # stdout can't be written, which may be what was told
+            print_json({"ok": False, "error": str(error), "problems": problems})
+    sys.exit(error.exit_code)

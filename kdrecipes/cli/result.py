@@ -13,6 +13,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 import typer
 
+from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.wording import harmless, harmless_json
 
 P = ParamSpec("P")
@@ -23,16 +24,42 @@ _descriptor: int | None = None  # what file descriptor 1 was before it was lent 
 
 
 def say(text: str) -> None:
-    """A part of the result."""
+    """A part of the result; nothing is said any more to a reader who went away, as `head` does.
+
+    Raises:
+        EnvironmentProblem: when stdout can't be written for another reason.
+    """
     text = harmless(text)
     if _descriptor is None:
-        typer.echo(text, file=_out)
+        _write(text)
         return
     os.dup2(_descriptor, 1)
     try:
-        typer.echo(text, file=_out)
+        _write(text)
     finally:
         os.dup2(2, 1)
+
+
+def _write(text: str) -> None:
+    try:
+        typer.echo(text, file=_out)
+    except OSError as error:
+        _discard()
+        if not isinstance(error, BrokenPipeError):
+            raise EnvironmentProblem(
+                f"The result can't be written to stdout: {error.strerror}. What was asked for is done; the same "
+                "command shows it again, with its output sent elsewhere."
+            ) from error
+
+
+def _discard() -> None:
+    """Send what is still to be written nowhere: else Python tries again at its end, and complains."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):  # no stream of the process
+        for descriptor in {1, (_out or sys.stdout).fileno(), _descriptor or 1}:
+            os.dup2(nothing, descriptor)
+        (_out or sys.stdout).flush()
+    os.close(nothing)
 
 
 def tell(text: str) -> None:
@@ -42,7 +69,9 @@ def tell(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """The one object that `--json` promises."""
-    text = harmless_json(json.dumps(value, indent=2, ensure_ascii=False))
+    encoding = getattr(_out or sys.stdout, "encoding", None) or "utf-8"
+    ascii_only = not encoding.lower().startswith("utf")  # a letter that a locale lacks would be no JSON
+    text = harmless_json(json.dumps(value, indent=2, ensure_ascii=ascii_only))
     say(text.encode(errors="backslashreplace").decode())  # a path may hold bytes that are not UTF-8
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.wording import readable_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -26,6 +26,7 @@ _NOT_WRITABLE = (
     errno.EISDIR,
     errno.ENAMETOOLONG,
 )
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
@@ -51,6 +52,15 @@ def disk_errors(path: Path, mend: str = "") -> Iterator[None]:
         if error.errno in _NOT_WRITABLE:
             raise EnvironmentProblem(f"{path} can't be written: {error.strerror}. {mend}".rstrip()) from error
         raise
+
+
+def of_the_system(error: OSError) -> EnvironmentProblem:
+    """What is said of an error of the system which no place of ours expects: the file, the reason, and a mend."""
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    mend = ""
+    if error.errno in TOO_MANY_FILES:
+        mend = " Allow more of them, for example by `ulimit -n 1024`, and run the same command again."
+    return EnvironmentProblem(f"{where}{error.strerror or one_line(error)}.{mend}")
 
 
 def existing(folder: Path) -> Path:

@@ -148,7 +148,8 @@ class Progress:
 
     def _tell(self, text: str, level: int) -> None:
         if level >= _least:
-            (self.bars.console if self.bars else self.console).print(harmless(text), markup=False)
+            with suppress(OSError):  # of a script: a terminal that is gone, or a full disk, must not end its run
+                (self.bars.console if self.bars else self.console).print(harmless(text), markup=False)
         self.record(text, level)
 
     def record(self, text: str, level: int = logging.INFO) -> None:

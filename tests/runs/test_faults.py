@@ -1,5 +1,6 @@
 """What goes wrong outside the recipe or in the arithmetic ends a run with one message, and costs no finished work."""
 
+import errno
 import json
 import math
 import os
@@ -144,6 +145,18 @@ def test_what_is_no_want_of_memory_passes_unchanged():
     with pytest.raises(RunError) as caught, memory_errors(small('train.precision="bfloat16"')):
         raise MemoryError
     assert "(MemoryError)" in str(caught.value) and "precision" not in str(caught.value)
+
+
+def test_too_many_open_files_are_told_with_what_allows_more(tmp_path, monkeypatch):
+    def none_left(*arguments):
+        raise OSError(errno.EMFILE, "Too many open files", "/x/assets")
+
+    monkeypatch.setattr("kdrecipes.runs.run._straight_line", none_left)
+    with pytest.raises(
+        EnvironmentProblem, match=r"^/x/assets: Too many open files\. Allow more of them, for example by"
+    ):
+        kdrecipes.run(small(), tmp_path / "run")
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What a person sees: a line per epoch without a terminal, bars with one, the expected time after twenty steps."""
 
 import io
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
@@ -131,3 +132,13 @@ def test_what_is_prepared_is_what_can_be_read(shown):
     progress, text = shown()
     progress.preparing("pets train", 240, 240, 3840, 60)
     assert text.getvalue() == "prepared pets train: 180 images; 60 more can't be read\n"
+
+
+def test_a_stream_that_takes_nothing_stops_no_run_and_the_log_has_the_line(shown, tmp_path):
+    progress, _ = shown()
+    full = open("/dev/full", "w")  # noqa: SIM115 (closing it fails too)
+    progress.console = Console(file=full)
+    progress.note("told")
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").endswith("INFO     told\n")
+    with suppress(OSError):
+        full.close()
