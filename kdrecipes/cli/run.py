@@ -18,6 +18,7 @@ from kdrecipes.cli.options import (
     collect_as_usual,
 )
 from kdrecipes.cli.result import print_json, say, tell
+from kdrecipes.errors import UsageError
 
 if TYPE_CHECKING:
     from kdrecipes.recipe.tables import Recipe
@@ -30,6 +31,10 @@ def run(
     plugin: PluginOption = [],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in a folder that holds a run.")] = False,
+    replay_step: Annotated[
+        bool,
+        typer.Option("--replay-step", help="Run again the step that came to NaN or infinity; change nothing."),
+    ] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
@@ -37,6 +42,9 @@ def run(
     """Train teacher, baseline and distilled student; write the report.
 
     The same recipe in the same folder continues where it stopped; a finished run prints its report again.
+
+    With --replay-step, where a loss, a gradient or a weight that is no number stopped a fit: go from its last state to
+    that step, and print what the step computed and the first layer that went wrong.
 
     Example:  kdrecipes run digits --set train.epochs=3 --set loss.temperature=2 --out runs/try
     """
@@ -47,7 +55,29 @@ def run(
     shown = amount_shown(quiet, verbose)
     loaded = load_recipe(recipe, overrides, plugins=plugin)
     need_run("`kdrecipes run`")
+    if replay_step:
+        if overwrite:
+            raise UsageError("Give either --replay-step, which changes nothing, or --overwrite.")
+        _replay(loaded, out, shown, device=device, as_json=as_json)
+        return
     carry_out(began, loaded, out, shown, device=device, overwrite=overwrite, as_json=as_json)
+
+
+def _replay(loaded: Recipe, out: Path | None, shown: str, *, device: str, as_json: bool) -> None:
+    """Run a step again and print what it computed; the arguments are those of `carry_out`."""
+    from kdrecipes.extras import telling_what_is_missing
+
+    collect_as_usual()
+    from kdrecipes.report.step_words import step_text
+    from kdrecipes.runs.progress import showing
+    from kdrecipes.runs.replay import replay_step
+
+    with telling_what_is_missing("This recipe"), showing(shown):
+        step = replay_step(loaded, out, device=device)
+    if as_json:
+        print_json(step)
+    else:
+        say(step_text(step))
 
 
 def carry_out(

@@ -20,6 +20,7 @@ from kdrecipes.runs.changes import added_seeds, difference, nothing_trained
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.runs.resumed import given
 from kdrecipes.stopping import stoppable
+from kdrecipes.training.finite import NotFinite
 from kdrecipes.training.keeper import Row
 
 # What a run writes, and all that --overwrite removes; lock.json, which makes the folder a run, goes last.
@@ -44,6 +45,7 @@ _ENTRIES = (
     "log.txt",
     "lock.json",
 )
+STOPPED_AT = "stopped_at"  # in status.json: the step whose loss, gradient or weights were no numbers
 _WAYS_ON = "Choose another folder with --out, or replace that run with --overwrite."
 
 
@@ -133,8 +135,11 @@ def open_run(
         except BaseException as error:
             if folder.status.get("status") != "done":
                 stopped = isinstance(error, KeyboardInterrupt | Preempted)
+                more: dict[str, Any] = {"error": str(error) or type(error).__name__}
+                if isinstance(error, NotFinite):  # for whoever runs that step again
+                    more[STOPPED_AT] = {"fit": error.fit, "epoch": error.epoch, "step": error.step}
                 with suppress(KDRecipesError, OSError):  # a full disk must not hide why the run ended
-                    folder.set_status("preempted" if stopped else "failed", error=str(error) or type(error).__name__)
+                    folder.set_status("preempted" if stopped else "failed", **more)
             raise
 
 
@@ -243,7 +248,8 @@ def _read_status(path: Path) -> dict[str, Any]:
 
 def _read_folder(path: Path) -> RunFolder:
     status, rows = _read_status(path), []
-    status.pop("error", None)
+    for told in ("error", STOPPED_AT):
+        status.pop(told, None)
     history = path / "history.jsonl"
     if history.is_file():
         try:

@@ -34,6 +34,20 @@ def reproducing(began: Any) -> str:
     return str(began) if began and typed.startswith("kdrecipes resume ") else typed
 
 
+def replaying(began: Any, run: Path) -> str:
+    """The command that runs again the step at which a run was stopped.
+
+    Args:
+        began: the command in the run's lock.
+        run: the run folder.
+    """
+    typed = reproducing(began)
+    if not typed.startswith("kdrecipes run "):
+        return f"kdrecipes run RECIPE --out {run} --replay-step"
+    words = [word for word in shlex.split(typed) if word not in ("--overwrite", "--replay-step")]
+    return shlex.join([*words, "--replay-step"])
+
+
 def versions(recipe: Recipe) -> dict[str, str]:
     """Versions of Python, of the packages that decide a result, and of the plugins the recipe uses."""
     names = ["kdrecipes", "keras", "torch", "numpy", *recipe.requires]

@@ -38,7 +38,7 @@ from kdrecipes.runs.pictures import write_pictures
 from kdrecipes.runs.predictions import write_predictions
 from kdrecipes.runs.preflight import check_teacher, too_few
 from kdrecipes.runs.progress import Progress
-from kdrecipes.runs.provenance import command, environment, origin, reproducing, versions
+from kdrecipes.runs.provenance import command, environment, origin, replaying, reproducing, versions
 from kdrecipes.runs.recalibration import choose_recalibration, recalibration_note
 from kdrecipes.runs.rehearsal import plan_fits, refuse_precision
 from kdrecipes.runs.report_keys import take_out
@@ -46,6 +46,7 @@ from kdrecipes.runs.saved import save_teacher
 from kdrecipes.runs.teach import choose_outputs, teach, unheard
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
 from kdrecipes.runs.trackers import Trackers, need_callbacks, tracked
+from kdrecipes.training.finite import NotFinite
 
 
 def run(
@@ -102,8 +103,11 @@ def run_since(
         with keras.device(device), progress.shown(), meter.watched():
             try:
                 with memory_errors(recipe), tracked(recipe, path, progress.note) as trackers:
-                    return _straight_line(recipe, folder, progress, device, meter, trackers)
+                    return straight_line(recipe, folder, progress, device, meter, trackers)
             except KDRecipesError as error:
+                if isinstance(error, NotFinite):
+                    again = replaying(read_object(path / "lock.json").get("command"), path)
+                    error.hint = f"`{again}` runs that step again, says where it goes wrong, and changes nothing."
                 theirs = error.__cause__ is not None and not isinstance(error.__cause__, OSError)
                 told = traceback.format_exc() if theirs else str(error)  # a plugin's, for its author
                 progress.record(told, logging.ERROR)
@@ -141,9 +145,10 @@ def _read_report(run: Path, progress: Progress) -> dict[str, Any]:
     return report_again(run)
 
 
-def _straight_line(
+def straight_line(
     recipe: Recipe, folder: RunFolder, progress: Progress, device: str, meter: Meter, trackers: Trackers
 ) -> dict[str, Any]:
+    """All of a run, in a folder that is open."""
     clock = progress.clock
     refuse_precision(recipe, device)
     data = ready_data(recipe, progress)

@@ -18,6 +18,19 @@ _TOLD = 8  # examples that a message names
 _MEND = "A lower learning_rate, or clip_norm = 1.0 under [train], usually mends this."
 
 
+class NotFinite(RunError):
+    """A step's loss or gradient is no number, or a weight after it (exit code 1).
+
+    Attributes:
+        fit: its label.
+        epoch, step: which step, both counted from 1.
+    """
+
+    def __init__(self, message: str, fit: str, epoch: int, step: int):
+        super().__init__(message)
+        self.fit, self.epoch, self.step = fit, epoch, step
+
+
 @dataclass(frozen=True)
 class StepFacts:
     """What a step computed, still on its device, before it changes any weight.
@@ -90,7 +103,7 @@ class FiniteWatch(keras.callbacks.Callback):
         """Take note of a step.
 
         Raises:
-            RunError: when it, or one before it, is not finite.
+            NotFinite: when it, or one before it, is not finite.
         """
         figures = [facts.total.detach()]
         if self.gradients and any(one is not None for one in facts.gradients):
@@ -106,20 +119,24 @@ class FiniteWatch(keras.callbacks.Callback):
         """Look at the steps that were noted and not looked at yet.
 
         Raises:
-            RunError: when one is not finite.
+            NotFinite: when one is not finite.
         """
         waiting, self._waiting = self._waiting, []
         figures = [one.figures for one in waiting]
         if figures and not math.isfinite((figures[0] if len(figures) == 1 else torch.cat(figures)).sum()):
             for one in waiting:
                 if not one.figures.isfinite().all():
-                    raise RunError(self._told(one))
+                    raise NotFinite(self._told(one), self.label, one.epoch + 1, one.step)
+
+    def rate_in(self, epoch: int, step: int) -> float:
+        """The learning rate of a step of an epoch, both counted from 1."""
+        return self.rate((epoch - 1) * self.steps + step - 1)
 
     def _told(self, step: _Kept) -> str:
         loss = float(step.figures[0])
         what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient of the loss is not finite"
         means = [f"{name} {float(one.mean()):.4g}" for name, one in step.parts.items() if one is not None]
-        rate = self.rate(step.epoch * self.steps + step.step - 1)
+        rate = self.rate_in(step.epoch + 1, step.step)
         return (
             f"{self.label}: {what} in step {step.step} of epoch {step.epoch + 1}, at a learning rate of {rate:.3g}; "
             f"its parts are {', '.join(means)}; {self._examples(step)}. {_MEND} Nothing of it was saved; the state "
@@ -128,8 +145,7 @@ class FiniteWatch(keras.callbacks.Callback):
 
     def _examples(self, step: _Kept) -> str:
         """The examples whose values are not finite, or all of the batch where the values of all are."""
-        rows = [one for one in step.parts.values() if one is not None and one.ndim == 1]
-        bad = [i for i in range(max(map(len, rows), default=0)) if not all(bool(one[i].isfinite()) for one in rows)]
+        bad = not_finite(step.parts)
         if step.index is None:
             return f"{len(bad)} examples of its batch are not finite"
         index = step.index.tolist()
@@ -139,19 +155,32 @@ class FiniteWatch(keras.callbacks.Callback):
         return f"{which} {', '.join(map(self.name, chosen[:_TOLD]))}{more}"
 
 
-def refuse_infinite(label: str, variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
+def not_finite(parts: Mapping[str, torch.Tensor | None]) -> list[int]:
+    """The places in a batch of the examples for which one of `StepFacts.parts` is no number."""
+    rows = [one for one in parts.values() if one is not None and one.ndim == 1]
+    return [i for i in range(max(map(len, rows), default=0)) if not all(bool(one[i].isfinite()) for one in rows)]
+
+
+def refuse_infinite(label: str, variables: Sequence[Any], arrays: Sequence[np.ndarray], epoch: int, step: int) -> None:
     """Refuse to save weights that are no numbers.
 
     Args:
         label: names the fit.
         variables: whose values the arrays are.
         arrays: of any dtype.
+        epoch, step: the last step that was taken, both counted from 1.
 
     Raises:
-        RunError: naming the first of them.
+        NotFinite: naming the first of them.
     """
     for variable, array in zip(variables, arrays, strict=True):
         # A torch module's buffer may be infinite from the start. In float64 no sum of float32 overflows.
         weights = isinstance(variable, keras.Variable) and array.dtype.kind == "f"
         if weights and not math.isfinite(array.sum(dtype=np.float64)):
-            raise RunError(f"{label}: the weights {variable.path} are not finite. {_MEND} They were not saved.")
+            raise NotFinite(
+                f"{label}: the weights {variable.path} are not finite after step {step} of epoch {epoch}. {_MEND} They "
+                "were not saved.",
+                label,
+                epoch,
+                step,
+            )

@@ -59,6 +59,7 @@ class Keeper(keras.callbacks.Callback):
         self.on_epoch, self.gradients, self.look, self.every = on_epoch, gradients, look, every
         self.rows: list[Row] = []
         self.steps, self.started, self.saved, self.took = 0, 0.0, 0.0, 0.0
+        self._taken = (1, 0)  # epoch and step, from 1, of the last one that was taken
         self.figures: Sequence[str] = ()
         self._found: tuple[list[np.ndarray], dict[str, Any]] | None = None
 
@@ -96,9 +97,11 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.steps, self.started = 0, time.monotonic()
+        self._taken = (epoch + 1, 0)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.steps, self.figures = batch + 1, list(logs or ())
+        self._taken = (self._taken[0], batch + 1)
         if is_asked() or time.monotonic() - self.saved >= self._wait():
             self.save()
             stop_if_asked()
@@ -127,7 +130,7 @@ class Keeper(keras.callbacks.Callback):
         self.look()
         kept = [*self.variables, *self.counters()]
         arrays = [keras.ops.convert_to_numpy(v.value) for v in kept]
-        refuse_infinite(self.label, self.variables, arrays[: len(self.variables)])
+        refuse_infinite(self.label, self.variables, arrays[: len(self.variables)], *self._taken)
         meta = {
             "label": self.label,
             "rows": self.rows,

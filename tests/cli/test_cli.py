@@ -44,7 +44,18 @@ def test_the_verbs_and_flags_are_frozen():
         for name, verb in verbs.items()
     }
     assert surface == {
-        "run": ["--device", "--json", "--out", "--overwrite", "--plugin", "--quiet", "--set", "--verbose", "recipe"],
+        "run": [
+            "--device",
+            "--json",
+            "--out",
+            "--overwrite",
+            "--plugin",
+            "--quiet",
+            "--replay-step",
+            "--set",
+            "--verbose",
+            "recipe",
+        ],
         "doctor": ["--json"],
         "resume": ["--device", "--json", "--plugin", "--quiet", "--verbose", "run"],
         "report": ["--json", "run"],

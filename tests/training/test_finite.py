@@ -115,11 +115,14 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path):
     keeper.on_epoch_begin(0)
     keeper.on_epoch_end(0, {"loss": 1.0})
     weights[0].assign([1.0, math.inf])
-    with pytest.raises(RunError, match="kd-0: the weights kernel are not finite"):
+    with pytest.raises(RunError, match="kd-0: the weights kernel are not finite after step 4 of epoch 2") as caught:
+        keeper.on_epoch_begin(1)
+        keeper.on_train_batch_end(3)
         keeper.on_epoch_end(1, {"loss": 1.0})
+    assert (caught.value.fit, caught.value.epoch, caught.value.step) == ("kd-0", 2, 4)
     assert [row["epoch"] for row in StateFolder(tmp_path).load()[1]["rows"]] == [1]
 
 
 def test_weights_as_large_as_float32_goes_are_numbers():
     largest = np.full(100, np.finfo(np.float32).max)
-    refuse_infinite("kd-0", [keras.Variable(largest)], [largest])
+    refuse_infinite("kd-0", [keras.Variable(largest)], [largest], 1, 1)
