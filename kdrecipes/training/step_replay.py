@@ -42,7 +42,7 @@ class StepReplay(keras.callbacks.Callback):
         epoch, step: which step, counted from 1.
     """
 
-    watch: FiniteWatch  # the fit's own, which hears of the steps before
+    watch: Any  # the fit's own FiniteWatch, which hears of the steps before
 
     def __init__(self, distiller: Distiller, loader: Loader, epoch: int, step: int):
         super().__init__()
