@@ -17,7 +17,12 @@ from kdrecipes.data.listing import Listing, listing_of
 from kdrecipes.data.mixture import Mixture, mixture
 from kdrecipes.data.oddities import lost_on, unmeasured_classes
 from kdrecipes.data.reader import Decoding, name_in
-from kdrecipes.data.refusals import refuse_less_than_a_batch, refuse_other_classes, refuse_overlap
+from kdrecipes.data.refusals import (
+    refuse_less_than_a_batch,
+    refuse_other_classes,
+    refuse_overlap,
+    refuse_weights_of_zero,
+)
 from kdrecipes.data.splits import Split, cut_split, of_classes
 from kdrecipes.data.store import Store, open_store
 from kdrecipes.data.unreadable import Unreadable, refuse_unreadable, unreadable_of
@@ -121,6 +126,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     others = of_classes(parts["unlabelled"], train.store.classes) if "unlabelled" in parts else None
     unlabelled = tuple(part for part in (rest, others) if part is not None)
     refuse_less_than_a_batch(recipe, train, sum(map(len, unlabelled)))
+    refuse_weights_of_zero(train, unlabelled)
     owners = {id(stores[name].images): source for name, source in sources.items()}
     identical = duplicates(
         {"train": train, "validation": validation, "test": test},

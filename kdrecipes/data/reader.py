@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from kdrecipes.components.datasets.decoding import at_most
+from kdrecipes.components.datasets.source import no_weight
 from kdrecipes.errors import KDRecipesError, RunError
-from kdrecipes.wording import escaped
+from kdrecipes.wording import escaped, some_of
 
 Labels = Literal["all", "some", "none"]
 _PROBE = 64  # images looked at before a dataset's images are believed to share one size
@@ -235,9 +236,11 @@ def source_weights(source: Any, name: str) -> np.ndarray | None:
             f"{name}: its weights must be one number for each of its {len(source)} examples. Received: "
             f"{weights.dtype} of shape {weights.shape}"
         )
-    for i in np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[:1]:
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0))).tolist()
+    if wrong:
+        told = [f"{name_in(source, i)}: {no_weight(weights[i].item())}" for i in wrong]
         raise RunError(
-            f"{name}: {name_in(source, int(i))} has the weight {weights[i]}; a weight is a finite number of 0 or more."
+            f"{name}: {len(wrong):,} of its {len(source):,} weights can't be used: {some_of(told, 'weights')}."
         )
     return weights.astype(np.float32)
 

@@ -1,8 +1,8 @@
-"""What a run refuses of its splits: images in two of them, other classes, less than a batch."""
+"""What a run refuses of its splits: images in two of them, other classes, less than a batch, weights of 0 alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations, zip_longest
 
 from kdrecipes.data.splits import Split, overlap
@@ -27,6 +27,22 @@ def refuse_less_than_a_batch(recipe: Recipe, train: Split, unlabelled: int) -> N
             raise RunError(
                 f"dataset.train holds {what}, fewer than one batch of {key}.batch_size = "
                 f"{table.batch_size}, and the last incomplete batch is dropped. Lower {key}.batch_size."
+            )
+
+
+def refuse_weights_of_zero(train: Split, unlabelled: Sequence[Split]) -> None:
+    """Refuse images to train on of which each has the weight 0, so that none of them would teach anything.
+
+    Args:
+        train: the training images with labels.
+        unlabelled: those without.
+    """
+    for key, split in [("train", train), *(("unlabelled", one) for one in unlabelled)]:
+        weights = split.store.weights
+        if weights is not None and len(split) and not weights[split.positions].any():
+            raise RunError(
+                f"dataset.{key}: each of its {len(split):,} images has the weight 0, so none would teach anything. "
+                "Give a weight above 0 to those that shall count."
             )
 
 

@@ -99,7 +99,58 @@ def test_a_label_of_minus_one_is_none(tmp_path):
     assert not arrays.build("extra", path=path).labelled
 
 
+WEIGHTS = np.array([1, 0.5, 0, 2, 3, 4], np.float32)
+
+
+@pytest.mark.parametrize("save", [npz, npy])
+def test_weights_go_with_their_images(tmp_path, save):
+    path = save(tmp_path, x=IMAGES, y=np.array([5, -1, 7, 7, -1, 5]), weights=WEIGHTS[:, None])
+    train, others, plain = (arrays.build(path=path, **o) for o in ({}, {"split": "unlabelled"}, {"weights": ""}))
+    assert train.weights.tolist() == [1, 0, 2, 4] and others.weights.tolist() == [0.5, 3] and plain.weights is None
+    assert train.fingerprint != plain.fingerprint
+
+
+def test_weights_of_a_split_and_of_another_name_are_found(tmp_path):
+    named = {"train_x": IMAGES, "train_y": LABELS, "test_x": IMAGES, "test_y": LABELS}
+    path = npz(tmp_path, **named, train_w=WEIGHTS, train_sample_weight=WEIGHTS + 1)
+    assert arrays.build(path=path).weights.tolist() == (WEIGHTS + 1).tolist()
+    assert arrays.build("test", path=path).weights is None
+    for name in ("sample_weight", "weights_train", "sample_weights_train"):
+        found = arrays.build(path=npz(tmp_path, "one.npz", x=IMAGES, y=LABELS, **{name: WEIGHTS}))
+        assert found.weights.tolist() == WEIGHTS.tolist(), name
+    assert arrays.build(path=path, weights="{split}_w").weights.tolist() == WEIGHTS.tolist()
+    with pytest.raises(RunError, match=r"^dataset.weights: no array of weights is called importance; there are 't"):
+        arrays.build(path=path, weights="importance")
+    path = npz(tmp_path, x=IMAGES, y=LABELS, weight=WEIGHTS, weights=WEIGHTS)
+    with pytest.raises(RunError, match=r'could both be the weights of train\. Say which: weights = "…"'):
+        arrays.build(path=path)
+
+
+def test_the_images_are_listed_by_class_so_that_a_change_can_be_told(tmp_path):
+    path = npz(tmp_path, x=IMAGES, y=np.array([5, -1, 7, 7, -1, 5]))
+    assert arrays.build(path=path).listing() == {
+        "5": [("d.npz[x][0]", 48), ("d.npz[x][5]", 48)],
+        "7": [("d.npz[x][2]", 48), ("d.npz[x][3]", 48)],
+    }
+    assert arrays.build("unlabelled", path=path).listing() == {"": [("d.npz[x][1]", 48), ("d.npz[x][4]", 48)]}
+
+
 WRONG = {
+    "weights_of_another_length": (
+        {"x": IMAGES, "y": LABELS, "weights": WEIGHTS[:5]},
+        {},
+        "d.npz[x] holds 6 images and d.npz[weights] 5 weights: as many of both are needed",
+    ),
+    "weights_of_each_class": (
+        {"x": IMAGES, "y": LABELS, "weights": np.ones((6, 2))},
+        {},
+        "d.npz[weights] has the shape (6, 2); weights are (images,)",
+    ),
+    "weights_that_are_text": (
+        {"x": IMAGES, "y": LABELS, "weights": np.array(["1"] * 6)},
+        {},
+        "d.npz[weights] is <U1; weights are numbers: save weights.astype('float32')",
+    ),
     "a_float_without_a_range": (
         {"x": IMAGES / 255.0, "y": LABELS},
         {},

@@ -714,3 +714,40 @@ def test_images_taught_without_labels_count_as_training_images(prepared, monkeyp
     assert found.text.startswith(
         "1 of the 2 test images is pixel for pixel the same as training images: 41-1.png (as 41-1.png)."
     )
+
+
+ARRAYS = 'name = "arrays"\npath = "d.npz"\ntest = "train[36:]"\ntrain = "train[:36]"\nvalidation = 0.2'
+
+
+@pytest.fixture
+def weighed(tmp_path):
+    """`weighed(weights)`: what is prepared of 48 images, of which the last 12 are the test."""
+
+    def weighed(weights: np.ndarray) -> Data:
+        images = np.random.default_rng(0).integers(0, 256, (48, 8, 8), np.uint8)
+        np.savez(tmp_path / "d.npz", x=images, y=np.arange(48) % 2, weights=weights)
+        file = tmp_path / "r.toml"
+        file.write_text(RECIPE.replace('name = "digits"\n{dataset}', ARRAYS), encoding="utf-8")
+        return prepare(load_recipe(file))
+
+    return weighed
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        (
+            np.zeros(48),
+            r"^dataset.train: each of its \d\d images has the weight 0, so none would teach anything\.",
+        ),
+        (np.full(48, -1), r"48 of its 48 weights can't be used: .*the weight -1 is no finite number of 0 or more"),
+        (np.full(48, np.nan), "the weight nan is no finite number of 0 or more.* and 43 more weights"),
+    ],
+)
+def test_weights_that_would_teach_nothing_are_refused(weighed, weights, told):
+    with pytest.raises(RunError, match=told):
+        weighed(weights)
+
+
+def test_weights_of_zero_do_not_matter_where_nothing_is_trained(weighed):
+    assert weighed((np.arange(48) < 36) * 1.0).train.weighted

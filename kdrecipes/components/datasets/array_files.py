@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What such arrays are often called: alone, before a split's name, or behind one.
 IMAGES, LABELS = ("images", "image", "x"), ("labels", "label", "y")
+WEIGHTS = ("weights", "weight", "sample_weights", "sample_weight")
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,28 @@ def pairs_of(names: Mapping[str, Any], images: str | None, labels: str | None) -
     return {split: (name, of_labels.get(split)) for split, name in of_images.items()}
 
 
+def weights_of(names: Mapping[str, Any], weights: str | None) -> dict[str, str]:
+    """The name of each split's weights, where it has any.
+
+    Args:
+        names: of all arrays.
+        weights: what they are called, as for `pairs_of`; "": there are none.
+
+    Raises:
+        RunError: when none is called as it says, or two are of one split.
+    """
+    found = {} if weights == "" else _by_split(names, weights, WEIGHTS, "weights")
+    if weights and not found:
+        there = ", ".join(map(repr, sorted(names)[:12]))
+        raise RunError(f"no array of weights is called {weights}; there are {there}").at("dataset.weights")
+    return found
+
+
 def _by_split(names: Mapping[str, Any], given: str | None, usual: tuple[str, ...], what: str) -> dict[str, str]:
     if given is None:
         words = "|".join(usual)
-        pattern = re.compile(f"(?:(?P<before>.+)_)?(?:{words})|(?:{words})_(?P<behind>.+)", re.IGNORECASE)
+        # lazily, so that sample_weight alone is no weight of a split `sample`
+        pattern = re.compile(f"(?:(?P<before>.+?)_)??(?:{words})|(?:{words})_(?P<behind>.+)", re.IGNORECASE)
     else:
         pattern = re.compile(re.escape(given).replace(re.escape("{split}"), "(?P<before>.+)", 1))
     found: dict[str, str] = {}
@@ -115,8 +134,8 @@ def _by_split(names: Mapping[str, Any], given: str | None, usual: tuple[str, ...
             split = next((part for part in match.groupdict().values() if part), "train")
             if split in found:
                 raise RunError(
-                    f"{found[split]!r} and {name!r} could both be the {what} of {split}. Say which: images = "
-                    '"…", labels = "…"'
+                    f"{found[split]!r} and {name!r} could both be the {what} of {split}. Say which: "
+                    + ('weights = "…"' if what == "weights" else 'images = "…", labels = "…"')
                 )
             found[split] = name
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kdrecipes.components.datasets.array_files import StoredArray, pairs_of, stored_arrays
+from kdrecipes.components.datasets.array_files import StoredArray, pairs_of, stored_arrays, weights_of
 from kdrecipes.components.datasets.class_names import CLASSES_OPTION, UNLABELLED, WITHOUT_LABEL, no_class, numbered
 from kdrecipes.components.datasets.pixels import Pixels
 from kdrecipes.components.datasets.source import SPLIT_OPTION, ArraySource, file_facts, missing_split
@@ -24,10 +24,24 @@ _NONE = -1  # the number of an example without a label
 
 @dataclass
 class StoredSource(ArraySource):
-    """An `ArraySource` of arrays in files; `labelled` and `left_out` as other sources have them."""
+    """An `ArraySource` of arrays in files; `labelled`, `weights` and `left_out` as other sources have them.
+
+    `rows`: int64, where each example stands in the arrays.
+    """
 
     labelled: bool = True
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    weights: np.ndarray | None = None
+    rows: np.ndarray | None = None
+
+    def listing(self) -> dict[str, list[tuple[str, int]]]:
+        """Place and bytes of each image, by its class; all under the class "" where they have none."""
+        pixels = cast("Pixels", self.images).array
+        size = pixels[:1].nbytes if len(pixels) else 0
+        found: dict[str, list[tuple[str, int]]] = {}
+        for row, label in zip(cast("np.ndarray", self.rows).tolist(), self.labels.tolist(), strict=True):
+            found.setdefault(self.classes[label] if self.labelled else "", []).append((f"{self.origin}[{row}]", size))
+        return found
 
 
 def build(
@@ -38,6 +52,7 @@ def build(
     range: list[float] | None = None,
     images: str | None = None,
     labels: str | None = None,
+    weights: str | None = None,
 ) -> StoredSource:
     """The source of a split's arrays; examples labelled -1, or with an empty text, are the split `unlabelled`."""
     import numpy as np
@@ -45,8 +60,8 @@ def build(
     place = Path(path).expanduser()
     try:
         arrays = stored_arrays(place)
-        pairs = pairs_of(arrays, images, labels)
-        _refuse_forms(arrays, pairs, range)
+        pairs, of_weights = pairs_of(arrays, images, labels), weights_of(arrays, weights)
+        _refuse_forms(arrays, pairs, of_weights, range)
         names, numbers = _numbers(arrays, pairs, classes)
     except KDRecipesError as error:
         error.at("dataset.path")
@@ -64,40 +79,60 @@ def build(
     stored, found = arrays[pairs[base][0]], numbers[base]
     all_ = len(rows) == len(found)
     pixels = Pixels(stored.read(), stored.name, None if all_ else rows, range)
-    files = sorted({arrays[name].file for pair in pairs.values() for name in pair if name})
+    weighed = np.reshape(arrays[of_weights[base]].read(), -1)[rows] if base in of_weights else None
+    files = sorted({arrays[name].file for pair in [*pairs.values(), of_weights.values()] for name in pair if name})
     facts = file_facts(files, place if place.is_dir() else place.parent)
     left = [f"{stored.name}[{i}]" for i in np.flatnonzero(found == _NONE)] if split in loose else []
     return StoredSource(
         cast("np.ndarray", pixels),
         found[rows].astype(np.int64) if labelled else np.zeros(len(rows), np.int64),
         names,
-        digest("arrays", split, names, facts, range, pairs[base]),
+        digest("arrays", split, names, facts, range, pairs[base], *([of_weights[base]] if base in of_weights else [])),
         stored.name,
         labelled,
         {WITHOUT_LABEL: left} if left else {},
+        weighed,
+        rows,
     )
 
 
 def _refuse_forms(
-    arrays: Mapping[str, StoredArray], pairs: Mapping[str, tuple[str, str | None]], value_range: Sequence[float] | None
+    arrays: Mapping[str, StoredArray],
+    pairs: Mapping[str, tuple[str, str | None]],
+    weights: Mapping[str, str],
+    value_range: Sequence[float] | None,
 ) -> None:
     """Refuse arrays of forms that are no images or labels, all at once."""
     if value_range is not None and not value_range[0] < value_range[1]:
         raise RunError(f"the first number must be below the second. Received: {value_range}").at("dataset.range")
     problems = []
-    for of_images, of_labels in pairs.values():
+    for split, (of_images, of_labels) in pairs.items():
         stored = arrays[of_images]
         problems += _image_problems(stored, value_range)
-        if of_labels is not None:
-            given = arrays[of_labels]
-            problems += _label_problems(given)
-            if stored.shape and given.shape and stored.shape[0] != given.shape[0]:
-                problems.append(
-                    f"{stored.name} holds {stored.shape[0]} images and {given.name} {given.shape[0]} labels: as many "
-                    "of both are needed"
-                )
+        for what, name in (("labels", of_labels), ("weights", weights.get(split))):
+            if name is not None:
+                problems += _label_problems(arrays[name]) if what == "labels" else _weight_problems(arrays[name])
+                problems += _other_lengths(stored, arrays[name], what)
     if problems:
         raise RunError("\n  ".join(["these arrays can't be used:", *problems]))
+
+
+def _other_lengths(images: StoredArray, others: StoredArray, what: str) -> list[str]:
+    if not images.shape or not others.shape or images.shape[0] == others.shape[0]:
+        return []
+    return [
+        f"{images.name} holds {images.shape[0]} images and {others.name} {others.shape[0]} {what}: as many of both are "
+        "needed"
+    ]
+
+
+def _weight_problems(stored: StoredArray) -> list[str]:
+    shape, dtype = stored.shape, stored.dtype
+    if dtype.kind not in "iuf":
+        return [f"{stored.name} is {dtype}; weights are numbers: save weights.astype('float32')"]
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+        return [f"{stored.name} has the shape {shape}; weights are (images,)"]
+    return []
 
 
 def _image_problems(stored: StoredArray, value_range: Sequence[float] | None) -> list[str]:
@@ -217,6 +252,11 @@ COMPONENT = Component(
             "examples": ["{split}_ids"],
             "description": "The same of the labels. Default: labels or y, as those of the images",
         },
+        weights={
+            "examples": ["{split}_weights"],
+            "description": "The same of how much each image counts in the loss, 0 or more. Default: weights or "
+            'sample_weight, where there are such; "" reads none',
+        },
     ),
-    summary="NumPy arrays of images and labels: an .npz file or a folder of .npy files, memory-mapped",
+    summary="NumPy arrays of images and labels, weights too: an .npz file or a folder of .npy files, memory-mapped",
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kdrecipes.components.datasets.class_names import UNLABELLED, label_text, no_class, numbered, plain_numbers
 from kdrecipes.components.datasets.list_columns import Columns, columns_of
 from kdrecipes.components.datasets.row_file import Rows, read_rows
+from kdrecipes.components.datasets.source import no_weight
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError
 from kdrecipes.wording import escaped, listed
 
@@ -221,5 +222,5 @@ def _weight(cell: Any) -> float:
     except (TypeError, ValueError):
         weight = -1.0
     if isinstance(cell, bool) or not 0 <= weight < float("inf"):
-        raise ValueError(f"the weight {cell!r:.60} is no finite number of 0 or more")
+        raise ValueError(no_weight(cell))
     return weight

@@ -49,6 +49,11 @@ class ArraySource:
         return f"{self.origin}[{index}]"
 
 
+def no_weight(value: object) -> str:
+    """What is said of a weight that is none, in every dataset."""
+    return f"the weight {value!r:.60} is no finite number of 0 or more"
+
+
 def missing_split(split: str, have: Iterable[str]) -> RunError:
     """The error for a split that a dataset lacks, with what to write instead."""
     names = list(have)
