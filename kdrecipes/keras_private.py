@@ -7,7 +7,8 @@ module is below `backend`, which most code imports Keras from: `import kdrecipes
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from operator import attrgetter
 from typing import Any
@@ -192,6 +193,20 @@ def replace_update(
 
 
 # --- saving ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def temporary_folders(make: Callable[[], str]) -> Iterator[None]:
+    """In the block let `make` give each folder in which Keras unpacks or packs a file of a model, and removes it again.
+
+    Why: Keras makes it where the system has its temporary files, and of a process that is killed it stays there.
+    """
+    before = saving_lib.get_temp_dir
+    saving_lib.get_temp_dir = make
+    try:
+        yield
+    finally:
+        saving_lib.get_temp_dir = before
 
 
 def divert_saving(kind: type, *, model: Callable[..., None], weights: Callable[..., None]) -> None:

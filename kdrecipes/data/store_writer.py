@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from kdrecipes.data.reader import Chunk
-from kdrecipes.disk.files import new_file
+from kdrecipes.disk.files import new_file, remove_unfinished
 
 JOURNAL = "journal.jsonl"
 _BLOCK = 16 * 2**20
@@ -64,6 +64,7 @@ class Draft:
         self.uniform: list[str] = []
         self.content = hashlib.sha256()
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)  # it would become part of the store
         self._begin()
 
     @property

@@ -97,16 +97,21 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what `new_file` had begun in a folder, or below it, when its process was killed.
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove files and passing folders that were begun in a folder, or below it, by a process that was killed.
 
     Args:
         folder: which no other process writes to now.
+        name: of the one file in the folder itself that no other process writes now. Default: all, below it too.
     """
-    for path in folder.rglob(".*"):
-        if re.fullmatch(r"\..+\.[0-9a-f]{12}", path.name) and path.is_file():
-            with suppress(OSError):  # it is in nobody's way
-                path.unlink()
+    for path in list(folder.rglob(".*") if name == "*" else folder.glob(f".{name}.*")):
+        if not re.fullmatch(r"\..+\.[0-9a-f]{12}", path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        with suppress(OSError):  # it is in nobody's way
+            path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

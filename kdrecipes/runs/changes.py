@@ -1,4 +1,4 @@
-"""How the recipe of a run and the one that is asked for differ, and whether another may take the run's place."""
+"""How a run differs from the recipe that is asked for, whether another may take its place, what an older version wrote."""
 
 from __future__ import annotations
 
@@ -58,3 +58,13 @@ def nothing_trained(run: Path) -> bool:
         return True
     except (OSError, ValueError, KeyError, TypeError):  # a damaged history is one
         return False
+
+
+
+def lacks_labels(path: Path) -> bool:
+    """Whether an earlier version, to which every training image had its label, wrote the facts of the data."""
+    try:
+        facts = json.loads((path / "facts" / "dataset.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # whoever reads it next says what is wrong
+        return False
+    return isinstance(facts, dict) and "labelled" not in facts

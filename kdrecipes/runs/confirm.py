@@ -10,7 +10,6 @@ import numpy as np
 
 from kdrecipes.disk.files import locked
 from kdrecipes.recipe.sweep import Sweep
-from kdrecipes.report.sweep_page import write_sweep_page
 from kdrecipes.report.sweep_results import Point, ranked, standing_of
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.run import run
@@ -48,7 +47,7 @@ def confirm(sweep: Sweep, folder: SweepFolder, best: int, device: str, progress:
                 ranks = {one["point"]: one["rank"] for one in results["points"]}
                 results["confirmed"] = sorted(confirmed, key=lambda one: ranks[one["point"]] or 0)
                 results["status"] = standing_of(results)
-            write_sweep_page(folder.path)
+            folder.write_page()
 
 
 def _entry(point: Point, run: Path, seeds: list[int], report: dict[str, Any]) -> dict[str, Any]:

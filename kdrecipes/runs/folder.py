@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kdrecipes import keras_private
 from kdrecipes.disk.files import disk_errors, locked, new_file, remove_entries, remove_unfinished, write_json
 from kdrecipes.disk.owners import refuse_foreign
+from kdrecipes.disk.passing import new_passing_folder, passing_within
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arms, read_teachers, write_facts
-from kdrecipes.runs.changes import added_seeds, difference, nothing_trained
+from kdrecipes.runs.changes import added_seeds, difference, lacks_labels, nothing_trained
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.runs.resumed import given
 from kdrecipes.stopping import stoppable
@@ -84,9 +86,17 @@ class RunFolder:
         with new_file(self.path / "history.jsonl", "w") as file:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
 
+    def fine_tunes(self, teacher: str) -> None:
+        """Write down that this run fine-tunes a teacher: it did so, even if it is killed when the teacher is done."""
+        self.set_status("running", fine_tunes=sorted({*self._fine_tuned(), teacher}))
+
+    def _fine_tuned(self) -> set[str]:
+        told = self.status.get("fine_tunes")  # a stranger may have written it
+        return {one for one in told if isinstance(one, str)} if isinstance(told, list) else set()
+
     def keep_teachers(self, teachers: Mapping[str, TeacherFacts]) -> None:
         """Write facts/teachers.json. A teacher that this very run fine-tuned before it stopped is not a reused one."""
-        mine = {name for name, earlier in self.teachers.items() if not earlier.reused}
+        mine = self._fine_tuned() | {name for name, earlier in self.teachers.items() if not earlier.reused}
         self.teachers = {n: replace(one, reused=one.reused and n not in mine) for n, one in teachers.items()}
         write_facts(self.path, "teachers", self.teachers)
 
@@ -130,7 +140,8 @@ def open_run(
             folder.set_status("running")
             write_facts(path, "recipe", _recipe_facts(recipe))
         try:
-            with stoppable():
+            in_folder = keras_private.temporary_folders(lambda: str(new_passing_folder()))
+            with stoppable(), passing_within(path), in_folder:
                 yield folder
         except BaseException as error:
             if folder.status.get("status") != "done":
@@ -261,18 +272,9 @@ def _read_folder(path: Path) -> RunFolder:
     # A finished run is only shown again: whatever another version wrote as its facts, its report is there.
     if status.get("status") == "done" and (path / "report.json").is_file():
         return RunFolder(path, status, rows)
-    if status.pop("arms", None) is not None or _lacks_labels(path):
+    if status.pop("arms", None) is not None or lacks_labels(path):
         return RunFolder(path, status, rows, outdated=True)
     return RunFolder(path, status, rows, read_teachers(path), read_arms(path))
-
-
-def _lacks_labels(path: Path) -> bool:
-    """Whether an earlier version, to which every training image had its label, wrote the facts of the data."""
-    try:
-        facts = json.loads((path / "facts" / "dataset.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # whoever reads it next says what is wrong
-        return False
-    return isinstance(facts, dict) and "labelled" not in facts
 
 
 def keep_decision(folder: RunFolder, name: str, make: Callable[[], Any]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from kdrecipes import saved_models
 from kdrecipes.backend import keras, synchronize
 from kdrecipes.data.prepare import Data
 from kdrecipes.disk.files import disk_errors
+from kdrecipes.disk.passing import passing_folder
 from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.errors import EnvironmentProblem, one_line
 from kdrecipes.fast import restore
@@ -104,9 +104,9 @@ def measure(networks: Mapping[str, Network], device: str, folder: Path) -> Measu
             for name, one in networks.items()
         }
         _keep(found, "latency_ms", batch, calls)
-    with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".measuring-") as temporary:
+    with disk_errors(folder), passing_folder(folder) as passing:
         opened = {
-            name: attempt(name, "ONNX Runtime", partial(onnx_calls, one.model, one.size, BATCHES, temporary))
+            name: attempt(name, "ONNX Runtime", partial(onnx_calls, one.model, one.size, BATCHES, passing))
             for name, one in networks.items()
             if device == "cpu"  # the runtime that is installed beside a GPU computes on the CPU all the same
         }
@@ -150,8 +150,8 @@ def size_on_disk(one: Network, folder: Path) -> int:
     """Bytes of the network's file; of one that a run does not save, of the file that it would be."""
     if one.file is not None:
         return one.file.stat().st_size
-    with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".measuring-") as temporary:
-        draft = Path(temporary) / f"network{saved_models.ending_of(one.model)}"
+    with disk_errors(folder), passing_folder(folder) as passing:
+        draft = passing / f"network{saved_models.ending_of(one.model)}"
         saved_models.save(one.model, draft)
         return draft.stat().st_size
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from kdrecipes.backend import check_policy, keras, seed_everything, synchronize
 from kdrecipes.data.prepare import Data
 from kdrecipes.data.splits import NO_LABEL
 from kdrecipes.disk.files import disk_errors
+from kdrecipes.disk.passing import passing_folder
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError, one_line
 from kdrecipes.keras_private import flat_layers
 from kdrecipes.recipe.tables import Recipe, TeacherTable, TrainTable
@@ -231,8 +230,8 @@ def refuse_precision(recipe: Recipe, device: str) -> None:
 
 def _refuse_unsaveable(student: keras.Model, build: Callable[[], keras.Model]) -> None:
     """Save and reload a student before it is trained: a layer that can't be loaded again would lose the training."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = (Path(folder) / "student").with_suffix(students.ending_of(student))
+    with passing_folder() as folder:
+        path = (folder / "student").with_suffix(students.ending_of(student))
         try:
             with disk_errors(path):
                 students.save(student, path)

@@ -47,6 +47,7 @@ from kdrecipes.runs.teach import choose_outputs, teach, unheard
 from kdrecipes.runs.teacher import Teacher, prepare_teacher
 from kdrecipes.runs.trackers import Trackers, need_callbacks, tracked
 from kdrecipes.training.finite import NotFinite
+from kdrecipes.training.state import StateFolder
 
 
 def run(
@@ -190,6 +191,7 @@ def straight_line(
             if file and file.exists():
                 progress.note(f"Warning: {file} is damaged; {arm.label} is trained again")
             train_arm(recipe, arm, data, teachers, jit["student"], anew, folder, progress, trackers.callbacks)
+    StateFolder(folder.path / "state").clear()  # a run may have been killed just after its last student was kept
     with clock.part("evaluation"):
         logits = evaluate_once(recipe, data, teachers, folder)
     with clock.part("writing"):
@@ -244,7 +246,8 @@ def ready_teacher(
     label = recipe.label_of(table)
     watch = progress.watch(label, table.train.epochs if table.train else 0)
     with progress.clock.part("teacher", table.id) as part:
-        teacher = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit)
+        begins = partial(folder.fine_tunes, table.id)
+        teacher = prepare_teacher(recipe, table, data, watch, progress.note, jit=jit, begins=begins)
         folder.keep_rows("teacher", table.seed, teacher.rows, table.id if len(recipe.teachers) > 1 else None)
         check_teacher(recipe, table, teacher, data)
         save_teacher(recipe, table, data, teacher, folder.path, progress.note)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from kdrecipes import saved_models
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, decoding_of
 from kdrecipes.disk.files import disk_errors, new_file
+from kdrecipes.disk.passing import passing_folder
 from kdrecipes.disk.saved_facts import SavedFacts, is_whole, write_beside, write_saved_facts
 from kdrecipes.errors import KDRecipesError, one_line
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
@@ -40,8 +40,8 @@ def save_network(
         The file: `<name>.keras`, or of a torch module `<name>.safetensors`. `<name>.json` is beside it.
     """
     file, facts = folder / f"{name}{saved_models.ending_of(model)}", facts_of(recipe, table, data, network)
-    with disk_errors(file), tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as temporary:
-        draft = Path(temporary) / file.name
+    with disk_errors(file), passing_folder(folder.parent) as passing:
+        draft = passing / file.name
         saved_models.save(model, draft)  # Keras writes in place and wants that ending
         write_saved_facts(draft, facts)
         content = draft.read_bytes()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.data.prepare import Data
-from kdrecipes.disk.files import write_json
+from kdrecipes.disk.files import remove_unfinished, write_json
 from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import RunError
@@ -75,6 +75,7 @@ def train_kept_arm(
         RunError: when the student fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
     made = fit_arm(recipe, arm, data, *fit, folder=folder, progress=progress, keep=keep)
     logits = predict(made.student, data.validation, data.student_size)
     if not np.isfinite(logits).all():
@@ -91,6 +92,7 @@ def give(kept: KeptArm, arm: Arm, run: RunFolder) -> None:
     file = kept.folder / kept.facts.student
     students = run.path / "students"
     students.mkdir(exist_ok=True)
+    StateFolder(kept.folder / "state").clear()  # its process may have been killed just before it did that
     for one in (file, file.with_suffix(".json")):
         if one.is_file():
             _link(one, students / one.name)

@@ -16,7 +16,6 @@ from kdrecipes.errors import KDRecipesError, Preempted, RecipeError
 from kdrecipes.extras import need
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
-from kdrecipes.report.sweep_page import write_sweep_page
 from kdrecipes.report.sweep_results import Point, SweepResults, check_sweep, standing_of
 from kdrecipes.report.sweep_table import shortened
 from kdrecipes.report.sweep_words import point_words
@@ -83,7 +82,7 @@ def run_sweep(
             with suppress(KDRecipesError):  # a full disk must not hide why the sweep ended
                 with folder.update() as results:
                     results["status"] = "stopped"
-                write_sweep_page(path)
+                folder.write_page()
             raise
     progress.note(f"sweep: {path / 'sweep.html'}")
     return folder.read()
@@ -128,13 +127,16 @@ class _Work:
             results["status"] = standing_of(results)
             results["importance"] = self.search.importance() if self.search else None
             check_sweep(results)
-        write_sweep_page(self.folder.path)
+        self.folder.write_page()
 
     def open(self) -> Iterable[SweepPoint]:
-        """The points that are not done, and have not failed in this sweep's turn."""
-        for point in self.listed():
-            if not self._closed(point.name, self.folder.status_of(point.name)):
-                yield point
+        """The points that are not done, and have not failed in this sweep's turn, by sweep.json.
+
+        A process may have been killed when a point's own files said that it is through and sweep.json did not yet.
+        """
+        points = self.listed()
+        told = {entry["point"]: entry["status"] for entry in self.folder.read()["points"]}
+        return [point for point in points if not self._closed(point.name, told[point.name])]
 
     def _closed(self, name: str, status: str) -> bool:
         return status in _CLOSED and not (status == "failed" and name in self.again)
@@ -158,8 +160,11 @@ class _Work:
             return mine and self._worked(point, wait)
 
     def _worked(self, point: SweepPoint, wait: bool) -> bool:
-        if self._closed(point.name, self.folder.status_of(point.name)):
+        if self._closed(point.name, entry_of(self.folder.read(), point.name)["status"]):
             return False
+        if (through := self.folder.given_up(point.name)) and point.name not in self.again:
+            self._tell(point, self._given_up(point, *through))
+            return True
         with self.folder.update() as results:
             results["status"] = "running"
             entry_of(results, point.name)["status"] = "running"
@@ -168,7 +173,9 @@ class _Work:
             outcome = run_point(point, self.parts, wait=wait, **watch)
         except KDRecipesError as error:
             self.again.discard(point.name)
-            self._tell(point, self._ended(point, error))
+            status: Literal["pruned", "failed"] = "pruned" if isinstance(error, Pruned) else "failed"
+            self.folder.close(point.name, status, str(error))
+            self._tell(point, self._given_up(point, status, str(error)))
             return True
         except (KeyboardInterrupt, Preempted):
             self._waits(point)
@@ -187,13 +194,11 @@ class _Work:
             entry = entry_of(results, point.name)
             entry["status"], entry["seconds"] = "waiting", self.folder.seconds_of(point.name)
 
-    def _ended(self, point: SweepPoint, error: KDRecipesError) -> SweepResults:
+    def _given_up(self, point: SweepPoint, status: Literal["pruned", "failed"], message: str) -> SweepResults:
         """A point that failed, or that the search gave up."""
-        status: Literal["pruned", "failed"] = "pruned" if isinstance(error, Pruned) else "failed"
-        self.folder.close(point.name, status, str(error))
         with self.folder.update() as results:
             entry = entry_of(results, point.name)
-            entry["status"], entry["message"] = status, str(error)
+            entry["status"], entry["message"] = status, message
             entry["seconds"] = self.folder.seconds_of(point.name)
         return results
 

@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from kdrecipes.disk.files import disk_errors, is_locked, locked, remove_entries, write_json
+from kdrecipes.disk.files import disk_errors, is_locked, locked, remove_entries, remove_unfinished, write_json
 from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.recipe.tables import Recipe
+from kdrecipes.report.sweep_page import write_sweep_page
 from kdrecipes.report.sweep_results import (
     FILE,
     Point,
@@ -60,12 +61,19 @@ class SweepFolder:
     def update(self) -> Iterator[SweepResults]:
         """sweep.json to be changed in the block, by one process at a time; written when it ends."""
         with locked(self.lock("results")):
+            remove_unfinished(self.path, FILE)
             results = self.read()
             yield results
             rank(results["points"])
             results["seconds"] = round(sum(point["seconds"] for point in results["points"]), 3)
             results["trainings"]["done"] = len(list(self.path.glob("arms/*/arm.json")))
             write_json(self.path / FILE, results)
+
+    def write_page(self) -> None:
+        """Write sweep.html from sweep.json; one process at a time, so that what a killed one left can be removed."""
+        with locked(self.lock("page")):
+            remove_unfinished(self.path, "sweep.html")
+            write_sweep_page(self.path)
 
     def _standing(self, point: str) -> dict[str, Any]:
         try:
@@ -76,6 +84,12 @@ class SweepFolder:
     def status_of(self, point: str) -> str:
         """How a point stands, by its own status.json; "waiting" where there is none."""
         return str(self._standing(point).get("status", "waiting"))
+
+    def given_up(self, point: str) -> tuple[Literal["failed", "pruned"], str] | None:
+        """How a point ended that gave nothing, and why, by its own status.json; None of any other."""
+        told = self._standing(point)
+        status = told.get("status")
+        return (status, str(told.get("error", ""))) if status in ("failed", "pruned") else None
 
     def seconds_of(self, point: str) -> float:
         """How long was worked on a point so far, over all times that it was taken up."""
@@ -121,6 +135,7 @@ def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool) -> SweepF
         (path / ".locks").mkdir(parents=True, exist_ok=True)
     folder = SweepFolder(path)
     with locked(folder.lock("folder")):
+        remove_unfinished(path, LOCK)
         refuse_others(sweep, path, overwrite)
         if overwrite:
             _clear(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.data.prepare import Data, prepare, refuse_unfit
-from kdrecipes.disk.files import locked, write_json
+from kdrecipes.disk.files import locked, remove_unfinished, write_json
 from kdrecipes.hashing import digest
 from kdrecipes.recipe.resolve import counted
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
@@ -105,6 +105,7 @@ class Parts:
         file = self.out / "decisions" / f"{name}-{digest(facts)[:20]}.json"
         with locked(self.out / ".locks" / "decisions"):
             if not file.is_file():
+                remove_unfinished(file.parent)
                 write_json(file, {about: asdict(one) for about, one in make().items()})
             kept = json.loads(file.read_text(encoding="utf-8"))
         return {about: Decision(**one) for about, one in kept.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def prepare_teacher(
     note: Callable[[str], None] = print,
     *,
     jit: Decision = EAGER,
+    begins: Callable[[], None] = lambda: None,
 ) -> Teacher:
     """Build a teacher of the recipe; fine-tune it, or take an earlier run's weights of the same fingerprint.
 
@@ -80,6 +82,7 @@ def prepare_teacher(
         watch: as for `training.fit.fit`.
         note: takes one line for the user.
         jit: whether its training steps go through `torch.compile`.
+        begins: is called before it is fine-tuned.
 
     Raises:
         RunError: when the teacher can't be built or its loss is not finite.
@@ -99,7 +102,10 @@ def prepare_teacher(
     with locked(folder / ".lock", waiting=waiting):
         remove_unfinished(folder)
         note_served(folder, recipe.name)
+        state = state_files.StateFolder(folder / "state")
         if (found := state_files.load(folder / "weights")) is not None:
+            with suppress(OSError):  # of a run that was killed between these two; it is in nobody's way
+                state.clear()
             with as_saved(folder / "weights"):
                 assign(variables_of(model), found[0])
                 rows = list(found[1]["rows"])
@@ -113,7 +119,7 @@ def prepare_teacher(
                 f"written under {table.place}.train is not taken over."
             )
         keep_training(folder, train, digest(*before, *after))
-        state = state_files.StateFolder(folder / "state")
+        begins()
         rows = fit(
             build_tuner(recipe, table, model),
             data,

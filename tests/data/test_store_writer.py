@@ -86,10 +86,12 @@ def test_a_killed_builder_blocks_nobody_and_what_it_left_is_continued():
         first.kill()
     (half,) = stores()
     assert half.name.startswith(".n-")
+    (half / ".journal.jsonl.0123456789ab").touch()
     with builder() as second:
         out, _ = second.communicate("go\n")
     (whole,) = stores()
     assert "done True 50" in out and half.name.startswith(f".{whole.name}.")
+    assert not list(whole.glob(".*")), "what was being written became part of the store"
 
 
 class Stopping(Source):

@@ -169,5 +169,15 @@ def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(tmp
     (tmp_path / "state").mkdir()
     for name in (".status.json.0123456789ab", "state/.next.ba9876543210", ".lock", ".mine.txt", "status.json"):
         (tmp_path / name).touch()
+    (tmp_path / ".passing.0123456789ab").mkdir()
+    (tmp_path / ".passing.0123456789ab" / "kd-0.keras").touch()
     remove_unfinished(tmp_path)
     assert {path.name for path in tmp_path.rglob("*")} == {"state", ".lock", ".mine.txt", "status.json"}
+
+
+def test_of_one_file_alone_nothing_else_is_removed(tmp_path):
+    """Another process may be writing the others."""
+    for name in (".a.json.0123456789ab", ".b.json.0123456789ab", "a.json", ".a.json.txt"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path, "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == {".b.json.0123456789ab", "a.json", ".a.json.txt"}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -341,6 +342,25 @@ def _():
     ((gradients, variables, rate),) = heard
     assert len(gradients) == len(variables) == 4 and float(rate) == 0.5 and int(optimizer.iterations) == 1
     assert all((old == v.numpy()).all() for old, v in zip(before, model.trainable_variables, strict=True))
+
+
+@holds("temporary_folders", "what packs and unpacks a model's file makes each folder by one function, found by name")
+def _():
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        made, file = [], Path(folder) / "model.keras"
+
+        def make():
+            made.append(tempfile.mkdtemp(dir=folder))
+            return made[-1]
+
+        with keras_private.temporary_folders(make):
+            graph().save(file)
+            with zipfile.ZipFile(file, "a") as archive:
+                archive.writestr("more.json", "{}")  # a fourth file has Keras unpack all
+            keras.models.load_model(file)
+        assert len(made) == 2 and not any(Path(one).exists() for one in made)
 
 
 @holds("divert_saving", "whatever saves a model or its weights ends in one of three functions, found by name")

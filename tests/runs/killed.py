@@ -1,70 +1,281 @@
-"""A run killed at a random moment and made again, over and over: `python killed.py FOLDER TIMES SEED`, for a test.
+"""Processes killed at random moments and begun again: `python killed.py run FOLDER TIMES SEED`, for tests.
 
-Prints what was not as it should be, one line each. Each process is a fork of this one, which has computed nothing.
+`run` kills one process that works on a run, `sweep` one or both of two that share a sweep. Half of the kills come at a
+random time, sent from outside. The other half come just before a random one of the operations by which files appear,
+change their name and go, which a random time hits too rarely. All are SIGKILL.
+
+Prints one JSON object: the seed, how many kills there were, how many of them at such an operation, how many processes
+began, and in `problems` what was not as it should be. Each process is a fork of this one, which has computed nothing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import random
 import signal
 import sys
+import tempfile
 import time
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ["KERAS_BACKEND"] = "torch"
-from samples import short
+from charts import draw_charts
+from samples import SMALL, short
 
 import kdrecipes
+from kdrecipes.recipe.sweep import load_sweep
+from kdrecipes.runs.sweep import run_sweep
+
+_CHANGES = ("os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir")  # as Python's audit events call them
+_TIMES = ("seconds", "time")  # endings of keys that differ between two runs that nobody stopped
+_PR_SET_CHILD_SUBREAPER = 36
+_LONGEST = 120.0  # seconds that whatever is begun here may take
 
 
-def forked(folder: Path, seconds: float = 0.0) -> int:
-    """Run the recipe in a process of its own, which the system ends after so many seconds; 0: never. Its status."""
+class Begun(NamedTuple):
+    """A process that was begun, and the pipe in which it counts its operations."""
+
+    pid: int
+    counted: int
+
+
+class Case(NamedTuple):
+    """What is killed.
+
+    Attributes:
+        work: does it in a folder; what was done there before is gone on with.
+        result: what it ends with, times aside.
+        processes: how many share it.
+    """
+
+    work: Callable[[Path], None]
+    result: Callable[[Path], Any]
+    processes: int
+
+
+def begin(work: Callable[[Path], None], folder: Path, stop_at: int = 0) -> Begun:
+    """Begin a process that does the work; `stop_at`: it kills itself before its so-manieth operation, 0: never."""
+    reads, writes = os.pipe()
+    sys.stdout.flush()
     child = os.fork()
     if child:
-        return os.waitpid(child, 0)[1]
-    os.environ["KDRECIPES_HOME"] = str(folder / "home")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    if seconds:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a process as SIGKILL does: no handler, no finally
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        os.close(writes)
+        return Begun(child, reads)
+    signal.alarm(int(_LONGEST))
+    for name in ("home", "tmp", "user"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    os.environ |= {"KDRECIPES_HOME": f"{folder}/home", "TMPDIR": f"{folder}/tmp", "HOME": f"{folder}/user"}
+    tempfile.tempdir = None
+    os.dup2(os.open(folder.parent / f"{folder.name}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    os.chdir(folder / "user")  # what is written under no folder's name lies there
+    _count_operations(str(folder), writes, stop_at)
     try:
-        kdrecipes.run(short("train.epochs=2", "train.save_every_seconds=0", "compare.baseline=false"), folder / "run")
+        work(folder)
         os._exit(0)
     except BaseException as error:
-        print(f"{folder.name}: {error!r}", flush=True)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         os._exit(1)
 
 
-def result(folder: Path) -> list[object]:
-    """What a run ends with, times aside."""
-    rows = [json.loads(line) for line in (folder / "run" / "history.jsonl").read_text().splitlines()]
-    report = json.loads((folder / "run" / "report.json").read_text())
-    return [
-        [{key: value for key, value in row.items() if key != "seconds"} for row in rows],
-        report["arms"] and [{k: v for k, v in arm.items() if k not in ("seconds", "time")} for arm in report["arms"]],
-        (folder / "run" / "predictions.npz").read_bytes(),
-    ]
+def _count_operations(folder: str, counted: int, stop_at: int) -> None:
+    """Count this process's operations on files in a folder, a byte each; before one of them kill it."""
+    done = 0
+
+    def hear(event: str, args: tuple[Any, ...]) -> None:
+        nonlocal done
+        written = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+        if not (written or event in _CHANGES) or not str(args[0]).startswith(folder):
+            return
+        done += 1
+        if done == stop_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.write(counted, b".")
+
+    sys.addaudithook(hear)
 
 
-def main(folder: Path, times: int, seed: int) -> None:
+def end(process: Begun) -> tuple[int, int]:
+    """Wait for a process; its status, and how many operations it had done. A pipe holds 64 KiB, which are enough."""
+    status = os.waitpid(process.pid, 0)[1]
+    os.set_blocking(process.counted, False)  # another process may have it open still
+    done = 0
+    with suppress(BlockingIOError):
+        while told := os.read(process.counted, 1 << 16):
+            done += len(told)
+    os.close(process.counted)
+    return status, done
+
+
+def killed(case: Case, folder: Path, draw: random.Random, took: float, operations: int) -> tuple[str, bool, bool]:
+    """Begin what is killed, and kill; all of it, or of several processes one, and then wait for the others.
+
+    Returns:
+        What was done, in words; whether it was done before an operation; and whether it ended anything.
+    """
+    at_operation, both = draw.random() < 0.5, draw.random() < 0.5
+    stop_at = draw.randint(1, operations) if at_operation else 0
+    moment = draw.uniform(0.0, took)
+    group = [begin(case.work, folder, stop_at if number == 0 else 0) for number in range(case.processes)]
+    if not at_operation:
+        time.sleep(moment)
+        os.kill(group[0].pid, signal.SIGKILL)
+    first = end(group[0])[0]
+    for other in group[1:]:
+        if both:
+            with suppress(ProcessLookupError):
+                os.kill(other.pid, signal.SIGKILL)
+    rest = [end(other)[0] for other in group[1:]]
+    told = f"before operation {stop_at} of {operations}" if at_operation else f"after {moment:.3f} of {took:.3f} s"
+    told = f"{'all' if both and rest else 'one'} killed {told}"
+    if any(status not in (0, signal.SIGKILL) for status in [first, *rest]):
+        told += f" (statuses {[first, *rest]})"
+    return told, at_operation, signal.SIGKILL in [first, *rest]
+
+
+def orphans() -> str:
+    """Who is left of processes that have ended; each has ten seconds to end."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(10)
+    try:
+        while True:
+            os.waitpid(-1, 0)
+    except ChildProcessError:
+        return ""
+    except TimeoutError:
+        return f"processes are left: {Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text().strip()}"
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def files(folder: Path) -> set[str]:
+    """All that is in a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def timeless(value: Any) -> Any:
+    """JSON without times."""
+    if isinstance(value, dict):
+        return {key: timeless(one) for key, one in value.items() if not key.endswith(_TIMES)}
+    return [timeless(one) for one in value] if isinstance(value, list) else value
+
+
+def networks(folder: Path) -> dict[str, bytes]:
+    """The weights of each network in a folder, by its file."""
+    found = {}
+    for file in sorted(folder.rglob("*.keras")):
+        with zipfile.ZipFile(file) as archive:
+            found[str(file.relative_to(folder))] = archive.read("model.weights.h5")
+    return found
+
+
+def difference(one: Any, other: Any, path: str = "") -> str:
+    """Where two values first differ, in words; empty where they do not."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return next((told for key in one if (told := difference(one[key], other[key], f"{path}.{key}"))), "")
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return next((told for i, (a, b) in pairs if (told := difference(a, b, f"{path}[{i}]"))), "")
+    return "" if one == other else f"{path}: {str(one)[:80]} and not {str(other)[:80]}"
+
+
+def one_run(folder: Path) -> None:
+    """A run that saves its state after each step."""
+    recipe = short("train.epochs=2", "train.save_every_seconds=0", "compare.baseline=false")
+    kdrecipes.run(recipe, folder / "out")
+
+
+def run_result(folder: Path) -> dict[str, Any]:
+    out = folder / "out"
+    return {
+        "history": [timeless(json.loads(line)) for line in (out / "history.jsonl").read_text().splitlines()],
+        "report": timeless(json.loads((out / "report.json").read_text())),
+        "status": timeless(json.loads((out / "status.json").read_text())),
+        "predictions": (out / "predictions.npz").read_bytes(),
+        "networks": networks(out),
+    }
+
+
+def one_sweep(folder: Path) -> None:
+    """One of those who share a sweep."""
+    sets = [*SMALL, "student.width=4", "teacher.train.epochs=1", "train.epochs=1", "train.save_every_seconds=0"]
+    results = run_sweep(load_sweep("digits", sets, grid=["loss.temperature=1,2,4"]), folder / "out")
+    assert results["status"] == "done", results
+
+
+def sweep_result(folder: Path) -> dict[str, Any]:
+    """Which point trained a student that several share depends on who came first; their number does not."""
+    out = folder / "out"
+    results = timeless(json.loads((out / "sweep.json").read_text()))
+    trained = sum(point.pop("arms_trained") for point in results["points"])
+    shared = sum(point.pop("arms_shared") for point in results["points"])
+    points = {}
+    for point in results["points"]:
+        place = out / "points" / point["point"]
+        points[point["point"]] = {
+            "history": [timeless(json.loads(line)) for line in (place / "history.jsonl").read_text().splitlines()],
+            "arms": timeless(json.loads((place / "facts/arms.json").read_text())),
+            "status": timeless(json.loads((place / "status.json").read_text())),
+            "validation": (place / "validation.npz").read_bytes(),
+            "networks": networks(place),
+        }
+    return {"sweep": results, "trained": trained, "shared": shared, "points": points}
+
+
+CASES = {"run": Case(one_run, run_result, 1), "sweep": Case(one_sweep, sweep_result, 2)}
+
+
+def ended(case: Case, folder: Path, expected: Any, left: set[str]) -> str:
+    """What is wrong with what the same processes make of what is there, in words; empty where nothing is."""
+    statuses = [end(one)[0] for one in [begin(case.work, folder) for _ in range(case.processes)]]
+    if any(statuses):
+        told = (folder.parent / f"{folder.name}.err").read_text()[-600:]
+        return f"the same command does not complete (statuses {statuses}): {told}"
+    if told := difference(case.result(folder), expected):
+        return f"it ends with another result: {told}"
+    there = files(folder)
+    if there != left:
+        return f"left {sorted(there - left)}, lacks {sorted(left - there)}"
+    return orphans()
+
+
+def main(name: str, folder: Path, times: int, seed: int) -> None:
     """Kill as often."""
-    began = time.monotonic()
-    forked(folder / "whole")
-    took, draw, expected = time.monotonic() - began, random.Random(seed), result(folder / "whole")
-    files = {path.relative_to(folder / "whole") for path in (folder / "whole").rglob("*")}
-    for number in range(times):
-        place, moment = folder / str(number), draw.uniform(0.0, took)
-        forked(place, moment)
-        told = f"killed after {moment:.3f} of {took:.3f} s"
-        if forked(place):
-            print(f"{told}: the same command does not complete", flush=True)
-        elif result(place) != expected:
-            print(f"{told}: it ends with another result", flush=True)
-        elif left := {path.relative_to(place) for path in place.rglob("*")} - files:
-            print(f"{told}: left {sorted(map(str, left))}", flush=True)
+    case, draw = CASES[name], random.Random(seed)
+    draw_charts(False)  # they are most of the time, and in none of it is anything written
+    short()  # each fork would load the plugins anew
+    with suppress(OSError, AttributeError):  # Linux alone: whoever loses its parent becomes a child of this process
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    began, whole = time.monotonic(), folder / "whole"
+    counts = [end(one) for one in [begin(case.work, whole) for _ in range(case.processes)]]
+    took, operations = time.monotonic() - began, min(count for _, count in counts)
+    assert not any(status for status, _ in counts), (folder / "whole.err").read_text()
+    expected, left, problems = case.result(whole), files(whole), []
+    kills, at_operation, processes = 0, 0, case.processes
+    for number in range(2 * times):  # some end before they are killed
+        if kills == times:
+            break
+        place = folder / str(number)
+        told, by_operation, hit = killed(case, place, draw, took, operations)
+        alone = orphans()
+        kills, at_operation = kills + hit, at_operation + (hit and by_operation)
+        processes += 2 * case.processes
+        if wrong := alone or ended(case, place, expected, left):
+            problems.append(f"{number}, {told}: {wrong}")
+            print(problems[-1], file=sys.stderr, flush=True)
+    record = {"seed": seed, "kills": kills, "at_operations": at_operation, "processes": processes}
+    print(json.dumps({**record, "seconds": round(time.monotonic() - began, 1), "problems": problems}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

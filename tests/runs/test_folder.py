@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import time
 
 import pytest
 from samples import short, small
 
 import kdrecipes
+from kdrecipes.backend import keras
 from kdrecipes.disk.files import locked
 from kdrecipes.errors import EnvironmentProblem, Preempted, RunError, UsageError
 from kdrecipes.runs.changes import added_seeds, nothing_trained
@@ -37,6 +39,17 @@ def test_decisions_are_made_once_and_kept_beside_each_other(tmp_path):
         "recipe": {},
         "decisions": {"two": [2], "one": {"a": 1}},
     }
+
+
+def test_while_a_run_goes_on_keras_unpacks_in_its_folder(tmp_path, monkeypatch):
+    """What a killed process leaves there is found, and removed."""
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *given, **more: pytest.fail("it lies elsewhere"))
+    with open_run(short(), tmp_path / "run", False):
+        model.save(tmp_path / "model.keras")
+    (tmp_path / "run" / ".passing.0123456789ab").mkdir()
+    with open_run(short(), tmp_path / "run", False):
+        assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".passing")]
 
 
 def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, tmp_path):

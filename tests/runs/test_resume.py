@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import EPOCHS, SMALL, small, student_arrays
+from samples import EPOCHS, SMALL, short, small, student_arrays
 
 import kdrecipes
 from kdrecipes.backend import keras
@@ -19,6 +19,9 @@ from kdrecipes.report.facts import read_arms, read_facts, read_teachers
 from kdrecipes.runs import run as runs
 from kdrecipes.training import fit as training
 from kdrecipes.training.state import StateFolder
+
+# How often is killed: in `make soak` more often.
+ONE_OR_30, ONE_OR_100 = ([1, pytest.param(times, marks=pytest.mark.soak)] for times in (30, 100))
 
 
 def test_interrupted_run_ends_with_the_facts_of_a_whole_one(finished, tmp_path, home, monkeypatch):
@@ -179,9 +182,43 @@ def test_signals_leave_a_run_that_continues(tmp_path, number):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
-@pytest.mark.parametrize("times", [1, pytest.param(100, marks=pytest.mark.soak)])
-def test_a_run_that_is_killed_at_any_moment_completes_alike_and_leaves_nothing_behind(tmp_path, times):
-    script = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), str(times), "1"]
+@pytest.mark.parametrize("times", ONE_OR_100)
+def test_a_run_that_is_killed_at_any_moment_completes_alike_and_leaves_nothing_behind(tmp_path, times, record_property):
+    killed("run", tmp_path, times, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.parametrize("times", ONE_OR_30)
+def test_a_sweep_whose_processes_are_killed_completes_alike_and_leaves_nothing_behind(tmp_path, times, record_property):
+    killed("sweep", tmp_path, times, record_property)
+
+
+def killed(case, folder, times, record_property):
+    """Have killed.py kill as often, and record what it says."""
+    script = [sys.executable, str(Path(__file__).with_name("killed.py")), case, str(folder), str(times), "1"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=30 * times + 120)
-    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=60 * times + 180)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    for name in ("seed", "kills", "at_operations", "processes"):
+        record_property(name, record[name])
+    assert (record["problems"], record["kills"]) == ([], times)
+
+
+def test_a_run_that_was_killed_when_its_teacher_was_done_fine_tuned_it_and_clears_its_states(
+    tmp_path, home, monkeypatch
+):
+    """A kill may come between what is done and what is written down of it, or between that and the clearing up."""
+    for step in ("check_teacher", "evaluate_once"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(runs, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            kdrecipes.run(short(), tmp_path / "run")
+    (teacher,) = (home / "teachers").iterdir()
+    for state in (teacher / "state", tmp_path / "run" / "state"):
+        state.mkdir(exist_ok=True)
+        (state / "last").write_bytes(b"of a fit that has ended")
+    report = kdrecipes.run(short(), tmp_path / "run")
+    assert [one["reused"] for one in report["teachers"]] == [False]
+    assert not [*(teacher / "state").iterdir(), *(tmp_path / "run" / "state").iterdir()]
+    assert kdrecipes.run(short(), tmp_path / "other")["teachers"][0]["reused"] is True

@@ -26,6 +26,7 @@ from kdrecipes.runs import sweep as sweeps
 from kdrecipes.runs.export import export
 from kdrecipes.runs.folder import RunFolder
 from kdrecipes.runs.sweep import run_sweep
+from kdrecipes.runs.sweep_folder import SweepFolder
 
 QUICK = [
     *SMALL,
@@ -413,6 +414,27 @@ def test_the_command_of_a_sweep_is_the_newest_that_reproduces_what_it_shows(conf
         monkeypatch.setattr(sweep_folder, "command", lambda best=best: f"kdrecipes sweep … --confirm {best}")
         typed.append(run_sweep(sweep, out, best=best)["command"])
     assert typed == ["kdrecipes sweep … --confirm 1"] * 2
+
+
+def test_a_point_whose_process_was_killed_before_it_told_the_sweep_is_told_by_the_next(swept, tmp_path, monkeypatch):
+    """Its own files say that it is through; sweep.json still says that somebody works on it."""
+    out, before, sweep = tmp_path / "out", swept[1], swept[2]
+    shutil.copytree(swept[0], out)
+    results = json.loads((out / "sweep.json").read_text())
+    results["confirmed"] = []
+    for point in results["points"][1:3]:
+        point |= {"status": "running", "validation_accuracy": None, "kd_minus_baseline": None, "kd_minus_first": None}
+    (out / "sweep.json").write_text(json.dumps(results))
+    SweepFolder(out).close("002", "pruned", "it was below the median")
+    (out / ".sweep.json.0123456789ab").write_text("{")
+    (out / ".sweep.html.0123456789ab").write_text("<")
+    monkeypatch.setattr(shared_arms, "fit_arm", lambda *a, **k: pytest.fail("trained again"))
+    after = run_sweep(sweep, out)["points"]
+    assert [point["status"] for point in after] == ["done", "done", "pruned", "done"]
+    for key in ("validation_accuracy", "kd_minus_baseline", "kd_minus_first", "arms_trained", "arms_shared"):
+        assert after[1][key] == before["points"][1][key], key
+    assert after[2]["message"] == "it was below the median"
+    assert not list(out.glob(".sweep.*"))
 
 
 @pytest.mark.slow
