@@ -1,4 +1,4 @@
-"""How a run differs from the recipe that is asked for, whether another may take its place, what an older version wrote."""
+"""How a run differs from the recipe that is asked for, whether that may take its place, what an older version wrote."""
 
 from __future__ import annotations
 
@@ -58,7 +58,6 @@ def nothing_trained(run: Path) -> bool:
         return True
     except (OSError, ValueError, KeyError, TypeError):  # a damaged history is one
         return False
-
 
 
 def lacks_labels(path: Path) -> bool:

@@ -67,7 +67,7 @@ def place(once, tmp_path, monkeypatch):
     shutil.copytree(once, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "copy" / "home"))
-    monkeypatch.setattr(runs, "_straight_line", lambda *a: pytest.fail("a finished run trained again"))
+    monkeypatch.setattr(runs, "straight_line", lambda *a: pytest.fail("a finished run trained again"))
     return tmp_path / "copy" / "photos"
 
 

@@ -151,7 +151,7 @@ def test_too_many_open_files_are_told_with_what_allows_more(tmp_path, monkeypatc
     def none_left(*arguments):
         raise OSError(errno.EMFILE, "Too many open files", "/x/assets")
 
-    monkeypatch.setattr("kdrecipes.runs.run._straight_line", none_left)
+    monkeypatch.setattr("kdrecipes.runs.run.straight_line", none_left)
     with pytest.raises(
         EnvironmentProblem, match=r"^/x/assets: Too many open files\. Allow more of them, for example by"
     ):

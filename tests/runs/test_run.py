@@ -74,7 +74,7 @@ def test_history_has_a_line_for_each_arm_and_epoch(finished):
 
 def test_finished_run_prints_its_report_again_without_training(finished, monkeypatch):
     folder, report = finished
-    monkeypatch.setattr(runs, "_straight_line", lambda *a: pytest.fail("a finished run trained again"))
+    monkeypatch.setattr(runs, "straight_line", lambda *a: pytest.fail("a finished run trained again"))
     assert kdrecipes.run(small(), folder) == report
 
 

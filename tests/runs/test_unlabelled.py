@@ -153,5 +153,5 @@ def test_no_more_images_are_validated_than_trained_on(images, every):
 
 def test_a_finished_run_on_few_labels_is_shown_again(few, monkeypatch):
     folder, report = few
-    monkeypatch.setattr(runs, "_straight_line", lambda *a: pytest.fail("a finished run trained again"))
+    monkeypatch.setattr(runs, "straight_line", lambda *a: pytest.fail("a finished run trained again"))
     assert kdrecipes.run(small(*FEW), folder) == report
