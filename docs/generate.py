@@ -34,7 +34,7 @@ PYTHON = {
     "Using a student": ["load_student", "SavedStudent"],
     "Distilling in a script": ["Distiller", "Outputs"],
     "Losses": ["KD", "DIST", "Hint", "Projected"],  # and the terms that `kdrecipes.losses` alone names
-    "Components": ["component", "Component", "hookimpl"],
+    "Components": ["component", "Component", "hookimpl", "decode"],
     "Speed": ["accelerate", "fast.restore"],
     "Errors": ["KDRecipesError", "RecipeError", "RunError", "UsageError", "EnvironmentProblem"],
 }

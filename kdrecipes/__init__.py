@@ -19,6 +19,7 @@ from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RecipeError, Ru
 from kdrecipes.extras import telling_what_is_missing
 
 if TYPE_CHECKING:
+    from kdrecipes.components.datasets.decoding import decode
     from kdrecipes.components.losses.dist import DIST
     from kdrecipes.components.losses.hint import Hint
     from kdrecipes.components.losses.kd import KD
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Distiller": "kdrecipes.training.distiller",
+    "decode": "kdrecipes.components.datasets.decoding",
     "Outputs": "kdrecipes.components.outputs",
     "DIST": "kdrecipes.components.losses.dist",
     "KD": "kdrecipes.components.losses.kd",
@@ -65,6 +67,7 @@ __all__ = [
     "UsageError",
     "accelerate",
     "component",
+    "decode",
     "hookimpl",
     "load_recipe",
     "load_student",

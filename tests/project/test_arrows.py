@@ -95,6 +95,14 @@ def test_listing_and_validating_import_no_torch():
     assert not found, "\n".join(found)
 
 
+def test_plugins_use_the_public_door_alone():
+    """What a third party can't build on is not built on here; the example's tests use `kdrecipes.testing` too."""
+    files = (PACKAGE.parent / "plugins").glob("*/kdrecipes_*/**/*.py")
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}
+    found = {other for tree in trees.values() for other in imported(ast.walk(tree)) if other in MODULES}
+    assert len(trees) > 10 and found == {"kdrecipes"}
+
+
 @pytest.mark.parametrize(
     ("module", "code", "rule"),
     [

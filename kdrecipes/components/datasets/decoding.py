@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 def decode(file: str | Path | IO[bytes], upright: bool = True) -> np.ndarray:
     """An image file as uint8 RGB (height, width, 3), or RGBA (height, width, 4) where a pixel of it is transparent.
 
-    16-bit grey is scaled to 8 bits, of an animation the first frame counts.
+    Every dataset of kdrecipes reads files so. 16-bit grey is scaled to 8 bits, of an animation the first frame counts.
+    A JPEG that is too large is decoded at a half, a quarter or an eighth of its size.
 
     Args:
         file: path or binary stream.
-        upright: turn the image as its EXIF orientation says, whatever else its EXIF data hold.
+        upright: turn the image as its EXIF orientation says, whatever else its EXIF data hold. Default True.
 
     Raises:
-        PIL.Image.DecompressionBombError: for more pixels than `at_most` allows.
+        PIL.Image.DecompressionBombError: for more pixels than `PIL.Image.MAX_IMAGE_PIXELS`; a run sets it to the
+            recipe's `dataset.max_pixels`.
         ValueError: for pixels that are floats.
+        OSError: for what is no image, or a damaged one. Pillow raises other errors too.
     """
     import numpy as np
     from PIL import Image

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdrecipes import RunError
-from kdrecipes.components.datasets.decoding import decode
+from kdrecipes import RunError, decode
 from kdrecipes_huggingface.columns import NO_LABEL, image_column, label_column, labels_of
 from kdrecipes_huggingface.loading import Loaded, described, load
 
