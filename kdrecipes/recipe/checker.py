@@ -37,6 +37,8 @@ from kdrecipes.recipe.structure import (
 )
 from kdrecipes.wording import nearest, printable
 
+MOST_HELPED = 1000  # problems before a further unknown key: what it was meant to be takes longer than all else to find
+
 
 class Checker:
     """Collects the problems of one recipe. `check` is the whole of it.
@@ -50,6 +52,7 @@ class Checker:
         self.problems: list[Problem] = []
         self.missing: list[tuple[Path, Data]] = []
         self.told: set[Path] = set()
+        self.touched: set[Path] = set()  # every path at which or below which something is wrong
         self.right = copy.deepcopy(data)  # with misspelled keys put right and unknown ones left out
         self.written: dict[Path, Path] = {}  # from what a misspelled key was meant to be to the key as it stands
         self.is_json = is_json(file)
@@ -115,15 +118,21 @@ class Checker:
         """Add a problem at `path`, unless there is one; a path that is not in the file points at its table."""
         if path not in self.told:
             self.told.add(path)
+            self.touch(path)
             self.problems.append(self.problem(path, message))
+
+    def touch(self, path: Path) -> None:
+        """Note that something is wrong at a path."""
+        self.touched.update(path[:depth] for depth in range(1, len(path) + 1))
 
     def unknown_key(self, path: Path, known: list[str]) -> None:
         """Report a key that its table does not know, and put it right for the checks to come."""
-        self.report(path, messages.unknown_key(path, self.get(path), known))
+        many = len(self.problems) >= MOST_HELPED
+        self.report(path, messages.another_key(path) if many else messages.unknown_key(path, self.get(path), known))
         table: Any = self.right
         for part in path[:-1]:
             table = table[part]
-        value, near = table.pop(path[-1], None), messages.meant(path, known)
+        value, near = table.pop(path[-1], None), "" if many else messages.meant(path, known)
         if near and near not in table:
             table[near], self.written[(*path[:-1], near)] = value, path
 
@@ -145,6 +154,7 @@ class Checker:
             for key in error.validator_value:
                 if key not in error.instance:
                     self.missing.append(((*path, key), keys.get(key, {})))
+                    self.touch(self.missing[-1][0])
         else:
             self.report(path, messages.unfit(error, path, is_json=self.is_json))
 
@@ -189,8 +199,7 @@ class Checker:
         """What a component tells of options that each fit: a table with another problem is not asked about."""
         name = value.get("name")
         component = self.registry.get(kind, name) if isinstance(name, str) else None
-        touched = [*self.told, *(missing for missing, _ in self.missing)]
-        if component is None or any(one[: len(path)] == path for one in touched):
+        if component is None or path in self.touched:
             return
         keys, dataset = run_keys(table), self.right.get("dataset")
         shared = dataset.get("image_size") if isinstance(dataset, dict) else None

@@ -240,6 +240,11 @@ def unknown_key(path: Path, value: Any, known: list[str]) -> Message:
     return Message(code, rule, show(key), show(near) if near else "")
 
 
+def another_key(path: Path) -> Message:
+    """What to say, shortly, of a key that its table does not know, where very many are."""
+    return Message("unknown-key", "unknown key", show(path[-1]))
+
+
 def passed_by_run(path: Path, value: Any, kind: str) -> Message:
     """What to say of an option that the run passes to a component of this kind."""
     home = home_of(path) if kind == "model" else ""

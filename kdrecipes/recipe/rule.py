@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from jsonschema import Draft7Validator
@@ -41,10 +42,14 @@ class Rule:
     fragment: Data | None = None
     whole: bool = False
 
+    @cached_property
+    def _validator(self) -> Any:
+        return None if self.fragment is None else Draft7Validator(self.fragment)
+
     def broken(self, recipe: Data) -> Iterator[Broken]:
         """Each place of a recipe where it is broken. Values of wrong types are not its business."""
         for path, table in _tables(recipe, self.table):
-            if self.fragment is None or not Draft7Validator(self.fragment).is_valid(table):
+            if self._validator is None or not self._validator.is_valid(table):
                 yield from self.found(path, table)
 
 

@@ -25,6 +25,7 @@ MOST_KEYS = 1_000  # of a table
 MOST_TABLES = 1_000  # in an array
 MOST_POINTS = 10_000  # of a sweep, in an array or by a grid
 MOST_ENTRIES = 30_000  # in an array: the largest are names of classes
+MOST_REQUIRED = 1_000  # distributions, each of which is looked for
 MOST_TOLD_TWICE = 100
 
 
@@ -162,8 +163,9 @@ def _too_large(data: Data) -> tuple[KeyPath, str] | None:
             return path, f"must have at most {MOST_KEYS:,} keys"
         if isinstance(value, list):
             most = MOST_POINTS if path[-1] == "points" else MOST_TABLES
-            if len(value) > MOST_ENTRIES:
-                return path, f"must have at most {MOST_ENTRIES:,} entries"
+            longest = MOST_REQUIRED if path == ("requires",) else MOST_ENTRIES
+            if len(value) > longest:
+                return path, f"must have at most {longest:,} entries"
             if sum(isinstance(part, dict | list) for part in value) > most:
                 return path, f"must have at most {most:,} tables and arrays in it"
         parts: Iterable[tuple[str | int, Any]] = value.items() if isinstance(value, dict) else enumerate(value)

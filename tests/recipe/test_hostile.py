@@ -103,6 +103,11 @@ BOMBS = {
     "keys": ("toml", "".join(f"k{i}=1\n" for i in range(SIZE // 10)), "must have at most 1,000 keys"),
     "an array": ("toml", f"{BASE}x = [{'1,' * (SIZE // 2)}]", "x  must have at most 30,000 entries"),
     "tables in an array": ("toml", f"{BASE}x = [{'{},' * 1001}]", "x  must have at most 1,000 tables and arrays in it"),
+    "requirements": (
+        "toml",
+        f"""{BASE}requires = [{'"keras",' * 1001}]""",
+        "requires  must have at most 1,000 entries",
+    ),
     "escapes without a string": ("toml", QUOTE * (SIZE // 2), "is not TOML"),
     "quotes without an end": ("toml", ('"""' + QUOTE + "a") * (SIZE // 6), "is not TOML"),
     "a string without an end": ("json", '"' + QUOTE * (SIZE // 2), "is not JSON"),
@@ -131,6 +136,17 @@ def test_of_very_many_problems_the_first_are_told_and_all_are_kept(folder):
         load_with_points("many.toml")
     assert len(caught.value.problems) == 500
     assert str(caught.value).count("\n") == 200 and str(caught.value).endswith("\nand 300 more problems")
+
+
+def test_of_very_many_unknown_keys_all_are_told_and_of_the_first_thousand_what_they_were_meant_to_be(folder):
+    keys = "".join(f"wdth{i} = 1\n" for i in range(60))
+    tables = "".join(f'[[teacher]]\nname = "cnn"\n{keys}' for _ in range(30))
+    (folder / "many.toml").write_text(BASE + tables, encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_with_points("many.toml")
+    told = [problem for problem in caught.value.problems if problem.code == "unknown-key"]
+    assert len(told) == 1800 and [bool(problem.suggestion) for problem in told] == [True] * 1000 + [False] * 800
+    assert str(told[-1]).endswith('teacher[29].wdth59  unknown key. Received: "wdth59"')
 
 
 def test_what_never_ends_is_no_recipe(folder):
