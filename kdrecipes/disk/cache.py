@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdrecipes.disk.files import disk_errors, locked
-from kdrecipes.disk.home import OWN, home
+from kdrecipes.disk.home import MADE, OWN, home
 from kdrecipes.disk.owners import foreign
 from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.wording import nearest
 
-MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
 DOWNLOADS = ("fashion_mnist", "tfds", "weights")  # what came from elsewhere, or was put there by hand
 KINDS = (*MADE, "downloads")
 _SERVED = "served"  # the folder in an entry that holds an empty file for each recipe

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from kdrecipes.disk.files import disk_errors
 from kdrecipes.disk.owners import TRUST, foreign, keeps_out, open_to_others
+from kdrecipes.disk.writable import refuse_read_only
 from kdrecipes.errors import EnvironmentProblem
 
 OWN = f"Set KDRECIPES_HOME to a folder of your own. {TRUST}"
+MADE = ("stores", "teachers", "outputs")  # each a folder of entries, all of which a run makes again when it needs them
 _MEND = "Set KDRECIPES_HOME to a folder that can be written."
 
 
@@ -91,5 +93,7 @@ def check_home() -> None:
     elif not os.access(there, os.W_OK | os.X_OK):
         why = "can't be written" if there == folder else f"can't be made: {there} can't be written"
     else:
+        inside = [folder / name for name in MADE]
+        refuse_read_only([*inside, *(one / ".locks" for one in inside)], _MEND)
         return
     raise EnvironmentProblem(f"{folder}, where caches are kept, {why}. {_MEND}")

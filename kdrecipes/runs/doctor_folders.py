@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from kdrecipes.disk.cache import DOWNLOADS, MADE
-from kdrecipes.disk.home import OWN, distrusted, home
+from kdrecipes.disk.cache import DOWNLOADS
+from kdrecipes.disk.home import MADE, OWN, distrusted, home
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.runs.doctor_check import Check, finding, ok
 from kdrecipes.wording import readable_bytes

@@ -14,6 +14,7 @@ from kdrecipes import keras_private
 from kdrecipes.disk.files import disk_errors, locked, new_file, remove_entries, remove_unfinished, write_json
 from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.disk.passing import new_passing_folder, passing_within
+from kdrecipes.disk.writable import refuse_read_only
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
@@ -129,6 +130,7 @@ def open_run(
     with disk_errors(path, "Choose another folder with --out."):
         path.mkdir(parents=True, exist_ok=True)
         (path / ".lock").touch()
+    refuse_read_only([path, *(path / name for name in _ENTRIES)], "Choose another folder with --out.")
     with locked(
         path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
     ):
