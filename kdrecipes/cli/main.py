@@ -27,7 +27,7 @@ from kdrecipes.cli.streams import secure_streams
 from kdrecipes.cli.sweep import sweep
 from kdrecipes.cli.validate import validate
 from kdrecipes.disk.files import of_the_system
-from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Preempted, RunError
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, Preempted, RunError, one_line
 
 app = typer.Typer(
     name="kdrecipes",
@@ -86,6 +86,8 @@ def main() -> None:
         _end(error)
     except OSError as error:
         _end(of_the_system(error))
+    except ImportError as error:
+        _end(EnvironmentProblem(f"A package can't be loaded ({one_line(error)[:300]}). {_LOADED}"))
     except MemoryError:
         _end(RunError("There is not enough memory. Run the same command again once other programs have ended."))
     except KeyboardInterrupt:
@@ -94,6 +96,12 @@ def main() -> None:
     finally:
         collect_as_usual()
         close()
+
+
+_LOADED = (
+    "Where memory is limited, by `ulimit -v` or a container, allow more; else install it anew. `kdrecipes doctor` "
+    "looks for what is wrong."
+)
 
 
 def _refuse_folder_that_is_gone() -> None:

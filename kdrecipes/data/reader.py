@@ -10,6 +10,7 @@ import numpy as np
 
 from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.components.datasets.source import no_weight
+from kdrecipes.disk.files import raise_what_lacks
 from kdrecipes.errors import KDRecipesError, RunError
 from kdrecipes.wording import escaped, some_of
 
@@ -162,6 +163,7 @@ class Reader:
         except KDRecipesError:
             raise
         except Exception as error:  # a damaged image may raise anything
+            raise_what_lacks(error)  # which is no fault of the image: it would be missing from the store for good
             text = escaped(" ".join(str(error).split())) or type(error).__name__
             return text.removeprefix(f"{self.name_of(i)}: ")
         try:

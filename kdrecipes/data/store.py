@@ -18,7 +18,7 @@ from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.data.parallel_reader import read_chunks
 from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader, source_weights
 from kdrecipes.data.store_writer import Draft, drafted
-from kdrecipes.disk.files import disk_errors, existing, locked, sync_folder, write_json
+from kdrecipes.disk.files import disk_errors, existing, locked, raise_what_lacks, sync_folder, write_json
 from kdrecipes.disk.home import home, kept_at
 from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.errors import EnvironmentProblem, RunError
@@ -147,8 +147,8 @@ def _open(folder: Path) -> Store | None:
         pass
     except OSError as error:
         raise EnvironmentProblem(f"The store {folder} can't be read: {error.strerror or error}.") from error
-    except Exception:  # whatever json and NumPy make of damaged files
-        pass
+    except Exception as error:  # whatever json and NumPy make of damaged files
+        raise_what_lacks(error)
     warnings.warn(f"The store {folder} is damaged; it is built again.", stacklevel=3)
     return None
 

@@ -26,7 +26,7 @@ _NOT_WRITABLE = (
     errno.EISDIR,
     errno.ENAMETOOLONG,
 )
-TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
@@ -58,9 +58,35 @@ def of_the_system(error: OSError) -> EnvironmentProblem:
     """What is said of an error of the system which no place of ours expects: the file, the reason, and a mend."""
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     mend = ""
-    if error.errno in TOO_MANY_FILES:
+    if error.errno in _TOO_MANY_FILES:
         mend = " Allow more of them, for example by `ulimit -n 1024`, and run the same command again."
     return EnvironmentProblem(f"{where}{error.strerror or one_line(error)}.{mend}")
+
+
+def lacking(error: BaseException | None) -> MemoryError | OSError | None:
+    """What the process lacked when an error came about, memory or open files; None of any other error.
+
+    Such an error says nothing of the file that it was met at.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _TOO_MANY_FILES):
+            return error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def raise_what_lacks(error: Exception) -> None:
+    """Raise what the process lacks, where that is why an error came about; else nothing happens.
+
+    Raises:
+        MemoryError: there is no more memory.
+        EnvironmentProblem: too many files are open.
+    """
+    lack = lacking(error)
+    if isinstance(lack, OSError):
+        raise of_the_system(lack) from error
+    if lack is not None:
+        raise lack
 
 
 def existing(folder: Path) -> Path:

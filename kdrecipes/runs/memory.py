@@ -1,4 +1,4 @@
-"""What is said when the memory of the machine or of the GPU does not suffice."""
+"""What is said when the memory of the machine or of the GPU does not suffice, or the files that may be open."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from kdrecipes.disk.files import lacking, of_the_system
 from kdrecipes.errors import RunError, one_line
 from kdrecipes.recipe.tables import Recipe, TrainTable
 
@@ -20,10 +21,13 @@ def memory_errors(recipe: Recipe) -> Iterator[None]:
 
     Raises:
         RunError: for an error of memory, and for one that was raised because of one.
+        EnvironmentProblem: in the same way for too many open files.
     """
     try:
         yield
     except Exception as error:
+        if isinstance(files := lacking(error), OSError):
+            raise of_the_system(files) from error
         found = _of_memory(error)
         if found is None:
             raise

@@ -16,7 +16,6 @@ from kdrecipes import backend
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.cache import note_served
-from kdrecipes.disk.files import TOO_MANY_FILES, of_the_system
 from kdrecipes.disk.home import check_home
 from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
@@ -115,8 +114,6 @@ def run_since(
                 raise
             except Exception as error:
                 progress.record(traceback.format_exc(), logging.ERROR)
-                if isinstance(error, OSError) and error.errno in TOO_MANY_FILES:
-                    raise of_the_system(error) from error
                 raise RunError(f"The run stopped: {one_line(error)}. The traceback is in {progress.log}.") from error
 
 

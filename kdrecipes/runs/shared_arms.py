@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.data.prepare import Data
-from kdrecipes.disk.files import remove_unfinished, write_json
+from kdrecipes.disk.files import raise_what_lacks, remove_unfinished, write_json
 from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import RunError
@@ -50,8 +50,9 @@ def kept_arm(folder: Path) -> KeptArm | None:
         logits = read_npz(folder / "validation.npz")["logits"]
         facts = typed(ArmFacts, told["facts"])
         return KeptArm(folder, told["point"], facts, told["rows"], logits) if is_whole(folder / facts.student) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # what is damaged is trained again
-        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise_what_lacks(error)
+        return None  # what is damaged is trained again
 
 
 def train_kept_arm(

@@ -112,6 +112,17 @@ def test_an_error_of_the_system_that_no_verb_expects_is_one_message(call, monkey
     assert str(of_the_system(error)) == text
 
 
+def test_a_package_that_can_not_be_loaded_is_one_message(call, monkeypatch):
+    def broken():
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("kdrecipes.cli.main.app", broken)
+    code, out, err = call("run", "digits")
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert err.startswith("A package can't be loaded (ImportError: libtorch_cpu.so: failed to map segment from shared ")
+    assert "`ulimit -v`" in err and "`kdrecipes doctor`" in err
+
+
 def test_memory_that_ends_in_any_verb_is_one_message(call, monkeypatch):
     def broken():
         raise MemoryError

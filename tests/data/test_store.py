@@ -256,6 +256,42 @@ def test_an_image_that_can_be_read_again_comes_back():
     assert len(store) == 5 and store.skipped == [] and len(stores()) == 1
 
 
+def lacking(error: Exception) -> ValueError:
+    """What a source raises that could not read an image because of another error."""
+    unreadable = ValueError("picture-3.png: can't be read")
+    unreadable.__cause__ = error
+    return unreadable
+
+
+@pytest.mark.parametrize(
+    ("lack", "told", "text"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), EnvironmentProblem, r"^Too many open files\. Allow more"),
+        (MemoryError("9 GiB"), MemoryError, "9 GiB"),
+    ],
+)
+def test_an_image_is_not_left_out_since_the_process_lacks_memory_or_open_files(lack, told, text):
+    images: list[object] = [*pictures(5)]
+    images[3] = lacking(lack)
+    with pytest.raises(told, match=text):
+        opened(Source(images))
+    store = opened(Source(pictures(5)))
+    assert len(store) == 5 and store.skipped == []
+
+
+@pytest.mark.parametrize(
+    ("lack", "told"), [(OSError(errno.EMFILE, "none"), EnvironmentProblem), (MemoryError(), MemoryError)]
+)
+def test_a_store_is_not_damaged_since_the_process_lacks_memory_or_open_files(monkeypatch, lack, told):
+    opened(Source(pictures(5)))
+    with monkeypatch.context() as patch, pytest.raises(told):
+        patch.setattr(store_module, "read_npy", lambda *arguments, **options: (_ for _ in ()).throw(lack))
+        opened(Source(pictures(5)))
+    again = Source(pictures(5))
+    opened(again)
+    assert again.reads == 0
+
+
 def test_a_split_without_a_readable_image_is_an_error_that_names_them():
     with pytest.raises(RunError) as caught:
         opened(Source([ValueError("damaged")] * 23))

@@ -149,14 +149,17 @@ def test_what_is_no_want_of_memory_passes_unchanged():
 
 def test_too_many_open_files_are_told_with_what_allows_more(tmp_path, monkeypatch):
     def none_left(*arguments):
-        raise OSError(errno.EMFILE, "Too many open files", "/x/assets")
+        try:
+            raise OSError(errno.EMFILE, "Too many open files", "/x/assets")
+        except OSError as error:
+            raise RunError("x can't be read. Delete it.") from error
 
     monkeypatch.setattr("kdrecipes.runs.run.straight_line", none_left)
     with pytest.raises(
         EnvironmentProblem, match=r"^/x/assets: Too many open files\. Allow more of them, for example by"
     ):
         kdrecipes.run(small(), tmp_path / "run")
-    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+    assert "ulimit -n" in (tmp_path / "run" / "log.txt").read_text()
 
 
 @pytest.mark.slow
@@ -165,6 +168,74 @@ def test_a_run_without_memory_keeps_its_state_and_goes_on(finished, tmp_path):
         kdrecipes.run(small(), tmp_path / "run")
     assert len(StateFolder(tmp_path / "run" / "state").load()[1]["rows"]) == 1
     kdrecipes.run(small(), tmp_path / "run")
+    assert "kd-0  goes on after epoch 1/2" in (tmp_path / "run" / "log.txt").read_text()
+    for a, b in zip(student_arrays(finished[0], "kd-0"), student_arrays(tmp_path / "run", "kd-0"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+SHORT_OF_MEMORY = """
+import json, resource, sys
+import kdrecipes
+from charts import draw_charts
+from kdrecipes.backend import keras
+from kdrecipes.training import fit as training
+from samples import small
+
+draw_charts(False)
+NONE = resource.RLIM_INFINITY
+
+
+def limited(more):
+    kilobytes = next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]
+    resource.setrlimit(resource.RLIMIT_AS, (int(kilobytes) * 1024 + more, NONE))
+
+
+def filling(label, distiller, loader, callbacks):
+    def fill(epoch, logs=None):
+        if epoch == 1:
+            limited(500_000_000)
+            bytearray(2_000_000_000)
+
+    if label == "kd-0":
+        callbacks.append(keras.callbacks.LambdaCallback(on_epoch_begin=fill))
+
+
+def told(name, *more):
+    try:
+        kdrecipes.run(small(*more), f"{sys.argv[1]}/{name}")
+        text = "done"
+    except Exception as error:
+        text = f"{type(error).__name__} {error.exit_code}: {error}"
+    resource.setrlimit(resource.RLIMIT_AS, (NONE, NONE))
+    print(json.dumps(text), flush=True)
+
+
+with training.observed(filling):
+    told("run")
+told("run")
+limited(1_000_000_000)
+told("step", "train.batch_size=256", "student.width=64", "dataset.image_size=512")
+limited(1_000_000_000)
+told("outputs", "teacher.image_size=4096", 'teacher.train.batch_size=16')
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a process is read from /proc")
+def test_a_process_without_memory_is_told_what_needs_less_and_the_same_command_goes_on(finished, tmp_path, home):
+    """More is asked for than the system gives: within an epoch, and for a first step of either network."""
+    process = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    told = [json.loads(line) for line in process.stdout.splitlines()]
+    assert len(told) == 4 and told[1] == "done", process.stderr
+    for text in (told[0], *told[2:]):
+        assert text.startswith("RunError 1: There is not enough memory (") and text.endswith("what is saved is kept.")
+        assert "train.batch_size = " in text and "train.accumulate = 2" in text and '"bfloat16"' in text
     assert "kd-0  goes on after epoch 1/2" in (tmp_path / "run" / "log.txt").read_text()
     for a, b in zip(student_arrays(finished[0], "kd-0"), student_arrays(tmp_path / "run", "kd-0"), strict=True):
         np.testing.assert_array_equal(a, b)
