@@ -21,6 +21,7 @@ from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arms, read_teachers, write_facts
 from kdrecipes.runs.changes import added_seeds, difference, lacks_labels, nothing_trained
 from kdrecipes.runs.provenance import command, versions
+from kdrecipes.runs.removed import refuse_removed
 from kdrecipes.runs.resumed import given
 from kdrecipes.stopping import stoppable
 from kdrecipes.training.finite import NotFinite
@@ -78,6 +79,7 @@ class RunFolder:
 
     def keep_rows(self, arm: str, seed: int, rows: list[Row], teacher: str | None = None) -> None:
         """Put one arm's epochs into history.jsonl, in place of what it held of them; `teacher`: which of several."""
+        refuse_removed(self.path)
         groups: dict[tuple[str, int, str | None], list[Row]] = {}
         for row in self.rows:
             groups.setdefault((row["arm"], row["seed"], row.get("teacher")), []).append(row)
@@ -146,6 +148,7 @@ def open_run(
             with stoppable(), passing_within(path), in_folder:
                 yield folder
         except BaseException as error:
+            refuse_removed(path)
             if folder.status.get("status") != "done":
                 stopped = isinstance(error, KeyboardInterrupt | Preempted)
                 more: dict[str, Any] = {"error": str(error) or type(error).__name__}

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from samples import SMALL, small, student_arrays
+from samples import SMALL, short, small, student_arrays
 
 import kdrecipes
 from kdrecipes.backend import keras
@@ -171,6 +172,21 @@ def test_a_run_without_memory_keeps_its_state_and_goes_on(finished, tmp_path):
     assert "kd-0  goes on after epoch 1/2" in (tmp_path / "run" / "log.txt").read_text()
     for a, b in zip(student_arrays(finished[0], "kd-0"), student_arrays(tmp_path / "run", "kd-0"), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("fit", ["teacher", "kd-0"])
+def test_a_folder_that_is_removed_while_its_run_goes_on_is_told_as_that(tmp_path, fit):
+    def removing(label, distiller, loader, callbacks):
+        if label == fit:
+            gone = keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda epoch, logs=None: shutil.rmtree(tmp_path / "run")
+            )
+            callbacks.append(gone)
+
+    told = f"^{tmp_path / 'run'} was removed while its run went on. Remove what is left of it, and run the same command"
+    with training.observed(removing), pytest.raises(RunError, match=told):
+        kdrecipes.run(short('teacher.preflight="warn"'), tmp_path / "run")
+    assert not (tmp_path / "run" / "students").exists() or fit == "kd-0"
 
 
 SHORT_OF_MEMORY = """
