@@ -89,6 +89,9 @@ def with_weights(file: Path, facts: SavedFacts, plugins: tuple[Path, ...] = ()) 
 def built_again(facts: SavedFacts, plugins: tuple[Path, ...] = ()) -> keras.Model:
     """A network of a file's component, with weights of its own.
 
+    Weights that it would begin with, from a file or a download, are left out where the component's builder knows how:
+    its attribute `without_weights` gives the options of the same network without them.
+
     Raises:
         UsageError: when no plugin provides the component.
     """
@@ -106,7 +109,9 @@ def built_again(facts: SavedFacts, plugins: tuple[Path, ...] = ()) -> keras.Mode
         )
     declared = component.options.get("properties", {})
     passed = {"classes": classes, "image_size": facts.image_size}
-    model = component.build(**facts.options | {key: value for key, value in passed.items() if key in declared})
+    without_weights = getattr(component.build, "without_weights", None)
+    options = facts.options if without_weights is None else without_weights(**facts.options)
+    model = component.build(**options | {key: value for key, value in passed.items() if key in declared})
     if isinstance(model, torch.nn.Module) and not isinstance(model, keras.layers.Layer):
         return as_keras(model, classes, facts.image_size)
     return model

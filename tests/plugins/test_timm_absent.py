@@ -52,3 +52,19 @@ def test_the_notebooks_recipes_are_valid_without_timm(no_timm, name):
 )
 def test_options_are_checked_without_timm(no_timm, tmp_path, table, words):
     assert words in text_of_error(tmp_path, table)
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "again"),
+    [
+        ({}, False),
+        ({"pretrained": True}, False),
+        ({"pretrained": False}, False),
+        ({"pretrained": "/runs/mine/students/kd-0.safetensors"}, False),
+        ({"pretrained": "/hub/model.safetensors"}, "/hub/model.safetensors"),  # config.json beside it tells of pixels
+    ],
+)
+def test_a_saved_network_is_built_anew_without_the_weights_that_it_began_with(no_timm, pretrained, again):
+    options = {"model": "resnet26d", "drop_path": 0.1}
+    build = kdrecipes.component("model", "timm").build
+    assert build.without_weights(**options, **pretrained) == {**options, "pretrained": again}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kdrecipes
@@ -67,7 +68,20 @@ def build(
     return classifier(classes, image_size, model, pretrained, drop_path, drop_rate)
 
 
+def without_weights(**options: Any) -> dict[str, Any]:
+    """The options of the same network with random weights: it takes all its arrays from a file that a run saved.
+
+    A `model.safetensors` is read all the same: the config.json beside it may say how pixels are prepared, and no array
+    tells that.
+    """
+    given = options.get("pretrained", True)
+    if isinstance(given, str) and Path(given).name == "model.safetensors":
+        return options
+    return options | {"pretrained": False}
+
+
 build.names = names  # type: ignore[attr-defined]
+build.without_weights = without_weights  # type: ignore[attr-defined]
 
 
 @kdrecipes.hookimpl
