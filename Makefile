@@ -35,7 +35,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not soak" --durations 30
 
 soak: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadfile -m soak --junitxml build/soak.xml; code=$$?; \
+	$(BIN)/python -m pytest -n auto --dist loadfile -m soak -o junit_family=xunit1 --junitxml build/soak.xml; code=$$?; \
 	  [ $$code -gt 1 ] || $(BIN)/python -m tests.soak build/soak.xml results/soak.json; exit $$code
 
 test-fast: .venv/ready

@@ -10,6 +10,7 @@ from pathlib import Path
 from soak import main, outcomes_of
 
 ROOT = Path(__file__).resolve().parents[2]
+FAMILY = ["-o", "junit_family=xunit1"]  # the one that may have properties
 TESTS = """
 import pytest
 
@@ -57,7 +58,7 @@ FOUND = {
 def test_the_file_holds_outcomes_and_what_tests_recorded(tmp_path):
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = soak\n", encoding="utf-8")
-    told = [sys.executable, "-m", "pytest", "-q", "-m", "soak", "--junitxml", "build/soak.xml"]
+    told = [sys.executable, "-m", "pytest", "-q", "-m", "soak", "-W", "error", *FAMILY, "--junitxml", "build/soak.xml"]
     assert subprocess.run(told, cwd=tmp_path, capture_output=True, timeout=100).returncode == 1
     file = tmp_path / "results" / "soak.json"
     file.parent.mkdir()
@@ -81,6 +82,6 @@ def test_make_soak_writes_it_and_leaves_as_the_tests_do():
     recipe = subprocess.run(["make", "-n", "-o", ".venv/ready", "soak"], cwd=ROOT, capture_output=True, text=True)
     text = " ".join(recipe.stdout.replace("\\\n", " ").split())
     assert text.endswith(
-        "-m soak --junitxml build/soak.xml; code=$?; [ $code -gt 1 ] || .venv/bin/python -m tests.soak build/soak.xml "
-        "results/soak.json; exit $code"
+        "-m soak -o junit_family=xunit1 --junitxml build/soak.xml; code=$?; [ $code -gt 1 ] || "
+        ".venv/bin/python -m tests.soak build/soak.xml results/soak.json; exit $code"
     )

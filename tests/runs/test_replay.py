@@ -79,6 +79,7 @@ def test_the_step_is_run_again_from_the_last_state_and_the_run_stays_as_it_is(tm
     # What the run itself told of the step; it was on the same weights, images and teacher outputs.
     assert f"at a learning rate of {step['learning_rate']:.3g}; its parts are label_loss nan, kd " in text
     assert f"kd {step['parts']['kd']:.4g}; the examples that are not finite are {bad['name']}. A lower" in text
+    assert f"`kdrecipes run RECIPE --out {tmp_path / 'run'} --replay-step` runs that step again" in text
     assert step["loss"] == step["parts"]["label_loss"] == "nan"
     train = prepare(recipe).train
     assert len(step["examples"]) == recipe.train.batch_size

@@ -5,6 +5,7 @@ Compared are networks, optimiser, averages, seeds, metrics, rows, and the files 
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 
@@ -213,6 +214,14 @@ def same(one, other):
         for row in (told, *told["rows"]):
             row.pop("seconds")
     return meta == other_meta and all(np.array_equal(a, b) for a, b in zip(arrays, others, strict=True))
+
+
+def test_the_cells_of_the_suite_are_few_and_hold_every_pair():
+    pairwise = covering(2)
+    assert len(pairwise) <= 24
+    for one, other in itertools.combinations(FACTORS, 2):
+        pairs = {(cell[one], cell[other]) for cell in pairwise}
+        assert pairs == set(itertools.product(FACTORS[one], FACTORS[other]))
 
 
 @pytest.mark.parametrize("cell", list(cells()))
