@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import shutil
 import warnings
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader, s
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, raise_what_lacks, sync_folder, write_json
 from kdrecipes.disk.home import home, kept_at
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
@@ -132,7 +132,7 @@ def _open(folder: Path) -> Store | None:
     try:
         if not folder.is_dir():
             return None
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta = read_json(folder / "meta.json")
         labels, index = read_npy(folder / "labels.npy"), read_npy(folder / "index.npy")
         images = read_npy(folder / "images.npy", mapped=True)
         weights = read_npy(folder / "weights.npy") if "weights" in meta else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kdrecipes.disk.files import disk_errors, write_json
+from kdrecipes.disk.json_files import read_json
 
 CHUNK = 2048  # rows written, synced and journaled at once
 
@@ -86,7 +86,7 @@ class ChunkedArray:
     def _sums(self) -> list[str | None]:
         chunks = -(-self.shape[0] // CHUNK)
         try:
-            sums = json.loads(self.journal.read_text(encoding="utf-8"))
+            sums = read_json(self.journal)
         except FileNotFoundError:
             return [None] * chunks
         except ValueError:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.fact_files import damaged
@@ -20,7 +21,6 @@ from kdrecipes.report.run_list import check_finished, check_run_folder
 from kdrecipes.report.same_test import apart_words, same_names, same_test_source
 from kdrecipes.report.short_verdicts import seeds_words
 from kdrecipes.report.sweep_results import refuse_point
-from kdrecipes.report.typed_json import parsed
 
 Role = Literal["baseline", "kd"]
 
@@ -100,7 +100,7 @@ def _read(folder: Path) -> ComparedRun:
         )
     facts = read_facts(folder)
     try:
-        lock = parsed((folder / "lock.json").read_text(encoding="utf-8"))
+        lock = read_json(folder / "lock.json")
         recipe, listing = lock["recipe"], lock.get("listing") or {}
         index = read_npz(predictions, ["index"])["index"]
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:

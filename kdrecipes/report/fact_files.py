@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kdrecipes.disk import json_files
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.history import Row, read_history
-from kdrecipes.report.typed_json import parsed, typed
+from kdrecipes.report.typed_json import typed
 
 SPARE = ("facts/measures.json", "facts/pictures.npz")  # without which there is a report all the same
 T = TypeVar("T")
@@ -33,7 +34,7 @@ def read_json(run: Path, file: str) -> Any:
         UsageError: when it is missing or damaged.
     """
     try:
-        return parsed((run / file).read_text(encoding="utf-8"))
+        return json_files.read_json(run / file)
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(run, file, one_line(error)) from error
 

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kdrecipes.disk.files import new_file
+from kdrecipes.disk.json_files import sealed
 from kdrecipes.errors import one_line
 from kdrecipes.recipe.structure import definition
 from kdrecipes.report.fact_files import damaged, path_of, read_json, read_one, read_rows, read_several
@@ -184,7 +185,7 @@ def write_facts(run: Path, name: str, facts: Fact | Mapping[str, Fact]) -> None:
     value = {key: asdict(one) for key, one in facts.items()} if isinstance(facts, Mapping) else asdict(facts)
     with new_file(run / path_of(name), "w") as file:
         # ASCII: a class may be named by bytes of a folder's name that no UTF-8 file can hold.
-        file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+        file.write(json.dumps(sealed(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_teachers(run: Path) -> dict[str, TeacherFacts]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdrecipes.report.typed_json import parsed
+from kdrecipes.disk.json_files import parsed
+from kdrecipes.disk.summed_files import read_summed
 
 Row = Mapping[str, Any]
 _TEXTS = ("arm", "teacher")
@@ -16,10 +17,10 @@ def read_history(file: Path) -> list[Row]:
     """The epochs of a run, in order of training: `arm`, `seed`, `epoch`, figures; of several teachers, `teacher` too.
 
     Raises:
-        OSError, RecursionError: when it can't be read.
+        OSError: when it can't be read.
         ValueError: when a line is no epoch of a run.
     """
-    rows = [parsed(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [parsed(line) for line in read_summed(file).splitlines()]
     for number, row in enumerate(rows, 1):
         whole = isinstance(row, dict) and {"arm", "seed", "epoch"} <= row.keys()
         whole = whole and ("val_accuracy" in row or row["arm"] == "teacher")  # not validated after each of its epochs

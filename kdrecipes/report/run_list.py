@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import is_locked
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.table import table_rows
 
@@ -65,7 +65,7 @@ def check_finished(folder: Path, why: str = "a report is made of finished runs o
         UsageError: saying what goes on.
     """
     try:
-        status = json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
+        status = read_json(folder / "status.json")["status"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{folder / 'status.json'} can't be read ({one_line(error)}). "
@@ -123,8 +123,8 @@ def _found(path: Path) -> FoundRun:
 def _object(file: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is none."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        value = read_json(file)
+    except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 

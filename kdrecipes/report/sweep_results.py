@@ -12,9 +12,10 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from kdrecipes.disk.json_files import parsed
+from kdrecipes.disk.summed_files import read_summed, write_summed
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.report.intervals import over_pairs
-from kdrecipes.report.typed_json import parsed
 
 FILE = "sweep.json"
 Right = Mapping[int, NDArray[Any]]  # by seed: bool (validation images,), what a student told right
@@ -100,6 +101,11 @@ def check_sweep(results: Any) -> None:
     Draft7Validator(_schema()).validate(results)
 
 
+def write_sweep(folder: Path, results: SweepResults) -> None:
+    """Write the sweep.json of a sweep's folder, atomically."""
+    write_summed(folder / FILE, json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
 def read_sweep(folder: Path) -> SweepResults:
     """What the sweep.json of a sweep's folder holds.
 
@@ -110,7 +116,7 @@ def read_sweep(folder: Path) -> SweepResults:
 
     file = folder / FILE
     try:
-        results = parsed(file.read_text(encoding="utf-8"))
+        results = parsed(read_summed(file))
         check_sweep(results)
     except FileNotFoundError:
         raise UsageError(f"{folder} holds no sweep: there is no {FILE}.") from None

@@ -1,26 +1,12 @@
-"""JSON as we write it, and dataclasses out of it with every field of its type."""
+"""Dataclasses out of JSON, with every field of its type."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, fields
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
-
-
-def parsed(text: str) -> Any:
-    """The value of a JSON text without NaN and infinities, which Python would read.
-
-    Raises:
-        ValueError, RecursionError: for any other text.
-    """
-
-    def refuse(word: str) -> Any:
-        raise ValueError(f"{word} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def typed(kind: type[T], value: Any) -> T:

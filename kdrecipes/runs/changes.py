@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kdrecipes.disk.json_files import parsed, read_json
 from kdrecipes.recipe.resolve import counted
 
 
@@ -53,7 +53,7 @@ def nothing_trained(run: Path) -> bool:
         return False
     try:
         rows = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        return all(json.loads(row)["arm"] == "teacher" for row in rows)
+        return all(parsed(row)["arm"] == "teacher" for row in rows)
     except FileNotFoundError:
         return True
     except (OSError, ValueError, KeyError, TypeError):  # a damaged history is one
@@ -63,7 +63,7 @@ def nothing_trained(run: Path) -> bool:
 def lacks_labels(path: Path) -> bool:
     """Whether an earlier version, to which every training image had its label, wrote the facts of the data."""
     try:
-        facts = json.loads((path / "facts" / "dataset.json").read_text(encoding="utf-8"))
+        facts = read_json(path / "facts" / "dataset.json")
     except (OSError, ValueError):  # whoever reads it next says what is wrong
         return False
     return isinstance(facts, dict) and "labelled" not in facts

@@ -21,13 +21,13 @@ from kdrecipes.components.exporters.writing import write
 from kdrecipes.data.loader import Loader
 from kdrecipes.data.splits import Split
 from kdrecipes.disk.files import disk_errors, write_json
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.disk.saved_facts import ENDINGS, beside, read_saved_facts, write_beside, write_saved_facts
 from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.errors import RunError
 from kdrecipes.report.sweep_results import refuse_point
-from kdrecipes.report.typed_json import parsed
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.reopened import data_of, recipe_of
 from kdrecipes.runs.saved_student import load_student
@@ -231,7 +231,7 @@ def _keep(file: Path, result: Export) -> None:
     entries = []
     if file.is_file():
         try:
-            entries = parsed(file.read_text(encoding="utf-8"))["exports"]
+            entries = read_json(file)["exports"]
         except (OSError, ValueError, KeyError, TypeError):  # an interrupted or foreign one is written anew
             entries = []
     entries = [entry for entry in entries if entry.get("file") != result.file]

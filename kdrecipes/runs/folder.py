@@ -12,8 +12,10 @@ from typing import Any
 
 from kdrecipes import keras_private
 from kdrecipes.disk.files import disk_errors, locked, new_file, remove_entries, remove_unfinished, write_json
+from kdrecipes.disk.json_files import parsed, read_json, write_sealed
 from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.disk.passing import new_passing_folder, passing_within
+from kdrecipes.disk.summed_files import read_summed, write_summed
 from kdrecipes.disk.writable import refuse_read_only
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
@@ -86,8 +88,7 @@ class RunFolder:
         named = {} if teacher is None else {"teacher": teacher}
         groups[arm, seed, teacher] = [{"arm": arm, "seed": seed, **named, **row} for row in rows]
         self.rows = [row for group in groups.values() for row in group]
-        with new_file(self.path / "history.jsonl", "w") as file:
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
+        write_summed(self.path / "history.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows))
 
     def fine_tunes(self, teacher: str) -> None:
         """Write down that this run fine-tunes a teacher: it did so, even if it is killed when the teacher is done."""
@@ -214,7 +215,7 @@ def _make_ready(
             "versions": versions(recipe),
             "given": given(recipe),
         }
-        write_json(lock_file, {**(earlier or {}), **facts})  # first: from here on the folder is a run
+        write_sealed(lock_file, {**(earlier or {}), **facts})  # first: from here on the folder is a run
     copy = path / f"recipe{Path(recipe.source).suffix.lower() or '.toml'}"
     if earlier is None or added or not copy.is_file():  # a run that was killed just here has none
         with new_file(copy, "w") as file:
@@ -244,7 +245,7 @@ def _recipe_facts(recipe: Recipe) -> RecipeFacts:
 def read_object(file: Path) -> Any:
     """A JSON object of a run, or a refusal of the folder."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = read_json(file)
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} can't be read ({one_line(error)}). {_WAYS_ON}") from error
     if not isinstance(value, dict):
@@ -255,11 +256,10 @@ def read_object(file: Path) -> Any:
 def _read_status(path: Path) -> dict[str, Any]:
     """What status.json says; nothing where it is missing or damaged, since the other files say what is done."""
     try:
-        status: dict[str, Any] = read_object(path / "status.json") if (path / "status.json").is_file() else {}
+        return dict(read_object(path / "status.json")) if (path / "status.json").is_file() else {}
     except UsageError:
         warnings.warn(f"{path / 'status.json'} is damaged; it is written anew.", stacklevel=2)
         return {}
-    return status
 
 
 def _read_folder(path: Path) -> RunFolder:
@@ -269,7 +269,7 @@ def _read_folder(path: Path) -> RunFolder:
     history = path / "history.jsonl"
     if history.is_file():
         try:
-            rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+            rows = [parsed(line) for line in read_summed(history).splitlines()]
             if not all(isinstance(row, dict) and row.keys() >= {"arm", "seed", "epoch", "loss"} for row in rows):
                 raise ValueError("a line is no epoch")
         except (OSError, ValueError) as error:
@@ -295,6 +295,6 @@ def keep_decision(folder: RunFolder, name: str, make: Callable[[], Any]) -> Any:
         value = make()
         lock = read_object(folder.path / "lock.json")
         lock["decisions"] = {**lock.get("decisions", {}), name: value}
-        write_json(folder.path / "lock.json", lock)
+        write_sealed(folder.path / "lock.json", lock)
         return value
     return decisions[name]

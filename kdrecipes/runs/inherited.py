@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import write_json
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.recipe.effective import origin_of
 from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.positions import show_path
@@ -64,7 +64,7 @@ def _trained_alike(folder: Path, others: str) -> Iterator[Mapping[str, Any]]:
     """How the teachers were trained that differ from that of a folder in their training alone."""
     for file in sorted(folder.parent.glob(f"*/{_FILE}")):
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = read_json(file)
             if file.parent != folder and found["others"] == others and (file.parent / "weights").exists():
                 yield dict(found["train"])
         except (OSError, ValueError, KeyError, TypeError):  # nothing that a run needs

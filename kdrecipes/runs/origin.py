@@ -8,7 +8,7 @@ from typing import Any
 
 from kdrecipes.data.listing import Listing, alike, differences, listing_of
 from kdrecipes.data.prepare import Progress, prepare, sources_of
-from kdrecipes.disk.files import write_json
+from kdrecipes.disk.json_files import write_sealed
 from kdrecipes.errors import KDRecipesError, UsageError, one_line
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.runs.changes import nothing_trained
@@ -48,7 +48,7 @@ def check_origin(folder: RunFolder, origin: Mapping[str, Any], listing: Listing)
         folder.status.clear()  # such as the seconds that outputs for other data took
         folder.set_status("running")
         began = origin
-    write_json(folder.path / "lock.json", {**lock, "origin": dict(began), "listing": dict(listing)})
+    write_sealed(folder.path / "lock.json", {**lock, "origin": dict(began), "listing": dict(listing)})
     return [
         f"the run began with {before} and went on with {now}, so it need not end bit for bit as if it had not stopped"
         for before, now in _other_circumstances(began, origin)
@@ -94,7 +94,7 @@ def changed_data(recipe: Recipe, path: Path, progress: Progress | None = None) -
             return ["some images changed, and neither their names nor their sizes"]
     except KDRecipesError as error:
         return [one_line(error).removesuffix(".")]
-    write_json(path / "lock.json", {**lock, "listing": now})  # the next look is a short one
+    write_sealed(path / "lock.json", {**lock, "listing": now})  # the next look is a short one
     return []
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.disk.files import disk_errors, existing
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.disk.npz_sizes import DAMAGE, refuse_bombs
 from kdrecipes.disk.saved_facts import beside
 from kdrecipes.errors import UsageError, one_line
@@ -21,7 +22,6 @@ from kdrecipes.report.markdown import inline, table
 from kdrecipes.report.model_card import CardFiles, model_card, saved_in
 from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.report.sweep_results import refuse_point
-from kdrecipes.report.typed_json import parsed
 from kdrecipes.runs.trained import arm_of
 from kdrecipes.wording import readable_bytes
 
@@ -146,7 +146,7 @@ def _lay_out(run: Path, student: ArmFacts, draft: Path, page: bool) -> str:
 def _report(run: Path) -> dict[str, Any]:
     file = run / "report.json"
     try:
-        return dict(parsed(file.read_text(encoding="utf-8")))
+        return dict(read_json(file))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{file} can't be read ({one_line(error)}). `kdrecipes report {run}` writes it again."
@@ -184,7 +184,7 @@ def _exports(run: Path, student: ArmFacts, draft: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     try:
-        every = parsed(file.read_text(encoding="utf-8"))
+        every = read_json(file)
         found = [entry for entry in every["exports"] if entry["student"] == student.student]
         stems = {Path(entry["file"]).stem for entry in found}
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

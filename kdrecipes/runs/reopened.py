@@ -7,13 +7,13 @@ from pathlib import Path
 
 from kdrecipes.components.registry import load_registry, unknown_component
 from kdrecipes.data.prepare import Data, Progress, prepare
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import EnvironmentProblem, UsageError, one_line
 from kdrecipes.recipe.make import make_recipe
 from kdrecipes.recipe.resolve import resolve
 from kdrecipes.recipe.structure import component_tables
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.run_list import check_run_folder
-from kdrecipes.report.typed_json import parsed
 
 
 def recipe_of(run: Path, plugins: Sequence[Path] = ()) -> Recipe:
@@ -31,7 +31,7 @@ def recipe_of(run: Path, plugins: Sequence[Path] = ()) -> Recipe:
     lock_file = run / "lock.json"
     registry = load_registry(tuple(plugins))
     try:
-        lock = parsed(lock_file.read_text(encoding="utf-8"))
+        lock = read_json(lock_file)
         data = lock["recipe"]
         tables = list(component_tables(data))
         missing = [(kind, t["name"]) for _, _, kind, t in tables if registry.get(kind, t["name"]) is None]
@@ -55,7 +55,7 @@ def data_of(run: Path, recipe: Recipe, progress: Progress) -> Data:
         UsageError: when they have changed since.
     """
     data = prepare(recipe, progress)
-    began = parsed((run / "lock.json").read_text(encoding="utf-8")).get("origin", {}).get("dataset_sha256")
+    began = read_json(run / "lock.json").get("origin", {}).get("dataset_sha256")
     if began not in (None, data.fingerprint):
         raise UsageError(f"The data changed since the run in {run} began: its students can't be measured on them.")
     return data

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from kdrecipes.disk.files import disk_errors
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.build import write_report
+from kdrecipes.runs.folder import read_object
 
 FILES = {"measure": "facts/measures.json", "images": "facts/pictures.npz"}  # by key: what the report has it from
 
@@ -23,7 +23,7 @@ def take_out(recipe: Recipe, run: Path, note: Callable[[str], None]) -> None:
         run: the folder of a finished run of it, locked.
         note: takes a line for the user.
     """
-    told = json.loads((run / "lock.json").read_text(encoding="utf-8")).get("recipe", {}).get("report", {})
+    told = read_object(run / "lock.json").get("recipe", {}).get("report", {})
     gone = []
     for key, file in FILES.items():
         wanted, there = getattr(recipe.report, key), (run / file).is_file()

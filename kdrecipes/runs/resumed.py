@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kdrecipes.components.registry import load_registry
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import UsageError, one_line
 from kdrecipes.recipe.load import Draft, recipe_of
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.run_list import check_run_folder
-from kdrecipes.report.typed_json import parsed
 
 
 def given(recipe: Recipe) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def resumed(run: Path, plugins: Sequence[Path] = ()) -> tuple[Recipe, str]:
     check_run_folder(run)
     file = run / "lock.json"
     try:
-        lock = parsed(file.read_text(encoding="utf-8"))
+        lock = read_json(file)
         told = lock.get("given", {})  # the locks of earlier versions have none
         copy = next((one for one in (run / "recipe.toml", run / "recipe.json") if one.is_file()), file)
         _need_plugins(run, told.get("plugins", []), plugins)
@@ -87,8 +86,8 @@ def _refuse_sweep(folder: Path) -> None:
     if not any((folder / name).is_file() for name in ("sweep_lock.json", "sweep.json")):
         return
     command: Any = None
-    with suppress(OSError, ValueError, RecursionError):
-        lock = json.loads((folder / "sweep_lock.json").read_text(encoding="utf-8"))
+    with suppress(OSError, ValueError):
+        lock = read_json(folder / "sweep_lock.json")
         command = lock.get("command") if isinstance(lock, Mapping) else None
     shown = command if isinstance(command, str) else f"kdrecipes sweep RECIPE … --out {folder}"
     raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
 from dataclasses import replace
@@ -17,6 +16,7 @@ from kdrecipes.backend import keras
 from kdrecipes.data.prepare import Data, prepare
 from kdrecipes.disk.cache import note_served
 from kdrecipes.disk.home import check_home
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.disk.saved_facts import is_whole
 from kdrecipes.errors import KDRecipesError, RunError, UsageError, one_line
 from kdrecipes.recipe.tables import Recipe, TeacherTable
@@ -134,7 +134,7 @@ def _read_report(run: Path, progress: Progress) -> dict[str, Any]:
     """What report.json of a finished run holds; where it is damaged the report is made anew from the run's facts."""
     file = run / "report.json"
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = read_json(file)
         if isinstance(report, dict) and all("seed" in arm for arm in report["arms"]):
             return report
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

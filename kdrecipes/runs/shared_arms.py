@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdrecipes.data.prepare import Data
-from kdrecipes.disk.files import raise_what_lacks, remove_unfinished, write_json
+from kdrecipes.disk.files import raise_what_lacks, remove_unfinished
+from kdrecipes.disk.json_files import read_json, write_sealed
 from kdrecipes.disk.numpy_files import read_npz
 from kdrecipes.disk.saved_facts import is_whole
-from kdrecipes.errors import RunError
+from kdrecipes.errors import RunError, one_line
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.facts import ArmFacts
 from kdrecipes.report.typed_json import typed
@@ -46,13 +47,19 @@ class KeptArm:
 def kept_arm(folder: Path) -> KeptArm | None:
     """The student that a folder holds; None where it is not whole, such as one that is being trained."""
     try:
-        told = json.loads((folder / "arm.json").read_text(encoding="utf-8"))
+        told = read_json(folder / "arm.json")
         logits = read_npz(folder / "validation.npz")["logits"]
         facts = typed(ArmFacts, told["facts"])
-        return KeptArm(folder, told["point"], facts, told["rows"], logits) if is_whole(folder / facts.student) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if not is_whole(folder / facts.student):
+            raise ValueError(f"{facts.student} is not that of its checksum")
+        return KeptArm(folder, told["point"], facts, told["rows"], logits)
+    except FileNotFoundError:  # it is being trained
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise_what_lacks(error)
-        return None  # what is damaged is trained again
+        told = f"{folder} holds a damaged student ({one_line(error)}); it is trained again."
+        warnings.warn(told, stacklevel=2)
+        return None
 
 
 def train_kept_arm(
@@ -83,7 +90,7 @@ def train_kept_arm(
         raise RunError(f"{arm.label}: the trained student gives logits on validation images that are not finite.")
     write_arrays(folder / "validation.npz", {"logits": logits})
     told = {"point": point, "facts": asdict(made.facts), "rows": made.rows}
-    write_json(folder / "arm.json", told)  # last: from here on it is whole
+    write_sealed(folder / "arm.json", told)  # last: from here on it is whole
     StateFolder(folder / "state").clear()
     return KeptArm(folder, point, made.facts, made.rows, logits)
 

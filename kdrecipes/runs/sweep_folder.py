@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from kdrecipes.disk.files import disk_errors, is_locked, locked, remove_entries, remove_unfinished, write_json
+from kdrecipes.disk.json_files import parsed, read_json, write_sealed
 from kdrecipes.disk.owners import refuse_foreign
-from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.disk.summed_files import read_summed, sums_of
+from kdrecipes.errors import EnvironmentProblem, UsageError, one_line
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
 from kdrecipes.recipe.tables import Recipe
@@ -24,11 +25,12 @@ from kdrecipes.report.sweep_results import (
     check_sweep,
     difference,
     rank,
+    write_sweep,
 )
 from kdrecipes.report.sweep_validation import by_arm, read_right
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
-from kdrecipes.runs.folder import read_object, refuse_file
+from kdrecipes.runs.folder import refuse_file
 from kdrecipes.runs.other_sweep import LOCK, refuse_others
 from kdrecipes.runs.provenance import command, environment, versions
 from kdrecipes.runs.sweep_point import Outcome
@@ -53,21 +55,32 @@ class SweepFolder:
         return self.path / ".locks" / name
 
     def read(self) -> SweepResults:
-        """sweep.json as it is now."""
-        results: SweepResults = read_object(self.path / FILE)
+        """sweep.json as it is now: not validated, which takes longer than all else for a sweep of many points.
+
+        Raises:
+            UsageError: when it is damaged.
+        """
+        try:
+            results: SweepResults = parsed(read_summed(self.path / FILE))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{self.path / FILE} can't be read ({one_line(error)}). Choose another folder with --out, or replace "
+                "that sweep with --overwrite."
+            ) from error
         return results
 
     @contextmanager
     def update(self) -> Iterator[SweepResults]:
         """sweep.json to be changed in the block, by one process at a time; written when it ends."""
         with locked(self.lock("results")):
-            remove_unfinished(self.path, FILE)
+            for file in (self.path / FILE, sums_of(self.path / FILE)):
+                remove_unfinished(self.path, file.name)
             results = self.read()
             yield results
             rank(results["points"])
             results["seconds"] = round(sum(point["seconds"] for point in results["points"]), 3)
             results["trainings"]["done"] = len(list(self.path.glob("arms/*/arm.json")))
-            write_json(self.path / FILE, results)
+            write_sweep(self.path, results)
 
     def write_page(self) -> None:
         """Write sweep.html from sweep.json; one process at a time, so that what a killed one left can be removed."""
@@ -77,7 +90,7 @@ class SweepFolder:
 
     def _standing(self, point: str) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.path / "points" / point / "status.json").read_text(encoding="utf-8")))
+            return dict(read_json(self.path / "points" / point / "status.json"))
         except (OSError, ValueError, TypeError):
             return {}
 
@@ -183,8 +196,8 @@ def _begin(sweep: Sweep, path: Path, device: str) -> None:
         "command": command(),
         "versions": versions(recipe),
     }
-    write_json(path / LOCK, lock)
-    write_json(path / FILE, results)
+    write_sealed(path / LOCK, lock)
+    write_sweep(path, results)
 
 
 def arm_keys(recipe: Recipe) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kdrecipes.data.prepare import Data, prepare, refuse_unfit
-from kdrecipes.disk.files import locked, remove_unfinished, write_json
+from kdrecipes.disk.files import locked, remove_unfinished
+from kdrecipes.disk.json_files import read_json, write_sealed
+from kdrecipes.errors import UsageError, one_line
 from kdrecipes.hashing import digest
 from kdrecipes.recipe.resolve import counted
 from kdrecipes.recipe.tables import Recipe, StudentTable, TeacherTable
@@ -106,9 +107,14 @@ class Parts:
         with locked(self.out / ".locks" / "decisions"):
             if not file.is_file():
                 remove_unfinished(file.parent)
-                write_json(file, {about: asdict(one) for about, one in make().items()})
-            kept = json.loads(file.read_text(encoding="utf-8"))
-        return {about: Decision(**one) for about, one in kept.items()}
+                write_sealed(file, {about: asdict(one) for about, one in make().items()})
+            try:
+                return {about: Decision(**one) for about, one in read_json(file).items()}
+            except (ValueError, TypeError, AttributeError) as error:
+                raise UsageError(
+                    f"{file} can't be read ({one_line(error)}). It holds what was decided for all points. Remove it, "
+                    "and the same command decides anew."
+                ) from error
 
     def teachers(self, recipe: Recipe, data: Data, jit: Mapping[str, Decision]) -> dict[str, Teacher]:
         """Each teacher, fine-tuned and checked, by its id; without its outputs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import RecipeError
 from kdrecipes.hashing import digest
 from kdrecipes.recipe.sweep import Sweep
@@ -117,7 +117,7 @@ def _finished(path: Path) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"baseline": [], "kd": []}
     for file in sorted(path.glob("arms/*/arm.json")):
         try:
-            facts = json.loads(file.read_text(encoding="utf-8"))["facts"]
+            facts = read_json(file)["facts"]
             found[facts["arm"]].append(float(facts["seconds"]))
         except (OSError, ValueError, KeyError, TypeError):  # it will be trained again
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 import warnings
@@ -21,6 +20,7 @@ from kdrecipes.data.splits import Split
 from kdrecipes.disk.chunked_array import CHUNK, ChunkedArray
 from kdrecipes.disk.files import disk_errors, locked, write_json
 from kdrecipes.disk.home import home, kept_at
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import EnvironmentProblem, RunError
 from kdrecipes.hashing import digest
 from kdrecipes.wording import readable_bytes
@@ -186,7 +186,7 @@ def _passes(settings: ViewSettings, epochs: int) -> int:
 def _prepared(folder: Path, meta: dict[str, Any]) -> np.dtype:
     """The dtype of an entry, which is begun where there is none."""
     try:
-        stored = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["dtype"]
+        stored = read_json(folder / "meta.json")["dtype"]
         if stored in ("float16", "float32"):
             for leftover in folder.glob(".*"):  # of a killed process: the lock is ours
                 leftover.unlink()

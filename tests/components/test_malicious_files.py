@@ -173,7 +173,9 @@ def test_no_array_of_a_run_unpickles_or_fills_the_memory(tmp_path):
                 read()
             assert done == [], (name, kind)
     shutil.copyfile(hostile["pickle"], run / "validation.npz")
-    assert kept_arm(run) is None
+    (run / "arm.json").write_text("{}")
+    with pytest.warns(UserWarning, match="run holds a damaged student .*; it is trained again"):
+        assert kept_arm(run) is None
 
 
 def test_an_array_that_unpacks_to_gigabytes_is_refused_before_it_does(tmp_path):

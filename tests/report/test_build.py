@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from kdrecipes.disk.files import locked
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import EnvironmentProblem, UsageError
 from kdrecipes.report.build import build_report, check_report, rebuild_report, write_report
 from kdrecipes.report.facts import (
@@ -156,7 +157,7 @@ def test_students_that_no_test_image_tells_apart_are_the_same_only_where_there_a
         arrays = {name: np.resize(stored[name], (images, *stored[name].shape[1:])) for name in stored}
     arrays |= {f"kd-{seed}": arrays[f"baseline-{seed}"] for seed in seeds}
     np.savez(run / "predictions.npz", **arrays)
-    facts = json.loads((run / "facts/dataset.json").read_text())
+    facts = read_json(run / "facts/dataset.json")
     (run / "facts/dataset.json").write_text(json.dumps(facts | {"test": images}))
     found = build_report(run)["comparison"]["kd_minus_baseline"]
     assert found["mean"] == 0 and found["ci95"] == [0, 0]
@@ -207,7 +208,7 @@ def test_facts_come_back_as_they_were_written(run):
 
 def test_a_run_that_is_older_than_a_fact_has_its_report(run):
     path = run / "facts/dataset.json"
-    facts = json.loads(path.read_text())
+    facts = read_json(path)
     path.write_text(json.dumps({key: value for key, value in facts.items() if key not in ("unreadable", "left_out")}))
     assert build_report(run)["dataset"]["left_out"] == []
 
@@ -269,7 +270,7 @@ def test_a_damaged_or_missing_file_is_one_message_that_names_it(run, file, text)
 )
 def test_facts_of_another_form_or_another_run_are_refused(run, file, change, why):
     path = run / "facts" / f"{file}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(read_json(path) | change))
     with pytest.raises(UsageError, match=why):
         build_report(run)
 
@@ -303,7 +304,7 @@ def test_predictions_that_no_network_made_are_refused(run, change, why):
 def test_a_page_that_fails_leaves_the_report_as_it_was(run, monkeypatch):
     before = rebuild_report(run)
     path = run / "facts" / "environment.json"
-    path.write_text(path.read_text().replace('"command": "', '"command": "another ', 1))
+    path.write_text(json.dumps(read_json(path)).replace('"command": "', '"command": "another ', 1))
     monkeypatch.setattr("kdrecipes.report.build.render", lambda *_: pytest.fail("no page"))
     with pytest.raises(pytest.fail.Exception):
         rebuild_report(run)
@@ -326,7 +327,7 @@ def test_a_line_of_the_history_that_is_no_epoch_is_named(run):
 
 def test_facts_that_the_schema_does_not_know_are_one_message(run):
     path = run / "facts" / "teachers.json"
-    path.write_text(path.read_text().replace('"outputs": null', '"outputs": "soon"'))
+    path.write_text(json.dumps(read_json(path)).replace('"outputs": null', '"outputs": "soon"'))
     with pytest.raises(
         UsageError, match=r"facts holds makes no report: teachers\[0\].seconds.outputs: .soon. is not .*--overwrite"
     ):

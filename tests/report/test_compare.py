@@ -14,6 +14,7 @@ from test_html import Page
 from typer.testing import CliRunner
 
 from kdrecipes.cli.main import app
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import UsageError
 from kdrecipes.report.compare import check_comparison, compare_runs, differing_keys
 from kdrecipes.report.compare_page import render_comparison, write_comparison_page
@@ -247,7 +248,7 @@ def fewer_labels(folder, **changes):
 
 def listed(folder, sha256, written="1"):
     """Write what lay at the source into a run's lock."""
-    lock = json.loads((folder / "lock.json").read_text())
+    lock = read_json(folder / "lock.json")
     lock["listing"] = {"test": {"fingerprint": written, "classes": {"a": {"images": 3, "sha256": sha256}}}}
     (folder / "lock.json").write_text(json.dumps(lock))
 

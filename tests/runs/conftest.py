@@ -1,12 +1,11 @@
 """What tests of runs share: a finished run, one that stopped at once, a student with dropout and nameless layers."""
 
-import json
-
 import pytest
 from charts import draw_charts
 from samples import small
 
 import kdrecipes
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.runs import run as runs
 
 
@@ -56,6 +55,6 @@ def interrupted(monkeypatch):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(runs, "plan_fits", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
             kdrecipes.run(recipe, folder)
-        return json.loads((folder / "lock.json").read_text())
+        return read_json(folder / "lock.json")
 
     return interrupted

@@ -29,6 +29,7 @@ from charts import draw_charts
 from samples import SMALL, short
 
 import kdrecipes
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.recipe.sweep import load_sweep
 from kdrecipes.runs.sweep import run_sweep
 
@@ -224,7 +225,7 @@ def sweep_result(folder: Path) -> dict[str, Any]:
         place = out / "points" / point["point"]
         points[point["point"]] = {
             "history": [timeless(json.loads(line)) for line in (place / "history.jsonl").read_text().splitlines()],
-            "arms": timeless(json.loads((place / "facts/arms.json").read_text())),
+            "arms": timeless(read_json(place / "facts/arms.json")),
             "status": timeless(json.loads((place / "status.json").read_text())),
             "validation": (place / "validation.npz").read_bytes(),
             "networks": networks(place),

@@ -11,6 +11,7 @@ from jsonschema import Draft7Validator
 from PIL import Image
 
 import kdrecipes
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import UsageError
 from kdrecipes.runs import origin
 from kdrecipes.runs import run as runs
@@ -145,7 +146,7 @@ def test_a_report_outlives_its_data(place, call):
 def test_a_run_that_noted_nothing_of_its_data_only_shows_its_report(place, call):
     plain = call("run", "r.toml", "--out", "run")
     lock = place.parent / "run" / "lock.json"
-    facts = json.loads(lock.read_text())
+    facts = read_json(lock)
     assert set(facts.pop("listing")) == {"train", "test"}
     lock.write_text(json.dumps(facts))
     swap(place)

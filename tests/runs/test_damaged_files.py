@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import warnings
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,19 @@ from samples import small, student_arrays
 
 import kdrecipes
 from kdrecipes.backend import keras
+from kdrecipes.disk.json_files import read_json, write_sealed
 from kdrecipes.errors import KDRecipesError, RunError, UsageError
 from kdrecipes.report.build import rebuild_report
+from kdrecipes.report.facts import read_arms
+from kdrecipes.report.sweep_results import write_sweep
 from kdrecipes.runs import run as runs
+from kdrecipes.runs.folder import open_run
+from kdrecipes.runs.predictions import write_arrays
+from kdrecipes.runs.progress import Progress
+from kdrecipes.runs.resumed import resumed
+from kdrecipes.runs.shared_arms import kept_arm
+from kdrecipes.runs.sweep_folder import SweepFolder
+from kdrecipes.runs.sweep_parts import Parts
 from kdrecipes.training import fit as training
 
 RECIPE = ("teacher.train.epochs=1", "train.epochs=3", 'teacher.preflight="warn"')
@@ -111,6 +122,100 @@ def test_damage_is_told_by_the_file_and_no_student_is_another(stopped, tmp_path,
         np.testing.assert_array_equal(a, b)
 
 
+def damages(file, ranges=16):
+    """The file with a flipped bit, and cut off, in each range of it; it is whole again behind that."""
+    draw, content = random.Random(0), file.read_bytes()
+    for part in range(ranges):
+        at = draw.randrange(part * len(content) // ranges, max((part + 1) * len(content) // ranges, 1))
+        for spoilt in (
+            content[:at] + bytes([content[at] ^ (1 << draw.randrange(7))]) + content[at + 1 :],
+            content[:at],
+        ):
+            file.write_bytes(spoilt)
+            yield at
+    file.write_bytes(content)
+
+
+def test_damage_in_any_range_of_a_runs_small_files_is_told_or_changes_nothing(stopped, tmp_path):
+    shutil.copytree(stopped[0] / "run", tmp_path, dirs_exist_ok=True)
+    recipe = small(*RECIPE)
+
+    def read():
+        with open_run(recipe, tmp_path, False) as folder:
+            lock = read_json(tmp_path / "lock.json")
+            return folder.rows, folder.teachers, folder.arms, {key: lock[key] for key in ("decisions", "origin")}
+
+    whole, told = read(), []
+    for name in ("lock.json", "history.jsonl", "facts/arms.json", "facts/teachers.json", "status.json"):
+        for at in damages(tmp_path / name):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of a status, which is written anew
+                    assert read() == whole, (name, at)
+            except UsageError as error:
+                assert str(tmp_path / name) in str(error)
+                told.append(name)
+    assert len(told) > 100 and "status.json" not in told
+    assert read() == whole
+
+
+def test_a_decision_that_flips_is_never_followed(stopped, tmp_path, monkeypatch):
+    shutil.copytree(stopped[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+    lock = tmp_path / "run" / "lock.json"
+    text = lock.read_text()
+    assert '"use": false' in text
+    lock.write_text(text.replace('"use": false', '"use": true', 1))
+    with pytest.raises(UsageError, match=r"run/lock\.json can't be read \(ValueError: its content is not that of its"):
+        kdrecipes.run(small(*RECIPE), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"run/lock\.json can't be read"):
+        resumed(tmp_path / "run")
+
+
+def test_damage_in_any_range_of_a_sweeps_files_is_told_or_changes_nothing(stopped, tmp_path):
+    write_sweep(tmp_path, {"points": [{"validation_accuracy": 0.5}], "seeds": [0, 1]})
+    sweep, told = SweepFolder(tmp_path), 0
+    whole = sweep.read()
+    for _ in damages(tmp_path / "sweep.json"):
+        with pytest.raises(UsageError, match=r"sweep\.json can't be read"):
+            sweep.read()
+    arm = tmp_path / "arm"
+    shutil.copytree(stopped[0] / "run" / "students", arm / "students")
+    facts = asdict(read_arms(stopped[0] / "run")["baseline-0"])
+    write_arrays(arm / "validation.npz", {"logits": np.arange(6, dtype=np.float32).reshape(3, 2)})
+    write_sealed(arm / "arm.json", {"point": "000", "facts": facts, "rows": [{"epoch": 1, "loss": 0.5}]})
+    kept = kept_arm(arm)
+    for name in ("arm.json", "validation.npz", "students/baseline-0.keras"):
+        for _ in damages(arm / name, 8):
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                found = kept_arm(arm)
+            if found is None:
+                assert [str(arm) in str(one.message) for one in warned] == [True]
+                told += 1
+            else:
+                assert replace(found, logits=None) == replace(kept, logits=None)
+                np.testing.assert_array_equal(found.logits, kept.logits)
+    assert told > 40 and sweep.read() == whole
+
+
+def test_what_was_decided_for_all_points_is_never_followed_when_it_flips(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+    recipe = small()
+    parts = Parts(tmp_path, "cpu", Progress())
+    data = parts.data(recipe)
+    decided = parts.recalibrating(recipe, data)
+    [file] = (tmp_path / "decisions").iterdir()
+    for _ in damages(file, 8):
+        try:
+            assert parts.recalibrating(recipe, data) == decided
+        except UsageError as error:
+            assert str(file) in str(error) and "Remove it" in str(error)
+    file.write_text(file.read_text().replace('"use": ', '"use": 1'))
+    with pytest.raises(UsageError, match="its content is not that of its checksum"):
+        parts.recalibrating(recipe, data)
+
+
 def test_a_damaged_report_of_a_finished_run_is_told_and_made_anew(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("KDRECIPES_HOME", str(finished[0].parent / "home"))
     draw_charts(False)  # the run that is finished may have been made just now, with charts
@@ -126,7 +231,7 @@ def test_a_damaged_report_of_a_finished_run_is_told_and_made_anew(finished, tmp_
 def test_a_recipe_in_the_facts_that_is_no_toml_is_told(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     file = tmp_path / "run" / "facts" / "recipe.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"effective": "[train"}))
+    file.write_text(json.dumps(read_json(file) | {"effective": "[train"}))
     with pytest.raises(UsageError, match=r"facts/recipe\.json can't be read \(TOMLDecodeError: "):
         rebuild_report(tmp_path / "run")
 

@@ -13,6 +13,7 @@ from samples import short, small
 import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.disk.files import locked
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.errors import EnvironmentProblem, Preempted, RunError, UsageError
 from kdrecipes.runs.changes import added_seeds, nothing_trained
 from kdrecipes.runs.folder import RunFolder, keep_decision, open_run
@@ -20,7 +21,7 @@ from kdrecipes.training import fit as training
 
 
 def lock_of(folder):
-    return json.loads((folder / "lock.json").read_text())
+    return read_json(folder / "lock.json")
 
 
 def trained(folder):
@@ -35,7 +36,7 @@ def test_decisions_are_made_once_and_kept_beside_each_other(tmp_path):
     assert keep_decision(folder, "one", lambda: keep_decision(folder, "two", lambda: [2]) and {"a": 1}) == {"a": 1}
     for name, value in (("one", {"a": 1}), ("two", [2])):
         assert keep_decision(folder, name, lambda: pytest.fail("decided again")) == value
-    assert json.loads((tmp_path / "lock.json").read_text()) == {
+    assert read_json(tmp_path / "lock.json") == {
         "recipe": {},
         "decisions": {"two": [2], "one": {"a": 1}},
     }
@@ -253,7 +254,7 @@ def test_a_run_that_knew_no_labels_begins_its_students_again(tmp_path, interrupt
     recipe = small("train.epochs=1")
     interrupted(recipe, tmp_path / "run")
     facts = tmp_path / "run" / "facts"
-    known = json.loads((facts / "dataset.json").read_text())
+    known = read_json(facts / "dataset.json")
     (facts / "dataset.json").write_text(json.dumps({k: v for k, v in known.items() if "label" not in k}))
     (facts / "arms.json").write_text('{"baseline-0": {"arm": "baseline"}}')
     report = kdrecipes.run(recipe, tmp_path / "run")

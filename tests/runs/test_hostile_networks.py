@@ -18,6 +18,7 @@ import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.cli.main import app
 from kdrecipes.components.models import file as keras_file
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.disk.saved_facts import SavedFacts, write_beside
 from kdrecipes.errors import KDRecipesError, RunError, UsageError
 from kdrecipes.report.build import rebuild_report
@@ -183,7 +184,7 @@ def test_a_program_of_other_names_is_one_message_of_predict(tmp_path, names):
 def test_a_run_whose_student_lies_elsewhere_is_refused(finished, tmp_path, student):
     run = tmp_path / "run"
     shutil.copytree(finished[0], run)
-    facts = json.loads((run / "facts" / "arms.json").read_text())
+    facts = read_json(run / "facts" / "arms.json")
     facts["kd-0"]["student"] = student
     (run / "facts" / "arms.json").write_text(json.dumps(facts))
     for use in (kdrecipes.load_student, rebuild_report, lambda run: push(run, tmp_path / "out")):

@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import kdrecipes
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.disk.saved_facts import read_saved_facts, write_saved_facts
 from kdrecipes.errors import UsageError
 from kdrecipes.layers import Reordered
@@ -81,7 +82,7 @@ def test_a_torch_modules_student_is_a_file_of_weights(run, tmp_path):
     from safetensors.numpy import save_file
 
     arms = run / "facts" / "arms.json"
-    arms.write_text(arms.read_text().replace("kd-0.keras", "kd-0.safetensors"))
+    arms.write_text(json.dumps(read_json(arms)).replace("kd-0.keras", "kd-0.safetensors"))
     save_file({"w": np.zeros(3, np.float32)}, str(run / "students" / "kd-0.safetensors"))
     folder = push(run, tmp_path / "hub").folder
     assert files(folder) & {"kd-0.safetensors", "kd-0.json", "kd-0.keras", "config.json"} == {

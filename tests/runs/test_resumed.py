@@ -8,6 +8,7 @@ import pytest
 from samples import SMALL, student_arrays
 
 import kdrecipes
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.recipe.source import packaged_recipes
 from kdrecipes.runs import run as runs
@@ -47,7 +48,7 @@ def test_a_run_gives_back_the_recipe_as_it_was_given(stopped):
 def test_a_resumed_run_ends_as_the_same_command_would(stopped, tmp_path, call, monkeypatch):
     """The same students and words; and the report holds the command that makes the run, not that which went on."""
     recipe, run = stopped
-    lock = json.loads((run / "lock.json").read_text())
+    lock = read_json(run / "lock.json")
     (run / "lock.json").write_text(json.dumps({**lock, "command": "kdrecipes run mine.toml --out run"}))
     (run / "facts/recipe.json").unlink()
     (run / "recipe.toml").unlink()  # as where a run was killed between two files
@@ -133,7 +134,7 @@ def test_a_plugin_is_code_which_no_folder_loads_by_itself(call, tmp_path, home, 
 )
 def test_a_damaged_or_hostile_lock_is_one_message(call, stopped, change, message):
     _, run = stopped
-    changed = change(json.loads((run / "lock.json").read_text()))
+    changed = change(read_json(run / "lock.json"))
     (run / "lock.json").write_text(changed if isinstance(changed, str) else json.dumps(changed))
     code, out, err = call("resume", run)
     assert (code, out) == (2, "") and err.startswith(str(run / "lock.json")) and message in err, err
@@ -153,7 +154,7 @@ def test_a_lock_without_these_words_goes_on_too(stopped, tmp_path):
     """As those of the versions before had none."""
     recipe, run = stopped
     shutil.copytree(run, tmp_path / "older")
-    lock = json.loads((run / "lock.json").read_text())
+    lock = read_json(run / "lock.json")
     del lock["given"]
     (tmp_path / "older/lock.json").write_text(json.dumps(lock))
     again = resumed(tmp_path / "older")[0]
@@ -179,4 +180,4 @@ def test_other_versions_on_the_way_are_told_and_the_same_bits_not_promised(tmp_p
     assert found == (
         [f"the run began with {told}, so it need not end bit for bit as if it had not stopped"] if told else []
     )
-    assert json.loads((tmp_path / "lock.json").read_text())["origin"] == before, "what it began with stays"
+    assert read_json(tmp_path / "lock.json")["origin"] == before, "what it began with stays"

@@ -18,7 +18,7 @@ import kdrecipes
 from kdrecipes.errors import RunError, UsageError
 from kdrecipes.recipe.sweep import load_sweep
 from kdrecipes.report.figures import accuracy
-from kdrecipes.report.sweep_results import check_sweep, difference, read_sweep, unconfirmed
+from kdrecipes.report.sweep_results import check_sweep, difference, read_sweep, unconfirmed, write_sweep
 from kdrecipes.report.sweep_table import sweep_text
 from kdrecipes.runs import confirm as confirm_module
 from kdrecipes.runs import shared_arms, sweep_folder, sweep_point, time_worked
@@ -75,6 +75,7 @@ def test_a_point_is_a_run_folder_without_any_figure_of_test(swept):
     folder, _, sweep = swept
     point = folder / "points" / "003"
     assert {path.name for path in point.iterdir()} == {
+        ".history.jsonl.sha256",
         ".lock",
         "facts",
         "history.jsonl",
@@ -376,7 +377,7 @@ def test_the_best_points_are_confirmed_on_test_with_fresh_seeds(swept):
 def confirming(swept, tmp_path, monkeypatch):
     """A finished sweep of its own, and what its sweep.json and its page told when each confirming run began."""
     shutil.copytree(swept[0], tmp_path / "out", ignore=shutil.ignore_patterns("confirm"))
-    (tmp_path / "out" / "sweep.json").write_text(json.dumps({**read_sweep(tmp_path / "out"), "confirmed": []}))
+    write_sweep(tmp_path / "out", {**read_sweep(tmp_path / "out"), "confirmed": []})
     seen = []
 
     def fake(recipe, path, device):
@@ -424,9 +425,10 @@ def test_a_point_whose_process_was_killed_before_it_told_the_sweep_is_told_by_th
     results["confirmed"] = []
     for point in results["points"][1:3]:
         point |= {"status": "running", "validation_accuracy": None, "kd_minus_baseline": None, "kd_minus_first": None}
-    (out / "sweep.json").write_text(json.dumps(results))
+    write_sweep(out, results)
     SweepFolder(out).close("002", "pruned", "it was below the median")
     (out / ".sweep.json.0123456789ab").write_text("{")
+    (out / "..sweep.json.sha256.0123456789ab").write_text("")
     (out / ".sweep.html.0123456789ab").write_text("<")
     monkeypatch.setattr(shared_arms, "fit_arm", lambda *a, **k: pytest.fail("trained again"))
     after = run_sweep(sweep, out)["points"]
@@ -434,7 +436,7 @@ def test_a_point_whose_process_was_killed_before_it_told_the_sweep_is_told_by_th
     for key in ("validation_accuracy", "kd_minus_baseline", "kd_minus_first", "arms_trained", "arms_shared"):
         assert after[1][key] == before["points"][1][key], key
     assert after[2]["message"] == "it was below the median"
-    assert not list(out.glob(".sweep.*"))
+    assert [path.name for path in out.glob(".*sweep.*")] == [".sweep.json.sha256"]
 
 
 @pytest.mark.slow

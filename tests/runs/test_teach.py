@@ -8,6 +8,7 @@ import pytest
 from samples import small
 
 import kdrecipes
+from kdrecipes.disk.json_files import read_json
 from kdrecipes.runs import run as runs
 from kdrecipes.training.inference import Inference
 
@@ -73,7 +74,7 @@ def test_outputs_beyond_the_limit_are_asked_live_and_it_is_said(tmp_path, asked)
     assert asked == [32] * steps
     why = f"{report['dataset']['train']} views take 5 kB, more than teacher.cache_limit_gb = 4e-06"
     assert f"teacher outputs: live, since {why}" in (tmp_path / "run" / "log.txt").read_text()
-    lock = json.loads((tmp_path / "run" / "lock.json").read_text())
+    lock = read_json(tmp_path / "run" / "lock.json")
     assert lock["decisions"]["teacher_outputs"] == {"use": "live", "why": why}
 
 
@@ -87,7 +88,7 @@ def test_how_the_teacher_is_asked_is_decided_once(tmp_path, monkeypatch, interru
     monkeypatch.setattr(runs, "choose_outputs", lambda *a: pytest.fail("decided again"))
     report = kdrecipes.run(recipe, tmp_path / "run")
     assert report["teachers"][0]["seconds"]["outputs"] is None
-    assert json.loads((tmp_path / "run" / "lock.json").read_text())["decisions"] == lock["decisions"]
+    assert read_json(tmp_path / "run" / "lock.json")["decisions"] == lock["decisions"]
 
 
 def test_seconds_of_the_outputs_survive_an_interruption(tmp_path, home, monkeypatch):
