@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from kdrecipes.secret_values import without_secrets
 from kdrecipes.wording import harmless
 
 # What kind of thing is wrong in a recipe, for programs: a code stays when its sentence is worded anew.
@@ -34,6 +35,7 @@ Code = Literal[
     "out-of-range",
     "not-a-choice",
     "repeated-entry",
+    "holds-secret",
     "not-representable",  # TOML and JSON have no common word for it: null, a date, infinity
     "not-a-requirement",
     "unordered-range",
@@ -84,7 +86,7 @@ class KDRecipesError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.place}: {super().__str__()}" if self.place else super().__str__()
-        return f"{text}\n{self.hint}" if self.hint else text
+        return without_secrets(f"{text}\n{self.hint}" if self.hint else text)  # it is kept, in status.json and others
 
 
 class RunError(KDRecipesError):
@@ -128,8 +130,8 @@ _BOLD = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one line of text, without the escapes that make a terminal write bold."""
-    text = " ".join(_BOLD.sub("", str(error)).split())
+    """An exception as one line of text, without secrets and without the escapes that make a terminal write bold."""
+    text = " ".join(without_secrets(_BOLD.sub("", str(error))).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -167,11 +169,11 @@ class Problem:
         text = f"{place}  {path}  {rule}" if path else f"{place}  {rule}"
         tail = [f"Received: {_short(self.received)}"] if self.received else []
         tail += [f"did you mean {_short(self.suggestion)}?"] if self.suggestion else []
-        return harmless(f"{text} {'; '.join(tail)}".rstrip())
+        return harmless(without_secrets(f"{text} {'; '.join(tail)}".rstrip()))
 
     def asdict(self) -> dict[str, Any]:
-        """The problem as a JSON object, keys as the fields."""
-        return asdict(self)
+        """The problem as a JSON object, keys as the fields; no text of it holds a secret."""
+        return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asdict(self).items()}
 
 
 class RecipeError(UsageError):

@@ -14,6 +14,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 import typer
 
 from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.secret_values import without_secrets
 from kdrecipes.wording import harmless, harmless_json
 
 P = ParamSpec("P")
@@ -64,7 +65,7 @@ def _discard() -> None:
 
 def tell(text: str) -> None:
     """A line beside the result, on stderr: a note, or what is wrong."""
-    typer.echo(harmless(text), err=True)
+    typer.echo(harmless(without_secrets(text)), err=True)
 
 
 def print_json(value: Any) -> None:

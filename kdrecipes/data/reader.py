@@ -12,6 +12,7 @@ from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.components.datasets.source import no_weight
 from kdrecipes.disk.files import raise_what_lacks
 from kdrecipes.errors import KDRecipesError, RunError
+from kdrecipes.secret_values import without_secrets
 from kdrecipes.wording import escaped, some_of
 
 Labels = Literal["all", "some", "none"]
@@ -164,7 +165,7 @@ class Reader:
             raise
         except Exception as error:  # a damaged image may raise anything
             raise_what_lacks(error)  # which is no fault of the image: it would be missing from the store for good
-            text = escaped(" ".join(str(error).split())) or type(error).__name__
+            text = escaped(without_secrets(" ".join(str(error).split()))) or type(error).__name__
             return text.removeprefix(f"{self.name_of(i)}: ")
         try:
             number = operator.index(label)

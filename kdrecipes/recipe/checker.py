@@ -35,6 +35,7 @@ from kdrecipes.recipe.structure import (
     teacher_tables,
     term_tables,
 )
+from kdrecipes.recipe.written_secrets import secrets_in_values
 from kdrecipes.wording import nearest, printable
 
 MOST_HELPED = 1000  # problems before a further unknown key: what it was meant to be takes longer than all else to find
@@ -76,6 +77,8 @@ class Checker:
         for rule in RULES:
             for path, *words in rule.broken(self.right):
                 self.report(path, Message(rule.code, *words))
+        for found, message in secrets_in_values(self.data):
+            self.report(found, message)
         for path, schema in self.missing:
             if path not in self.written:
                 extends = ("extends",) in self.places

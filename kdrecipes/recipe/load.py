@@ -20,6 +20,7 @@ from kdrecipes.recipe.positions import Path as KeyPath
 from kdrecipes.recipe.resolve import fingerprint, resolve
 from kdrecipes.recipe.structure import component_tables, parse_requirement
 from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.written_secrets import secrets_beside_values
 from kdrecipes.wording import MOST_LISTED, normal_name
 
 
@@ -89,7 +90,7 @@ def recipe_of(draft: Draft, written: Mapping[KeyPath, str] | None = None) -> Rec
     """
     data, registry = draft.data, draft.registry
     checker = Checker(data, draft.places, draft.file, registry, draft.overridden)
-    _validate(checker)
+    _validate(checker, draft)
     _rebase_paths(data, draft.places, draft.folder, registry)
     written = origins(data, draft.places, draft.overridden) if written is None else written
     resolved = resolve(data, registry)
@@ -107,7 +108,7 @@ def recipe_of(draft: Draft, written: Mapping[KeyPath, str] | None = None) -> Rec
     return recipe
 
 
-def _validate(checker: Checker) -> None:
+def _validate(checker: Checker, draft: Draft) -> None:
     """Raise what is wrong with a recipe, or with what it needs."""
     _report_unrepresentable(checker.data, checker)
     problems, requires = checker.check(), checker.data.get("requires")
@@ -115,6 +116,8 @@ def _validate(checker: Checker) -> None:
     if needs:
         # Components of the missing plugin are unknown for that reason; what is wrong beside them still counts.
         problems = [problem for problem in problems if problem.code != "unknown-component"]
+    if not any(problem.code == "holds-secret" for problem in problems):  # else these lines would be told twice
+        problems += secrets_beside_values(draft.file, draft.text if draft.places else "", draft.overrides)
     if problems:
         raise RecipeError(problems)
     if needs:

@@ -25,6 +25,7 @@ from kdrecipes.runs.changes import added_seeds, difference, lacks_labels, nothin
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.runs.removed import refuse_removed
 from kdrecipes.runs.resumed import given
+from kdrecipes.secret_values import without_secrets
 from kdrecipes.stopping import stoppable
 from kdrecipes.training.finite import NotFinite
 from kdrecipes.training.keeper import Row
@@ -152,7 +153,7 @@ def open_run(
             refuse_removed(path)
             if folder.status.get("status") != "done":
                 stopped = isinstance(error, KeyboardInterrupt | Preempted)
-                more: dict[str, Any] = {"error": str(error) or type(error).__name__}
+                more: dict[str, Any] = {"error": without_secrets(str(error)) or type(error).__name__}
                 if isinstance(error, NotFinite):  # for whoever runs that step again
                     more[STOPPED_AT] = {"fit": error.fit, "epoch": error.epoch, "step": error.step}
                 with suppress(KDRecipesError, OSError):  # a full disk must not hide why the run ended

@@ -19,6 +19,7 @@ from rich.text import Text
 from kdrecipes.backend import keras
 from kdrecipes.runs.clock import Clock
 from kdrecipes.runs.curves import chart, curves_of, room
+from kdrecipes.secret_values import without_secrets
 from kdrecipes.wording import harmless, readable_bytes, readable_seconds
 
 _LARGE_STORE = 1_000_000_000  # bytes: told before it is filled
@@ -148,8 +149,9 @@ class Progress:
 
     def _tell(self, text: str, level: int) -> None:
         if level >= _least:
+            shown = harmless(without_secrets(text))
             with suppress(OSError):  # of a script: a terminal that is gone, or a full disk, must not end its run
-                (self.bars.console if self.bars else self.console).print(harmless(text), markup=False)
+                (self.bars.console if self.bars else self.console).print(shown, markup=False)
         self.record(text, level)
 
     def record(self, text: str, level: int = logging.INFO) -> None:
@@ -157,7 +159,7 @@ class Progress:
         if self.log:
             stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {logging.getLevelName(level):<7}"
             with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{stamp}  {harmless(text)}\n")
+                file.write(f"{stamp}  {harmless(without_secrets(text))}\n")
 
     def preparing(self, name: str, done: int, total: int, size: int, unreadable: int) -> None:
         """A store grows to `size` bytes; first called before it does. Of those done `unreadable` are not in it."""

@@ -14,13 +14,14 @@ from kdrecipes.distributions import UNKNOWN, installed_version
 from kdrecipes.hashing import path_sha256
 from kdrecipes.recipe.structure import parse_requirement
 from kdrecipes.recipe.tables import Recipe
+from kdrecipes.secret_values import without_secrets
 
 
 def command() -> str:
-    """The command that was typed, as one line."""
+    """The command that was typed, as one line, without secrets."""
     script = Path(sys.argv[0])
     if script.name == "kdrecipes" or script == Path(__file__).parents[1] / "__main__.py":
-        return shlex.join(["kdrecipes", *sys.argv[1:]])
+        return without_secrets(shlex.join(["kdrecipes", *sys.argv[1:]]))
     return "kdrecipes.run(…)"
 
 

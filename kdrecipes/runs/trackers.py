@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ from kdrecipes.recipe.tables import ComponentTable, Recipe
 from kdrecipes.runs.build import build_component, builder, is_tracker
 
 _HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith(("on_", "set_"))]
-_USER_OF_A_URL = re.compile(r"(?<=//)[^/@\s]*@")
 
 
 def need_callbacks(recipe: Recipe) -> None:
@@ -101,7 +99,7 @@ class Trackers:
                 self._failed.add(number)
                 name = self.recipe.callbacks[number].name
                 told = str(error) if isinstance(error, KDRecipesError) else one_line(error)
-                why = _USER_OF_A_URL.sub("", told).rstrip(".")
+                why = told.rstrip(".")
                 self.warnings.append(f"the tracker {name!r} failed, and logs no more until the run ends: {why}.")
                 self.tell(f"Warning: {self.warnings[-1]}")
             return None

@@ -33,6 +33,11 @@ PAIR = (
 
 BEYOND_A_SCHEMA = (
     Beyond(
+        "a recipe is copied into reports, so leave secrets to the environment",
+        "a schema knows neither comments nor the environment",
+        TOML + "# from https://ann:hush-hush@example.org\n",
+    ),
+    Beyond(
         "must not be the same images as",
         "draft-07 compares no two values",
         TOML + 'dataset.train = "a"\ndataset.test = "a"\n',
