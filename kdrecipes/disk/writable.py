@@ -6,7 +6,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.errors import EnvironmentProblem, UsageError
+
+
+def refuse_file(path: Path) -> None:
+    """Refuse a path of a folder at which a file lies.
+
+    Raises:
+        UsageError: when one does.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file. Choose another folder with --out.")
 
 
 def refuse_read_only(folders: Iterable[Path], mend: str) -> None:

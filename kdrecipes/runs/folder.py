@@ -16,7 +16,7 @@ from kdrecipes.disk.json_files import parsed, read_json, write_sealed
 from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.disk.passing import new_passing_folder, passing_within
 from kdrecipes.disk.summed_files import read_summed, write_summed
-from kdrecipes.disk.writable import refuse_read_only
+from kdrecipes.disk.writable import refuse_file, refuse_read_only
 from kdrecipes.errors import KDRecipesError, Preempted, UsageError, one_line
 from kdrecipes.recipe.effective import effective_toml
 from kdrecipes.recipe.tables import Recipe
@@ -159,16 +159,6 @@ def open_run(
                 with suppress(KDRecipesError, OSError):  # a full disk must not hide why the run ended
                     folder.set_status("preempted" if stopped else "failed", **more)
             raise
-
-
-def refuse_file(path: Path) -> None:
-    """Refuse a path of a folder at which a file lies.
-
-    Raises:
-        UsageError: when one does.
-    """
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file. Choose another folder with --out.")
 
 
 def _make_ready(

@@ -7,11 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kdrecipes.disk.writable import refuse_file
 from kdrecipes.errors import UsageError
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.report.sweep_results import FILE
 from kdrecipes.runs.changes import difference
-from kdrecipes.runs.folder import read_object, refuse_file
+from kdrecipes.runs.folder import read_object
 
 LOCK = "sweep_lock.json"  # makes a folder a sweep's
 

@@ -11,6 +11,7 @@ from kdrecipes.disk.files import disk_errors, is_locked, locked, remove_entries,
 from kdrecipes.disk.json_files import parsed, read_json, write_sealed
 from kdrecipes.disk.owners import refuse_foreign
 from kdrecipes.disk.summed_files import read_summed, sums_of
+from kdrecipes.disk.writable import refuse_file
 from kdrecipes.errors import EnvironmentProblem, UsageError, one_line
 from kdrecipes.recipe.sweep import Sweep
 from kdrecipes.recipe.sweep_points import SweepPoint
@@ -30,7 +31,6 @@ from kdrecipes.report.sweep_results import (
 from kdrecipes.report.sweep_validation import by_arm, read_right
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
-from kdrecipes.runs.folder import refuse_file
 from kdrecipes.runs.other_sweep import LOCK, refuse_others
 from kdrecipes.runs.provenance import command, environment, versions
 from kdrecipes.runs.sweep_point import Outcome
