@@ -14,15 +14,20 @@ from kdrecipes.errors import Preempted
 _LATER = b"\nStopping after this step, when its state is saved. A second signal stops at once.\n"
 
 _handlers: list[Any] = []  # those that are set, the one in force last
+_ways_on: list[str] = []  # commands that go on with what is being done, the outermost first
 _trainings: list[list[BaseException]] = []  # those that go on; each with what it was asked to stop by
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(way_on: str = "") -> Iterator[None]:
     """In the block SIGTERM raises `Preempted` and Ctrl-C `KeyboardInterrupt`; in a training after its step.
 
     Where signals can be handled: in the main thread. A Ctrl-C that is ignored stays so, as of what a shell starts in
     the background, and a program's own handler of it stays in force.
+
+    Args:
+        way_on: a command that goes on with what the block does, for the text of both. That of an outer block comes
+            first: of a sweep's point it is the sweep's.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -31,8 +36,10 @@ def stoppable() -> Iterator[None]:
     told: list[BaseException] = []
 
     def stop(number: int, frame: Any) -> None:
-        text = "Stopped by SIGTERM. The same command goes on after the last step that was saved."
-        told.append(Preempted(text) if number == signal.SIGTERM else KeyboardInterrupt())
+        way = f", and so does `{_ways_on[0]}`" if _ways_on else ""
+        text = f"The same command goes on after the last step that was saved{way}."
+        by_term = number == signal.SIGTERM
+        told.append(Preempted(f"Stopped by SIGTERM. {text}") if by_term else KeyboardInterrupt(f"Interrupted. {text}"))
         if _trainings and not _trainings[-1]:
             _trainings[-1].append(told[-1])
             with suppress(OSError):
@@ -44,6 +51,8 @@ def stoppable() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, *_handlers):
         before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     _handlers.append(stop)
+    before_ways = list(_ways_on)
+    _ways_on.extend([way_on] if way_on else [])
     try:
         yield
     except Exception as error:
@@ -52,6 +61,7 @@ def stoppable() -> Iterator[None]:
         raise
     finally:
         _handlers.remove(stop)
+        _ways_on[:] = before_ways
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -19,7 +19,7 @@ from kdrecipes.cli.options import collect_as_usual, collect_rarely
 from kdrecipes.cli.predict import predict
 from kdrecipes.cli.push import push
 from kdrecipes.cli.report import report
-from kdrecipes.cli.result import close, print_json, result_only, tell
+from kdrecipes.cli.result import close, interrupted, print_json, result_only, tell
 from kdrecipes.cli.resume import resume
 from kdrecipes.cli.run import run
 from kdrecipes.cli.schema import schema
@@ -90,8 +90,8 @@ def main() -> None:
         _end(EnvironmentProblem(f"A package can't be loaded ({one_line(error)[:300]}). {_LOADED}"))
     except MemoryError:
         _end(RunError("There is not enough memory. Run the same command again once other programs have ended."))
-    except KeyboardInterrupt:
-        tell("Interrupted. The same command goes on after the last step that was saved.")
+    except KeyboardInterrupt as error:
+        tell(interrupted(error))
         sys.exit(130)
     finally:
         collect_as_usual()

@@ -63,6 +63,11 @@ def _discard() -> None:
     os.close(nothing)
 
 
+def interrupted(error: KeyboardInterrupt) -> str:
+    """What is told of a Ctrl-C: its own text, which names the folder to go on with, where there was one by then."""
+    return str(error) or "Interrupted. The same command goes on after the last step that was saved."
+
+
 def tell(text: str) -> None:
     """A line beside the result, on stderr: a note, or what is wrong."""
     typer.echo(harmless(without_secrets(text)), err=True)

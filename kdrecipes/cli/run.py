@@ -17,7 +17,7 @@ from kdrecipes.cli.options import (
     amount_shown,
     collect_as_usual,
 )
-from kdrecipes.cli.result import print_json, say, tell
+from kdrecipes.cli.result import interrupted, print_json, say, tell
 from kdrecipes.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def carry_out(
     try:
         with telling_what_is_missing("This recipe"), showing(shown):
             report = run_since(began, loaded, out, device=device, overwrite=overwrite)
-    except KeyboardInterrupt:  # here, since typer would end the process without a word
-        tell("Interrupted. The same command goes on after the last step that was saved.")
+    except KeyboardInterrupt as error:  # here, since typer would end the process without a word
+        tell(interrupted(error))
         raise typer.Exit(130) from None
     if as_json:
         print_json(report)

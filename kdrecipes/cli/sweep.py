@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,11 @@ from kdrecipes.cli.options import (
     amount_shown,
     collect_as_usual,
 )
-from kdrecipes.cli.result import print_json, say, tell
+from kdrecipes.cli.result import interrupted, print_json, say, tell
 from kdrecipes.errors import Preempted, UsageError
+
+if TYPE_CHECKING:
+    from kdrecipes.recipe.sweep import Sweep
 
 _GRID = "Values of a key (TOML), loss.temperature=1,2,4; repeatable. For --search also a range, 1..8 or 1e-4..1e-2:log."
 
@@ -56,7 +59,7 @@ def sweep(
 
     Example:  kdrecipes sweep digits --grid loss.temperature=1,2,4 --grid loss.weight=0.3,0.9 --confirm 1
     """
-    from kdrecipes.extras import need, need_run, telling_what_is_missing
+    from kdrecipes.extras import need, need_run
     from kdrecipes.recipe.sweep import load_sweep
     from kdrecipes.recipe.sweep_text import seeds_option
 
@@ -86,6 +89,32 @@ def sweep(
         planned = plan_of(loaded, out, overwrite=overwrite, best=confirm, note=note)
         print_json(planned) if as_json else say(plan_text(planned))
         return
+    carry_out(loaded, out, shown, device=device, overwrite=overwrite, best=confirm, as_json=as_json)
+
+
+def carry_out(
+    loaded: Sweep,
+    out: Path | None,
+    shown: str,
+    *,
+    device: str,
+    overwrite: bool = False,
+    best: int,
+    as_json: bool,
+) -> None:
+    """Run a sweep and print its table.
+
+    Args:
+        loaded, out, device, overwrite, best: as for `run_sweep`.
+        shown: how much is told meanwhile, see `amount_shown`.
+        as_json: whether the results are printed as JSON.
+
+    Raises:
+        typer.Exit: with 130 at Ctrl-C, with 1 when every point failed.
+    """
+    from kdrecipes.extras import telling_what_is_missing
+
+    collect_as_usual()
     from kdrecipes.report.sweep_table import sweep_text
     from kdrecipes.runs.progress import showing
     from kdrecipes.runs.sweep import run_sweep  # torch and keras: only once every point is known to be valid
@@ -94,10 +123,10 @@ def sweep(
     place = place_of(loaded, out)
     try:
         with telling_what_is_missing("This sweep"), showing(shown):
-            results = run_sweep(loaded, place, device=device, overwrite=overwrite, best=confirm)
-    except KeyboardInterrupt:  # here, since typer would end the process without a word
+            results = run_sweep(loaded, place, device=device, overwrite=overwrite, best=best)
+    except KeyboardInterrupt as error:  # here, since typer would end the process without a word
         _say_what_is_done(place, as_json)
-        tell("Interrupted. The same command goes on with the sweep.")
+        tell(interrupted(error))
         raise typer.Exit(130) from None
     except Preempted:
         _say_what_is_done(place, as_json)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdrecipes.errors import EnvironmentProblem, Problem, RecipeError, UsageError
-from kdrecipes.recipe.extends import Place
 from kdrecipes.recipe.load import Draft, read_draft, recipe_of
 from kdrecipes.recipe.overrides import dotted
-from kdrecipes.recipe.positions import Path as KeyPath
-from kdrecipes.recipe.source import MOST_POINTS, parse, read
+from kdrecipes.recipe.source import MOST_POINTS
 from kdrecipes.recipe.sweep_points import Change, SweepPoint, changed, combinations, points_of, sweep_digest
 from kdrecipes.recipe.sweep_text import Span, grid_option
+from kdrecipes.recipe.sweep_written import Written, points_in_array, points_in_file, refuse_no_key, values_listed
 from kdrecipes.recipe.tables import Recipe
 
 NOTHING_SWEPT = (
@@ -38,6 +37,7 @@ class Sweep:
         points: in order; empty for a search, which draws them.
         digest: sha256 (hex) that tells one sweep from another.
         draft: of the recipe, which points are made from.
+        written: what it was asked to try.
         space: of a search, what each key may be.
         trials: of a search, how many points.
     """
@@ -49,6 +49,7 @@ class Sweep:
     points: list[SweepPoint]
     digest: str
     draft: Draft = field(repr=False)
+    written: Written = field(repr=False)
     space: Mapping[str, Sequence[Change] | Span] = field(default_factory=dict)
     trials: int = 0
 
@@ -130,24 +131,48 @@ def _sweep_of(
     if search is not None and points:
         raise UsageError("--search draws its points from --grid; --points names them all. Give one of the two.")
     if grid:
-        written = [grid_option(text, search is not None) for text in grid]
-        _refuse_twice([key for key, _ in written], grid)
+        written = Written(seeds, [grid_option(text, search is not None) for text in grid], search=search)
+        _refuse_twice([key for key, _ in written.grid], grid)
     elif points:
-        return _written_out(draft, recipe, _points_file(str(points), draft), seeds, note)
+        written = Written(seeds, points=points_in_file(str(points)))
     elif table and table.grid:
-        written = [(key, _listed(draft, key, values)) for key, values in table.grid.items()]
+        listed = [(key, values_listed(draft, key, values)) for key, values in table.grid.items()]
+        written = Written(seeds, listed, search=search)
     elif table and table.points and search is None:
-        return _written_out(draft, recipe, _points(draft.places, ("sweep", "points"), table.points), seeds, note)
+        written = Written(seeds, points=points_in_array(draft.places, ("sweep", "points"), table.points))
     else:
         raise UsageError(NOTHING_SWEPT.format(draft.file))
-    _refuse_keys(written, draft)
-    if search is not None:
-        return _searched(draft, recipe, dict(written), search, seeds)
-    listed = [values for _, values in written if not isinstance(values, Span)]
+    return sweep_from(draft, recipe, written, note)
+
+
+def sweep_from(
+    draft: Draft, recipe: Recipe, written: Written, note: Callable[[str], None] = lambda text: None
+) -> Sweep:
+    """The sweep of what is written.
+
+    Args:
+        draft: of the recipe, which points are made from.
+        recipe: the same, valid.
+        written: what is to be tried.
+        note: as for `load_sweep`.
+
+    Raises:
+        UsageError, RecipeError, EnvironmentProblem: as `load_sweep`.
+    """
+    seeds = written.seeds
+    if written.points:
+        made = points_of(draft, written.points, seeds, note)
+        swept = list(dict.fromkeys(key for point in made for key in point.changes))
+        digest = sweep_digest(recipe, "points", seeds, [point.recipe.fingerprint for point in made])
+        return Sweep(recipe, "points", swept, seeds, made, digest, draft, written)
+    _refuse_keys(written.grid)
+    if written.search is not None:
+        return _searched(draft, recipe, written, written.search)
+    listed = [values for _, values in written.grid if not isinstance(values, Span)]
     _refuse_too_many(listed)
     made = points_of(draft, combinations(listed), seeds, note)
     digest = sweep_digest(recipe, "grid", seeds, [point.recipe.fingerprint for point in made])
-    return Sweep(recipe, "grid", [key for key, _ in written], seeds, made, digest, draft)
+    return Sweep(recipe, "grid", [key for key, _ in written.grid], seeds, made, digest, draft, written)
 
 
 def _with_those_of_points(error: RecipeError, draft: Draft) -> RecipeError:
@@ -156,9 +181,9 @@ def _with_those_of_points(error: RecipeError, draft: Draft) -> RecipeError:
     if not isinstance(table, dict) or any(re.match(r"sweep($|\.grid|\.points)", path) for path in wrong):
         return error
     try:
-        written = [(key, _listed(draft, key, values)) for key, values in table.get("grid", {}).items()]
-        _refuse_keys(written, draft)
-        points = _points(draft.places, ("sweep", "points"), table.get("points", ()))
+        written = [(key, values_listed(draft, key, values)) for key, values in table.get("grid", {}).items()]
+        _refuse_keys(written)
+        points = points_in_array(draft.places, ("sweep", "points"), table.get("points", ()))
         points_of(draft, points or combinations([values for _, values in written]), (0,))
     except RecipeError as more:
         told = {(one.file, one.line, one.column, one.path) for one in error.problems}
@@ -169,27 +194,9 @@ def _with_those_of_points(error: RecipeError, draft: Draft) -> RecipeError:
     return error
 
 
-def _written_out(
-    draft: Draft,
-    recipe: Recipe,
-    candidates: list[list[Change]],
-    seeds: tuple[int, ...],
-    note: Callable[[str], None],
-) -> Sweep:
-    made = points_of(draft, candidates, seeds, note)
-    swept = list(dict.fromkeys(key for point in made for key in point.changes))
-    digest = sweep_digest(recipe, "points", seeds, [point.recipe.fingerprint for point in made])
-    return Sweep(recipe, "points", swept, seeds, made, digest, draft)
-
-
-def _searched(
-    draft: Draft,
-    recipe: Recipe,
-    space: dict[str, list[Change] | Span],
-    trials: int,
-    seeds: tuple[int, ...],
-) -> Sweep:
+def _searched(draft: Draft, recipe: Recipe, written: Written, trials: int) -> Sweep:
     """A search: each choice, and both ends of each range, are validated alone."""
+    space, seeds = dict(written.grid), written.seeds
     alone = [[one] for part in space.values() for one in (part.ends if isinstance(part, Span) else part)]
     points_of(draft, alone, seeds)
     typed: dict[str, list[Change] | Span] = {}
@@ -202,73 +209,7 @@ def _searched(
         typed[key] = part
     told = [[key, v.told if isinstance(v, Span) else [one.value for one in v]] for key, v in typed.items()]
     digest = sweep_digest(recipe, "search", seeds, told)
-    return Sweep(recipe, "search", list(space), seeds, [], digest, draft, typed, trials)
-
-
-def _listed(draft: Draft, key: str, values: Sequence[Any]) -> list[Change]:
-    """The values of one key of the recipe's own grid, each with its place."""
-    at: KeyPath = ("sweep", "grid", key)
-    key_at = draft.places.get(at) or _command(draft, at)
-    return [Change(key, value, _inside(draft, (*at, i)), key_at) for i, value in enumerate(values)]
-
-
-def _points(places: Mapping[KeyPath, Place], at: KeyPath, tables: Sequence[Mapping[str, Any]]) -> list[list[Change]]:
-    """The points of an array that is written out at `at`."""
-    within: dict[KeyPath, dict[KeyPath, Place]] = {}
-    for path in [path for path in places if path[: len(at)] == at]:
-        within.setdefault(path[: len(at) + 2], {})[path[len(at) + 2 :]] = places[path]
-    return [_point(within, (*at, i), table) for i, table in enumerate(tables)]
-
-
-def _point(within: Mapping[KeyPath, Mapping[KeyPath, Place]], at: KeyPath, table: Mapping[str, Any]) -> list[Change]:
-    changes = []
-    for key, value in table.items():
-        inside, command = within.get((*at, key), {}), f"--set sweep.points[{at[-1]}]"
-        changes.append(Change(key, value, inside or command, inside.get((), command)))
-        if dotted(key) is None:
-            _refuse_no_key(key, changes[-1].key_at)
-    return changes
-
-
-def _inside(draft: Draft, at: KeyPath) -> Mapping[KeyPath, Place] | str:
-    return {path[len(at) :]: draft.places[path] for path in draft.places if path[: len(at)] == at} or _command(
-        draft, at
-    )
-
-
-def _command(draft: Draft, at: KeyPath) -> str:
-    """The `--set` that wrote a part of the recipe's `[sweep]`."""
-    texts = [text for path, text in draft.overridden.items() if at[: len(path)] == path]
-    return f"--set {texts[-1] if texts else 'sweep'}"
-
-
-def _points_file(path: str, draft: Draft) -> list[list[Change]]:
-    """The points of a file.
-
-    Raises:
-        RecipeError: when it can't be read, or holds something else.
-    """
-    file, folder, text = read(path)
-    data, positions = parse(text, file)
-    places = {key: Place(file, line, column, folder) for key, (line, column) in positions.items()}
-    problems = []
-    for key in data:
-        if key != "points":
-            rule = "unknown key: a file of points holds `points` alone"
-            problems.append(Problem(file, *positions[(key,)], key, rule, code="unknown-key"))
-    points = data.get("points")
-    if not isinstance(points, list) or not points or not all(isinstance(one, dict) for one in points):
-        rule = 'must be an array of tables, each a point: points = [{ loss = { name = "dist" } }]'
-        line, column = positions.get(("points",), (1, 1))
-        problems.append(Problem(file, line, column, "points", rule, code="wrong-type"))
-    elif len(points) > MOST_POINTS:
-        rule = f"must have at most {MOST_POINTS:,} points"
-        received = f"{len(points):,} points"
-        problems.append(Problem(file, *positions[("points",)], "points", rule, received, code="wrong-length"))
-    if problems:
-        raise RecipeError(problems)
-    assert isinstance(points, list)
-    return _points(places, ("points",), points)
+    return Sweep(recipe, "search", list(space), seeds, [], digest, draft, written, typed, trials)
 
 
 def _refuse_twice(keys: list[str], texts: Sequence[str]) -> None:
@@ -278,17 +219,11 @@ def _refuse_twice(keys: list[str], texts: Sequence[str]) -> None:
             raise RecipeError([Problem(f"--grid {texts[number]}", 0, 0, key, rule, code="repeated-key")])
 
 
-def _refuse_keys(written: Sequence[tuple[str, list[Change] | Span]], draft: Draft) -> None:
+def _refuse_keys(written: Sequence[tuple[str, list[Change] | Span]]) -> None:
     for key, values in written:
         if dotted(key) is None:
             first = values.ends[0] if isinstance(values, Span) else values[0]
-            _refuse_no_key(key, first.key_at)
-
-
-def _refuse_no_key(key: str, at: Place | str) -> None:
-    rule = "is no key: write it as a recipe would, such as loss.temperature"
-    where = (at, 0, 0) if isinstance(at, str) else (at.file, at.line, at.column)
-    raise RecipeError([Problem(*where, key, rule, code="wrong-form")])
+            refuse_no_key(key, first.key_at)
 
 
 def _refuse_too_many(listed: Sequence[Sequence[Change]]) -> None:

@@ -24,7 +24,7 @@ from kdrecipes.report.facts import ArmFacts, RecipeFacts, TeacherFacts, read_arm
 from kdrecipes.runs.changes import added_seeds, difference, lacks_labels, nothing_trained
 from kdrecipes.runs.provenance import command, versions
 from kdrecipes.runs.removed import refuse_removed
-from kdrecipes.runs.resumed import given
+from kdrecipes.runs.resumed import given, resuming
 from kdrecipes.secret_values import without_secrets
 from kdrecipes.stopping import stoppable
 from kdrecipes.training.finite import NotFinite
@@ -147,7 +147,7 @@ def open_run(
             write_facts(path, "recipe", _recipe_facts(recipe))
         try:
             in_folder = keras_private.temporary_folders(lambda: str(new_passing_folder()))
-            with stoppable(), passing_within(path), in_folder:
+            with stoppable(resuming(path, given(recipe)["plugins"])), passing_within(path), in_folder:
                 yield folder
         except BaseException as error:
             refuse_removed(path)

@@ -7,6 +7,8 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,23 @@ from kdrecipes.recipe.structure import parse_requirement
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.secret_values import without_secrets
 
+_began: list[str] = []
+
+
+@contextmanager
+def going_on(began: str) -> Iterator[None]:
+    """In the block `command` tells the one that began what goes on: it makes it from its recipe."""
+    _began.append(began)
+    try:
+        yield
+    finally:
+        _began.pop()
+
 
 def command() -> str:
     """The command that was typed, as one line, without secrets."""
+    if _began:
+        return _began[-1]
     script = Path(sys.argv[0])
     if script.name == "kdrecipes" or script == Path(__file__).parents[1] / "__main__.py":
         return without_secrets(shlex.join(["kdrecipes", *sys.argv[1:]]))

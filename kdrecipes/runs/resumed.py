@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,13 @@ def resumed(run: Path, plugins: Sequence[Path] = ()) -> tuple[Recipe, str]:
         UsageError: when the folder is no run, its lock is damaged or another version's, or a plugin is not named.
         EnvironmentProblem: when a plugin that the recipe requires is missing or broken.
     """
-    _refuse_sweep(run)
     check_run_folder(run)
     file = run / "lock.json"
     try:
         lock = read_json(file)
         told = lock.get("given", {})  # the locks of earlier versions have none
         copy = next((one for one in (run / "recipe.toml", run / "recipe.json") if one.is_file()), file)
-        _need_plugins(run, told.get("plugins", []), plugins)
+        need_plugins("run", run, told.get("plugins", []), plugins)
         draft = Draft(
             source=str(told.get("source", copy)),
             file=str(file),
@@ -77,30 +76,32 @@ def resumed(run: Path, plugins: Sequence[Path] = ()) -> tuple[Recipe, str]:
     return recipe, device
 
 
-def _refuse_sweep(folder: Path) -> None:
-    """Refuse a sweep's folder, with the command that goes on with it.
+def resuming(folder: Path, plugins: Sequence[str | Path]) -> str:
+    """The command that goes on with a run or a sweep by its folder.
+
+    Args:
+        folder: the run's or sweep's.
+        plugins: files of the single-file plugins that it needs.
+    """
+    named = f"./{folder}" if str(folder).startswith("-") else str(folder)
+    return shlex.join(["kdrecipes", "resume", named, *(word for file in plugins for word in ("--plugin", str(file)))])
+
+
+def need_plugins(kind: str, folder: Path, began_with: Sequence[str], plugins: Sequence[Path]) -> None:
+    """Ask for the single-file plugins that a run or a sweep began with: they are code, which no folder loads by itself.
+
+    Args:
+        kind: "run" or "sweep".
+        folder: its folder.
+        began_with: what it began with, as its lock says.
+        plugins: those that are named now.
 
     Raises:
-        UsageError: when it is one.
+        UsageError: when one is not named.
     """
-    if not any((folder / name).is_file() for name in ("sweep_lock.json", "sweep.json")):
-        return
-    command: Any = None
-    with suppress(OSError, ValueError):
-        lock = read_json(folder / "sweep_lock.json")
-        command = lock.get("command") if isinstance(lock, Mapping) else None
-    shown = command if isinstance(command, str) else f"kdrecipes sweep RECIPE … --out {folder}"
-    raise UsageError(
-        f"{folder} is the folder of a sweep, not of a run. The command that began the sweep goes on with it: `{shown}`."
-    )
-
-
-def _need_plugins(run: Path, began_with: Sequence[str], plugins: Sequence[Path]) -> None:
-    """Ask for the single-file plugins that a run began with: they are code, which no folder loads by itself."""
     named = {str(plugin.resolve()) for plugin in plugins}
     if missing := [plugin for plugin in began_with if plugin not in named]:
-        more = "".join(f" --plugin {plugin}" for plugin in began_with)
         raise UsageError(
-            f"The run in {run} began with the plugin {' and '.join(missing)}. A run folder loads no code by itself; "
-            f"name it: `kdrecipes resume {run}{more}`."
+            f"The {kind} in {folder} began with the plugin {' and '.join(missing)}. A {kind} folder loads no code by "
+            f"itself; name it: `{resuming(folder, began_with)}`."
         )

@@ -21,6 +21,7 @@ from kdrecipes.report.sweep_table import shortened
 from kdrecipes.report.sweep_words import point_words
 from kdrecipes.runs.confirm import confirm
 from kdrecipes.runs.progress import Progress
+from kdrecipes.runs.resumed import given, resuming
 from kdrecipes.runs.search import Pruned, Search
 from kdrecipes.runs.sweep_folder import SweepFolder, entry_of, open_sweep, place_of, record
 from kdrecipes.runs.sweep_parts import Parts
@@ -68,10 +69,11 @@ def run_sweep(
     device = backend.device_name(device)
     backend.keep_freed_memory()
     check_home()
-    folder = open_sweep(sweep, path, device, overwrite)
+    folder = open_sweep(sweep, path, device, overwrite, best)
     progress = Progress(path / "log.txt")
-    with stoppable(), keras.device(device), tried_lock(folder.lock("first")) as first:
-        folder.ask(sweep, best, alone=first)
+    way_on = resuming(path, given(sweep.recipe)["plugins"])
+    with stoppable(way_on), keras.device(device), tried_lock(folder.lock("first")) as first:
+        folder.ask(sweep, best, device, alone=first)
         work = _Work(sweep, folder, device, progress, first)
         try:
             with progress.shown():

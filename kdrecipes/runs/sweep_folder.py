@@ -31,8 +31,10 @@ from kdrecipes.report.sweep_results import (
 from kdrecipes.report.sweep_validation import by_arm, read_right
 from kdrecipes.runs.arm_digests import arm_key
 from kdrecipes.runs.arms import arms_of
+from kdrecipes.runs.folder import read_object
 from kdrecipes.runs.other_sweep import LOCK, refuse_others
 from kdrecipes.runs.provenance import command, environment, versions
+from kdrecipes.runs.resumed_sweep import as_given
 from kdrecipes.runs.sweep_point import Outcome
 
 # What a sweep writes, and all that --overwrite removes.
@@ -113,13 +115,18 @@ class SweepFolder:
         told = {**self._standing(point), "status": status, "error": message}
         write_json(self.path / "points" / point / "status.json", told)
 
-    def ask(self, sweep: Sweep, best: int, alone: bool) -> None:
-        """Write down how many points this process confirms, and its command where that reproduces what is there.
+    def ask(self, sweep: Sweep, best: int, device: str, alone: bool) -> None:
+        """Write down what this process is asked, and its command where that reproduces what is there.
 
         Args:
-            sweep, best: as for `run_sweep`.
+            sweep, best, device: as for `run_sweep`.
             alone: whether no other process works on the sweep, which may have been asked to confirm more.
         """
+        with locked(self.lock("folder")):
+            lock = read_object(self.path / LOCK)
+            asked = lock | as_given(sweep, best, device, None if alone else lock.get("asked"))
+            if asked != lock:
+                write_sealed(self.path / LOCK, asked)
         with self.update() as results:
             results["to_confirm"] = best if alone else max(best, results.get("to_confirm", 0))
             draws = sweep.trials if sweep.kind == "search" else len(results["points"])
@@ -134,8 +141,8 @@ class SweepFolder:
             return None
 
 
-def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool) -> SweepFolder:
-    """The folder of a sweep, begun or gone on with.
+def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool, best: int) -> SweepFolder:
+    """The folder of a sweep, begun or gone on with; the arguments are those of `run_sweep`.
 
     Raises:
         UsageError: when it holds another sweep, or files that are none.
@@ -153,7 +160,7 @@ def open_sweep(sweep: Sweep, path: Path, device: str, overwrite: bool) -> SweepF
         if overwrite:
             _clear(path)
         if not (path / FILE).is_file() or not (path / LOCK).is_file():
-            _begin(sweep, path, device)
+            _begin(sweep, path, device, best)
     return folder
 
 
@@ -167,7 +174,7 @@ def _clear(path: Path) -> None:
     remove_entries(path, _ENTRIES)
 
 
-def _begin(sweep: Sweep, path: Path, device: str) -> None:
+def _begin(sweep: Sweep, path: Path, device: str, best: int) -> None:
     points, recipe = [new_point(point) for point in sweep.points], sweep.recipe
     results: SweepResults = {
         "schema_version": 1,
@@ -195,6 +202,7 @@ def _begin(sweep: Sweep, path: Path, device: str) -> None:
         "seeds": list(sweep.seeds),
         "command": command(),
         "versions": versions(recipe),
+        **as_given(sweep, best, device),
     }
     write_sealed(path / LOCK, lock)
     write_sweep(path, results)

@@ -175,7 +175,8 @@ def test_signals_leave_a_run_that_continues(tmp_path, number):
     message = process.stderr.read()
     assert process.wait() == (143 if number == signal.SIGTERM else 130)
     killer.cancel()
-    assert "goes on after the last step that was saved" in message and "Traceback" not in message
+    way = f"goes on after the last step that was saved, and so does `kdrecipes resume {tmp_path / 'run'}`.\n"
+    assert message.endswith(way) and "Traceback" not in message
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
     assert StateFolder(tmp_path / "run" / "state").load()[1]["steps"] > 0  # not the epoch's end alone
 

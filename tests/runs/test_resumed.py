@@ -89,21 +89,6 @@ def test_a_folder_that_is_no_run_is_one_message(call, tmp_path):
         assert err == f"{folder} is no run folder: it has no lock.json. A run's is runs/<name>, or what --out said.\n"
 
 
-def test_the_folder_of_a_sweep_is_told_with_the_command_that_goes_on(call, tmp_path):
-    (tmp_path / "sweep.json").write_text("{}")
-    line = f"kdrecipes sweep RECIPE … --out {tmp_path}"
-    for lock in (None, "{", "[]", '{"command": 3}', '{"command": "kdrecipes sweep mine.toml"}'):
-        if lock is not None:
-            (tmp_path / "sweep_lock.json").write_text(lock)
-        line = "kdrecipes sweep mine.toml" if lock and "mine" in lock else line
-        code, out, err = call("resume", tmp_path)
-        assert (code, out) == (2, "")
-        assert err == (
-            f"{tmp_path} is the folder of a sweep, not of a run. The command that began the sweep goes on with it: "
-            f"`{line}`.\n"
-        )
-
-
 def test_a_plugin_is_code_which_no_folder_loads_by_itself(call, tmp_path, home, interrupted, drops, capsys):
     interrupted(drops(), tmp_path / "run")
     capsys.readouterr()
