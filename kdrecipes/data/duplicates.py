@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdrecipes.data.row_sums import FILE, hashes_of
 from kdrecipes.data.splits import Split
 from kdrecipes.data.store import Store
 from kdrecipes.disk.files import new_file
@@ -17,7 +17,6 @@ from kdrecipes.disk.numpy_files import read_npy
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.wording import EXAMPLES, identical_words
 
-_FILE = "rows.npy"  # in the store's folder: the hashes of its rows
 NameOf = Callable[[Store, int], str]
 
 
@@ -116,20 +115,16 @@ def repeated(key: str, splits: Sequence[Split], name_of: NameOf) -> Repeated | N
 
 
 def row_hashes(store: Store) -> np.ndarray:
-    """A hash of each stored image's pixels, uint64 (examples,): computed once, then kept beside the pixels.
-
-    Two of n different images share one by a chance of n² · 3e-20.
-    """
+    """`row_hash` of each stored image, uint64 (examples,): computed once, then kept beside the pixels."""
     folder = Path(name).parent if (name := getattr(store.images, "filename", None)) else None
     if folder is not None:
         with suppress(OSError, ValueError):  # not there, or damaged
-            kept = read_npy(folder / _FILE)
+            kept = read_npy(folder / FILE)
             if kept.dtype == np.uint64 and kept.shape == (len(store),):
                 return np.asarray(kept)
-    found = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=8).digest() for row in store.images]
-    hashes = np.frombuffer(b"".join(found), np.uint64)
+    hashes = hashes_of(store.images)
     if folder is not None:
-        with suppress(OSError, EnvironmentProblem), new_file(folder / _FILE) as file:  # it only saves time
+        with suppress(OSError, EnvironmentProblem), new_file(folder / FILE) as file:  # it only saves time
             np.save(file, hashes)
     return hashes
 

@@ -71,7 +71,7 @@ def read(split: Split, chosen: np.ndarray, settings: ViewSettings | None, number
         parameters = view_functions.draw(views, settings.seed, number, store.index[rows], store.images.shape[1])
     labels = store.labels[rows] if split.labelled else np.full(len(rows), NO_LABEL)
     weights = None if store.weights is None else store.weights[rows]
-    return Stored(store.images[rows], labels, len(store.classes), parameters, shares, weights)
+    return Stored(store.pixels(rows), labels, len(store.classes), parameters, shares, weights)
 
 
 def shown(stored: Stored, size: int) -> tuple[torch.Tensor, torch.Tensor]:

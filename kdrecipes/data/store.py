@@ -16,6 +16,7 @@ import numpy as np
 from kdrecipes.components.datasets.decoding import at_most
 from kdrecipes.data.parallel_reader import read_chunks
 from kdrecipes.data.reader import USUAL, Decoding, Labels, MixedSizes, Reader, source_weights
+from kdrecipes.data.row_sums import RowSums, compared
 from kdrecipes.data.store_writer import Draft, drafted
 from kdrecipes.disk.files import disk_errors, existing, locked, raise_what_lacks, sync_folder, write_json
 from kdrecipes.disk.home import home, kept_at
@@ -29,7 +30,7 @@ STORE_VERSION = 4
 _CHUNK = 1024  # images read, hashed and written at once: at most so many, and
 _CHUNK_BYTES = 64_000_000  # at most so many bytes of them
 _TRIED_AGAIN = 20  # of the images that a store lacks
-_READ_AGAIN = 2**30  # bytes of pixels up to which each is compared with the checksum as a store is opened: seconds
+_READ_AGAIN = 2**30  # bytes of pixels up to which all are compared as a store is opened: seconds
 
 Progress = Callable[[int, int, int, int], None]
 
@@ -48,6 +49,7 @@ class Store:
         skipped: name of each image that could not be read, and why.
         uniform: names of the images with transparent pixels that are of one colour on the background.
         weights: float32 (examples,), 0 or more: how much each counts where it is trained on; None: all alike.
+        sums: what each image is compared with when it is first read.
     """
 
     images: np.ndarray
@@ -59,9 +61,24 @@ class Store:
     skipped: list[tuple[str, str]]
     uniform: list[str] = field(default_factory=list)
     weights: np.ndarray | None = None
+    sums: RowSums | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Images as they were stored, uint8 (n, side, side, 3).
+
+        Args:
+            rows: int64 (n,), their places.
+
+        Raises:
+            EnvironmentProblem: when the disk has changed one.
+        """
+        images = self.images[rows]
+        if self.sums is not None:
+            self.sums.check(rows, images)
+        return images
 
 
 def open_store(
@@ -128,7 +145,7 @@ def _is_readable(source: Any, i: int) -> bool:
 
 
 def _open(folder: Path) -> Store | None:
-    """Read a store; None where there is none, or a damaged one: of a large one not every pixel is read for that."""
+    """Read a store; None where there is none, or a damaged one: a large one's pixels are compared as they are read."""
     try:
         if not folder.is_dir():
             return None
@@ -139,10 +156,11 @@ def _open(folder: Path) -> Store | None:
         shape = (meta["examples"], meta["side"], meta["side"], 3)
         sums = (meta.pop("sha256"), meta["labels_sha256"], meta.get("weights"))
         expected = (digest(meta), _sha256(labels, index), None if weights is None else _sha256(weights))
-        whole = sums == expected and images.shape == shape and images.dtype == np.uint8
-        if whole and (images.nbytes > _READ_AGAIN or _content(images, labels, index, weights) == meta["fingerprint"]):
+        if sums == expected and images.shape == shape and images.dtype == np.uint8:
+            others = [labels, index, *([] if weights is None else [weights])]
+            rows = compared(folder, meta, images, others, large=images.nbytes > _READ_AGAIN)
             told = (meta["converted"], [(name, reason) for name, reason in meta["skipped"]], meta["uniform"])
-            return Store(images, labels, index, meta["classes"], meta["fingerprint"], *told, weights)
+            return Store(images, labels, index, meta["classes"], meta["fingerprint"], *told, weights, rows)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -151,13 +169,6 @@ def _open(folder: Path) -> Store | None:
         raise_what_lacks(error)
     warnings.warn(f"The store {folder} is damaged; it is built again.", stacklevel=3)
     return None
-
-
-def _content(images: np.ndarray, *others: np.ndarray | None) -> str:
-    """The fingerprint of a store's content, taken anew."""
-    content = hashlib.sha256(images.data)
-    content.update(b"".join(array.tobytes() for array in others if array is not None))
-    return content.hexdigest()
 
 
 def _sha256(*arrays: np.ndarray) -> str:

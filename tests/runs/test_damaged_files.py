@@ -13,8 +13,9 @@ from samples import small, student_arrays
 
 import kdrecipes
 from kdrecipes.backend import keras
+from kdrecipes.data import store
 from kdrecipes.disk.json_files import read_json, write_sealed
-from kdrecipes.errors import KDRecipesError, RunError, UsageError
+from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError, UsageError
 from kdrecipes.report.build import rebuild_report
 from kdrecipes.report.facts import read_arms
 from kdrecipes.report.sweep_results import write_sweep
@@ -118,6 +119,28 @@ def test_damage_is_told_by_the_file_and_no_student_is_another(stopped, tmp_path,
     assert FILES[name] == UNUSED or any(
         "damaged" in text and (str(file) in text or str(file.parent) in text) for text in told
     )
+    for a, b in zip(weights(tmp_path / "run"), whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_large_store_whose_image_changed_stops_the_run_and_the_same_command_mends_it(stopped, tmp_path, monkeypatch):
+    kept, whole = stopped
+    shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(store, "_READ_AGAIN", 0)
+    monkeypatch.setattr(runs, "write_pictures", lambda *anything: None)
+    with monkeypatch.context() as patch, training.observed(stopping), pytest.raises(KeyboardInterrupt):
+        patch.setattr(keras.callbacks.Callback, "on_train_begin", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        kdrecipes.run(small(*RECIPE), tmp_path / "run")  # by which the checksums of its images are there
+    [file] = tmp_path.glob("home/stores/digits-train*/images.npy")
+    content = bytearray(file.read_bytes())
+    content[128 + 50 * 8 * 8 * 3] ^= 1  # of an image that is used: the recipe takes the first 320
+    file.write_bytes(content)
+    with pytest.raises(EnvironmentProblem, match=f"{file} is damaged: image .* The same command builds the store"):
+        kdrecipes.run(small(*RECIPE), tmp_path / "run")
+    with pytest.warns(UserWarning, match="is damaged; it is built again"):
+        kdrecipes.run(small(*RECIPE), tmp_path / "run")
     for a, b in zip(weights(tmp_path / "run"), whole, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -1,0 +1,86 @@
+"""A large store: read whole once, then each image compared when it is first read; damage is told and mended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from stored import Source, opened, pictures, stores
+
+from kdrecipes.data import row_sums
+from kdrecipes.data import store as store_module
+from kdrecipes.errors import EnvironmentProblem
+
+pytestmark = pytest.mark.usefixtures("home")
+ALL = np.arange(9)
+
+
+@pytest.fixture(autouse=True)
+def every_store_is_large(monkeypatch):
+    monkeypatch.setattr(store_module, "_READ_AGAIN", 0)
+
+
+@pytest.fixture
+def images():
+    return pictures(9)
+
+
+def flip(row: int):
+    [folder] = stores()
+    file = folder / "images.npy"
+    content = bytearray(file.read_bytes())
+    content[len(content) - (9 - row) * 5 * 5 * 3 + 7] ^= 4
+    file.write_bytes(content)
+    return file
+
+
+def test_it_is_read_whole_once_and_each_image_compared_once_in_a_process(images, monkeypatch):
+    assert np.array_equal(opened(Source(images)).pixels(ALL), images)
+    monkeypatch.setattr(row_sums, "_read_whole", lambda _: pytest.fail("read whole again"))
+    store = opened(Source(images))
+    assert np.array_equal(store.pixels(np.array([3, 3, 0])), images[[3, 3, 0]])
+    compared, real = [], row_sums.hashes_of
+    monkeypatch.setattr(row_sums, "hashes_of", lambda one: compared.append(len(one)) or real(one))
+    assert np.array_equal(store.pixels(ALL), images) and len(compared) == 7
+    assert np.array_equal(store.pixels(ALL[::-1]), images[::-1]) and len(compared) == 7
+
+
+@pytest.mark.parametrize("row", [0, 4, 8])
+def test_an_image_that_changed_is_never_given_and_the_same_command_builds_the_store_again(images, row):
+    opened(Source(images))
+    file = flip(row)
+    store = opened(Source(images))
+    assert np.array_equal(store.pixels(ALL[row != ALL]), images[row != ALL])
+    for _ in range(2):
+        with pytest.raises(EnvironmentProblem, match=rf"{file} is damaged: image {row} is not as it was stored"):
+            store.pixels(np.array([1, row]))
+    again = Source(images)
+    with pytest.warns(UserWarning, match=f"The store {file.parent} is damaged; it is built again"):
+        store = opened(again)
+    assert again.reads and np.array_equal(store.pixels(ALL), images)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b[:40], lambda b: b"", None])
+def test_without_its_images_checksums_it_is_read_whole_again(images, damage):
+    """As one of an earlier version is, which has none."""
+    opened(Source(images))
+    sums = stores()[0] / "rows.npy"
+    kept = sums.read_bytes()
+    if damage is None:
+        sums.unlink()
+    else:
+        sums.write_bytes(damage(kept))
+    source = Source(images)
+    assert np.array_equal(opened(source).pixels(ALL), images) and not source.reads and sums.read_bytes() == kept
+    sums.unlink()
+    flip(2)
+    with pytest.warns(UserWarning, match="is damaged; it is built again"):
+        assert np.array_equal(opened(Source(images)).pixels(ALL), images)
+
+
+def test_where_nothing_can_be_left_it_is_read_whole_each_time(images, monkeypatch):
+    opened(Source(images))
+    sums = stores()[0] / "rows.npy"
+    sums.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(row_sums, "new_file", lambda _: (_ for _ in ()).throw(PermissionError(13, "read-only")))
+        assert np.array_equal(opened(Source(images)).pixels(ALL), images) and not sums.exists()
