@@ -229,7 +229,7 @@ HOW = (
         ),
         (
             {"grid": ["seed=" + ",".join(map(str, range(101))), "train.epochs=" + ",".join(map(str, range(1, 101)))]},
-            "The grid has 10,100 points, and a sweep has at most 2,000. Give fewer values, or draw some of them with "
+            "The grid has 10,100 points, and a sweep has at most 10,000. Give fewer values, or draw some of them with "
             "--search.",
         ),
         ({"grid": ["seed=1"], "points": "p.toml"}, "Give either --grid or --points, not both."),
