@@ -175,7 +175,7 @@ def test_a_run_without_memory_keeps_its_state_and_goes_on(finished, tmp_path):
 
 
 @pytest.mark.parametrize("fit", ["teacher", "kd-0"])
-def test_a_folder_that_is_removed_while_its_run_goes_on_is_told_as_that(tmp_path, fit):
+def test_a_folder_that_is_removed_while_its_run_goes_on_is_told_as_that(tmp_path, home, fit):
     def removing(label, distiller, loader, callbacks):
         if label == fit:
             gone = keras.callbacks.LambdaCallback(
