@@ -35,7 +35,10 @@ def secure_streams() -> None:
             os.set_inheritable(descriptor, True)
     if sys.stdout is None:  # what Python makes of a closed one
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (it stays open)
-    if sys.stderr is None or sys.stderr is sys.__stderr__:  # else somebody reads along, as pytest does
+    console = os.name == "nt" and sys.stderr is not None  # whose letters Python alone knows how to write
+    if not console and (
+        sys.stderr is None or sys.stderr is sys.__stderr__
+    ):  # else somebody reads along, as pytest does
         encoding = sys.stderr.encoding if sys.stderr else "utf-8"
         raw = io.BufferedWriter(_Forgiving(2, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True)

@@ -125,7 +125,8 @@ def export(
         # What takes other pixels or is another network must not take the place of the plain file.
         kinds = [getattr(exporter, "pixels", "float32").replace("float32", ""), getattr(exporter, "variant", "")]
         name = "-".join([Path(facts.student).stem, *filter(None, kinds)]) + exporter.suffix
-        (run / "export").mkdir(exist_ok=True)
+        with disk_errors(run / "export"):
+            (run / "export").mkdir(exist_ok=True)
         with disk_errors(run), tempfile.TemporaryDirectory(dir=run / "export", prefix=".exporting-") as folder:
             file = Path(folder) / name
             saved = read_saved_facts(run / facts.student)
