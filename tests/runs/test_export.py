@@ -185,6 +185,12 @@ def test_the_sum_is_of_all_files(exported):
     assert found.sha256 == hashlib.sha256(b"".join(parts)).hexdigest() and found.bytes == sum(map(len, parts))
 
 
+@SLOW
+def test_openvino_reports_nothing_to_its_makers(exported):
+    exported("openvino")
+    assert "openvino.tools.ovc.telemetry_stub" in sys.modules and sys.modules["openvino_telemetry"] is None
+
+
 def test_an_exporter_that_fails_stops_nobody_who_reads_another_format(tmp_path):
     (tmp_path / "fails.py").write_text(
         "import kdrecipes\n@kdrecipes.hookimpl\ndef kdrecipes_components():\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,7 @@ class OpenVinoFile:
 
     def export(self, model: Any, path: Path, example: NDArray[np.float32], names: Sequence[str]) -> None:
         """Write a Keras model; the class names are the file's own information "classes", a JSON list."""
-        import openvino
-
+        openvino = _openvino()
         program = traced(model, example, self.pixels)
         try:
             with quiet():
@@ -47,8 +47,7 @@ class OpenVinoFile:
 
     def load(self, path: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         """From pixels of the file's type, (batch, height, width, 3), to logits, float32 (batch, classes)."""
-        import openvino
-
+        openvino = _openvino()
         network = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         pixels = network.inputs[0].get_element_type().to_dtype()
 
@@ -57,6 +56,14 @@ class OpenVinoFile:
             return logits
 
         return predict
+
+
+def _openvino() -> Any:
+    """The package, which otherwise reports each import and conversion to a service of its makers without asking."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it can't be imported; openvino can
+    import openvino
+
+    return openvino
 
 
 COMPONENT = Component(
