@@ -138,7 +138,6 @@ def open_run(
     with locked(
         path / ".lock", f"Another process is running in {path}. Wait for it, or choose another folder with --out."
     ):
-        remove_unfinished(path)
         added, replaced = _make_ready(recipe, path, overwrite, check_added)
         folder = _read_folder(path)
         folder.added, folder.replaced = added, replaced
@@ -177,6 +176,7 @@ def _make_ready(
         raise UsageError(
             f"{path} holds files that are no run ({', '.join(others[:3])} …). Choose another folder with --out."
         )
+    remove_unfinished(path, "*" if earlier is not None else "lock.json")  # it is a run, or was killed as one began
     added = added_seeds(earlier.get("recipe"), recipe.data) if earlier is not None and not overwrite else []
     replaced = ""
     same = earlier is not None and (

@@ -171,8 +171,10 @@ def test_what_a_killed_process_left_half_written_is_removed_and_nothing_else(tmp
         (tmp_path / name).touch()
     (tmp_path / ".passing.0123456789ab").mkdir()
     (tmp_path / ".passing.0123456789ab" / "kd-0.keras").touch()
+    (tmp_path / ".backup.0123456789ab").mkdir()
     remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.rglob("*")} == {"state", ".lock", ".mine.txt", "status.json"}
+    left = {path.name for path in tmp_path.rglob("*")}
+    assert left == {"state", ".lock", ".mine.txt", "status.json", ".backup.0123456789ab"}
 
 
 def test_of_one_file_alone_nothing_else_is_removed(tmp_path):

@@ -148,9 +148,12 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "run" / "notes.txt").read_text() == "precious"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
-    with pytest.raises(UsageError, match=r"holds files that are no run \(thesis.tex"):
+    (tmp_path / "mine" / "run").mkdir()
+    half_written = tmp_path / "mine" / "run" / ".status.json.0123456789ab"
+    half_written.touch()  # by a run that goes on there
+    with pytest.raises(UsageError, match=r"holds files that are no run \(run, thesis.tex"):
         kdrecipes.run(recipe, tmp_path / "mine", overwrite=True)
-    assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious" and half_written.exists()
 
 
 def test_overwrite_starts_the_same_recipe_afresh(tmp_path):

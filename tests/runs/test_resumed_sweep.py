@@ -186,7 +186,7 @@ HOSTILE = {
     "no place": (in_given(places=[[["name"], "x", -1, 0, "/"]]), "can't be read (ValueError"),
     "no path": (in_given(places=[[[[]], "x", 1, 1, "/"]]), "can't be read (ValueError"),
     "a point without a place": (in_given(points=[[{"key": "seed", "value": 1, "at": [], "key_at": ""}]]), "no place"),
-    "too many points": (in_given(points=[[]] * (MOST_POINTS + 1)), "it has more than 2,000 points"),
+    "too many points": (in_given(points=[[]] * (MOST_POINTS + 1)), "it has more than 10,000 points"),
     "an endless range": (
         in_given(search=3, grid=[["seed", {"key": "seed", "low": 3, "high": 1, "log": False, "text": ""}]]),
         "has no range",
