@@ -24,12 +24,16 @@ def read_summed(file: Path) -> str:
 
     Raises:
         OSError: when it is missing or the disk fails.
-        ValueError: when it is another text, or none.
+        ValueError: when it is another text, or none. A copy without hidden files, over an earlier copy that has them,
+            leaves another text than the checksums are of: the message says how to go on with it.
     """
     content = file.read_bytes()
     sums = _sums(file)
     if sums and _sha256(content) not in sums:
-        raise ValueError("its content is not that of its checksum")
+        raise ValueError(
+            f"its content is not that of its checksum in the hidden file {sums_of(file).name}; if the folder was "
+            "copied without hidden files, remove that one"
+        )
     return content.decode("utf-8")
 
 

@@ -76,3 +76,19 @@ def test_a_kill_between_two_writes_leaves_a_text_that_is_known(tmp_path, monkeyp
     (tmp_path / "x").write_text("damaged")
     write_summed(tmp_path / "x", "fourth")
     assert read_summed(tmp_path / "x") == "fourth"
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "sweep.json"])
+def test_a_copy_without_hidden_files_over_an_earlier_one_is_told_with_the_hidden_file_to_remove(tmp_path, name):
+    write_summed(tmp_path / name, "first")
+    sums = (tmp_path / f".{name}.sha256").read_bytes()
+    for text in ("second", "third"):
+        write_summed(tmp_path / name, text)
+    (tmp_path / f".{name}.sha256").write_bytes(sums)  # as in a copy of before, which got only the other file anew
+    told = rf"in the hidden file \.{name}\.sha256; if the folder was copied without hidden files, remove that one$"
+    with pytest.raises(ValueError, match=told):
+        read_summed(tmp_path / name)
+    (tmp_path / f".{name}.sha256").unlink()
+    assert read_summed(tmp_path / name) == "third"
+    write_summed(tmp_path / name, "fourth")
+    assert read_summed(tmp_path / name) == "fourth"
