@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from kdrecipes.secret_values import without_secrets
+from kdrecipes.secret_values import secrets, without_secrets
 from kdrecipes.wording import harmless
 
 # What kind of thing is wrong in a recipe, for programs: a code stays when its sentence is worded anew.
@@ -173,7 +173,9 @@ class Problem:
 
     def asdict(self) -> dict[str, Any]:
         """The problem as a JSON object, keys as the fields; no text of it holds a secret."""
-        return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asdict(self).items()}
+        known = secrets()
+        texts = {key: without_secrets(value, known) for key, value in vars(self).items() if isinstance(value, str)}
+        return asdict(self) | texts
 
 
 class RecipeError(UsageError):
