@@ -139,17 +139,17 @@ WRONG = {
     "weights_of_another_length": (
         {"x": IMAGES, "y": LABELS, "weights": WEIGHTS[:5]},
         {},
-        "d.npz[x] holds 6 images and d.npz[weights] 5 weights: as many of both are needed",
+        'd.npz[x] holds 6 images and d.npz[weights] 5 weights: as many of both are needed; weights = "" reads none',
     ),
     "weights_of_each_class": (
         {"x": IMAGES, "y": LABELS, "weights": np.ones((6, 2))},
         {},
-        "d.npz[weights] has the shape (6, 2); weights are (images,)",
+        'd.npz[weights] has the shape (6, 2); weights are (images,); weights = "" reads none',
     ),
     "weights_that_are_text": (
         {"x": IMAGES, "y": LABELS, "weights": np.array(["1"] * 6)},
         {},
-        "d.npz[weights] is <U1; weights are numbers: save weights.astype('float32')",
+        "d.npz[weights] is <U1; weights are numbers: save weights.astype('float32'); weights = \"\" reads none",
     ),
     "a_float_without_a_range": (
         {"x": IMAGES / 255.0, "y": LABELS},

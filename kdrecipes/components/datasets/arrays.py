@@ -111,8 +111,9 @@ def _refuse_forms(
         problems += _image_problems(stored, value_range)
         for what, name in (("labels", of_labels), ("weights", weights.get(split))):
             if name is not None:
-                problems += _label_problems(arrays[name]) if what == "labels" else _weight_problems(arrays[name])
-                problems += _other_lengths(stored, arrays[name], what)
+                found = _label_problems(arrays[name]) if what == "labels" else _weight_problems(arrays[name])
+                found += _other_lengths(stored, arrays[name], what)
+                problems += found if what == "labels" else [f'{one}; weights = "" reads none' for one in found]
     if problems:
         raise RunError("\n  ".join(["these arrays can't be used:", *problems]))
 
