@@ -116,6 +116,8 @@ def repeated(key: str, splits: Sequence[Split], name_of: NameOf) -> Repeated | N
 
 def row_hashes(store: Store) -> np.ndarray:
     """`row_hash` of each stored image, uint64 (examples,): computed once, then kept beside the pixels."""
+    if store.sums is not None:
+        return store.sums.hashes
     folder = Path(name).parent if (name := getattr(store.images, "filename", None)) else None
     if folder is not None:
         with suppress(OSError, ValueError):  # not there, or damaged

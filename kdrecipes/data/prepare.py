@@ -96,7 +96,7 @@ def prepare(recipe: Recipe, progress: Progress | None = None) -> Data:
     Args:
         recipe: a valid recipe.
         progress: called with (split name, images done, images in all, bytes that they take in the store, how many of
-            those done could not be read).
+            those done could not be read); as `open_store` says with 0 bytes.
 
     Raises:
         RunError: a split that is not there, splits that overlap, a split too small, unreadable images.

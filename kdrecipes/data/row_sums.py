@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,16 @@ def hashes_of(images: np.ndarray) -> np.ndarray:
 
 
 def compared(
-    folder: Path, meta: dict[str, Any], images: np.ndarray, others: Sequence[np.ndarray], large: bool
+    folder: Path,
+    meta: dict[str, Any],
+    images: np.ndarray,
+    others: Sequence[np.ndarray],
+    large: bool,
+    progress: Callable[[int, int], None] | None = None,
 ) -> RowSums | None:
-    """Compare a store with its fingerprint; a large one only the first time, which leaves its images' checksums.
+    """Compare a store with its fingerprint; a large one only where its images' checksums lack, which this leaves then.
+
+    They stand beside the pixels since the store was built, but for stores of earlier versions.
 
     Args:
         folder: the store's.
@@ -76,6 +83,7 @@ def compared(
         images: its pixels, mapped.
         others: the arrays that its fingerprint is of too.
         large: whether reading it each time would take too long.
+        progress: called with (images compared, images in all) while a large one is read; first before it is.
 
     Returns:
         Of a large store, what its images are compared with as they are read.
@@ -85,7 +93,7 @@ def compared(
     """
     if large and (kept := _kept(folder, meta)) is not None:
         return kept
-    content, hashes = _read_whole(images) if large else (hashlib.sha256(images.data), None)
+    content, hashes = _read_whole(images, progress) if large else (hashlib.sha256(images.data), None)
     content.update(b"".join(array.tobytes() for array in others))
     if content.hexdigest() != meta["fingerprint"]:
         raise ValueError("its pixels are others")
@@ -100,7 +108,7 @@ def compared(
 
 
 def _kept(folder: Path, meta: dict[str, Any]) -> RowSums | None:
-    """The checksums of a store's images that an earlier opening left; None where they are not whole."""
+    """The checksums of a store's images that stand beside them; None where they are not whole."""
     try:
         hashes = read_npy(folder / FILE)
     except (OSError, ValueError):
@@ -110,12 +118,16 @@ def _kept(folder: Path, meta: dict[str, Any]) -> RowSums | None:
     return RowSums(folder / "images.npy", hashes) if whole else None
 
 
-def _read_whole(images: np.ndarray) -> tuple[Any, np.ndarray]:
+def _read_whole(images: np.ndarray, progress: Callable[[int, int], None] | None) -> tuple[Any, np.ndarray]:
     """sha256 of all pixels, and the hash of each image; each pixel is read once."""
     content, parts = hashlib.sha256(), []
     step = max(1, _BLOCK // images[0].nbytes)
     for start in range(0, len(images), step):
+        if progress:
+            progress(start, len(images))
         block = np.ascontiguousarray(images[start : start + step])
         content.update(block.data)
         parts.append(hashes_of(block))
+    if progress:
+        progress(len(images), len(images))
     return content, np.concatenate(parts)

@@ -106,7 +106,8 @@ def open_store(
         labels: which are read, see `Reader`.
         decoding: how images become RGB.
         progress: called with (examples done, examples in all, bytes that the store will have, how many of those done
-            could not be read).
+            could not be read); with 0 bytes and 0 while the images of a large store that is there, of which no
+            checksums are kept, are read and compared.
 
     Raises:
         RunError: a label out of range, an image of an unknown form, not one image that can be read, weights that are
@@ -125,7 +126,7 @@ def open_store(
     with locked(kept_at("stores", ".locks") / digest(facts)[:20]):
         for folder in folders.values():
             with at_most(decoding.max_pixels):
-                if (store := _open(folder)) is not None and not _lacks_what_is_there(store, source):
+                if (store := _open(folder, progress)) is not None and not _lacks_what_is_there(store, source):
                     return store
         return _build(source, folders, name, resize, labels, decoding, progress)
 
@@ -144,7 +145,7 @@ def _is_readable(source: Any, i: int) -> bool:
     return True
 
 
-def _open(folder: Path) -> Store | None:
+def _open(folder: Path, progress: Progress | None = None) -> Store | None:
     """Read a store; None where there is none, or a damaged one: a large one's pixels are compared as they are read."""
     try:
         if not folder.is_dir():
@@ -158,9 +159,10 @@ def _open(folder: Path) -> Store | None:
         expected = (digest(meta), _sha256(labels, index), None if weights is None else _sha256(weights))
         if sums == expected and images.shape == shape and images.dtype == np.uint8:
             others = [labels, index, *([] if weights is None else [weights])]
-            rows = compared(folder, meta, images, others, large=images.nbytes > _READ_AGAIN)
-            told = (meta["converted"], [(name, reason) for name, reason in meta["skipped"]], meta["uniform"])
-            return Store(images, labels, index, meta["classes"], meta["fingerprint"], *told, weights, rows)
+            told = (lambda done, total: progress(done, total, 0, 0)) if progress else None
+            rows = compared(folder, meta, images, others, images.nbytes > _READ_AGAIN, told)
+            found = (meta["converted"], [(name, reason) for name, reason in meta["skipped"]], meta["uniform"])
+            return Store(images, labels, index, meta["classes"], meta["fingerprint"], *found, weights, rows)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -245,11 +247,11 @@ def _check_room(name: str, folder: Path, size: int) -> None:
 
 
 def _finish(draft: Draft, reader: Reader, folder: Path, weights: np.ndarray | None) -> None:
-    """Write what stands beside the pixels: labels, index, weights, and the facts with their checksums."""
+    """Write what stands beside the pixels: labels, index, weights, the images' hashes, and the facts with checksums."""
     draft.finish()
     labels, index = np.array(draft.labels, np.int64), np.array(draft.index, np.int64)
-    weighed = {} if weights is None else {"weights": weights[index]}
-    for key, array in {"labels": labels, "index": index, **weighed}.items():
+    weighed, rows = {} if weights is None else {"weights": weights[index]}, np.concatenate(draft.hashes)
+    for key, array in {"labels": labels, "index": index, "rows": rows, **weighed}.items():
         buffer = io.BytesIO()  # np.save to a file on a full disk raises an OSError that does not say so
         np.save(buffer, array)
         (folder / f"{key}.npy").write_bytes(buffer.getvalue())
@@ -261,6 +263,7 @@ def _finish(draft: Draft, reader: Reader, folder: Path, weights: np.ndarray | No
         "classes": reader.classes,
         "fingerprint": draft.content.hexdigest(),
         "labels_sha256": _sha256(labels, index),
+        "rows": _sha256(rows),
         "converted": draft.converted,
         "skipped": draft.skipped,
         "uniform": draft.uniform,

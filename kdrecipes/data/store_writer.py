@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from kdrecipes.data.reader import Chunk
+from kdrecipes.data.row_sums import hashes_of
 from kdrecipes.disk.files import new_file, remove_unfinished
 
 JOURNAL = "journal.jsonl"
@@ -53,6 +54,7 @@ class Draft:
         skipped: name and reason of each that could not be read.
         uniform: names of those with transparent pixels that came out as one colour.
         content: sha256 of the rows' pixels.
+        hashes: of the rows, by `hashes_of`: uint64 arrays, of the first ones first.
     """
 
     def __init__(self, folder: Path, examples: int, side: int):
@@ -63,6 +65,7 @@ class Draft:
         self.skipped: list[tuple[str, str]] = []
         self.uniform: list[str] = []
         self.content = hashlib.sha256()
+        self.hashes: list[np.ndarray] = []
         folder.mkdir(parents=True, exist_ok=True)
         remove_unfinished(folder)  # it would become part of the store
         self._begin()
@@ -103,6 +106,7 @@ class Draft:
             _sync(journal)
         self._count(line)
         self.content.update(chunk.images.data)
+        self.hashes.append(hashes_of(chunk.images))
 
     def finish(self) -> None:
         """Give the file with the pixels its true number of rows."""
@@ -132,14 +136,21 @@ class Draft:
     def _take(self, file: IO[bytes], line: dict[str, Any]) -> bool:
         """Whether the next chunk is this line's; it is counted then."""
         file.seek(self._header + self.rows * self.row_bytes)
-        left, sums = len(line["labels"]) * self.row_bytes, (hashlib.sha256(), self.content.copy())
-        while left and (block := file.read(min(left, _BLOCK))):
-            for total in sums:
-                total.update(block)
-            left -= len(block)
-        if left or sums[0].hexdigest() != line["sha256"]:
+        left, step, hashes = len(line["labels"]), max(1, _BLOCK // self.row_bytes), []
+        chunk, content = hashlib.sha256(), self.content.copy()
+        while left:
+            rows = min(left, step)
+            block = file.read(rows * self.row_bytes)
+            if len(block) < rows * self.row_bytes:
+                return False
+            chunk.update(block)
+            content.update(block)
+            hashes.append(hashes_of(np.frombuffer(block, np.uint8).reshape(rows, -1)))
+            left -= rows
+        if chunk.hexdigest() != line["sha256"]:
             return False
-        self.content = sums[1]
+        self.content = content
+        self.hashes += hashes
         self._count(line)
         return True
 

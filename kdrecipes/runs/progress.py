@@ -162,7 +162,15 @@ class Progress:
                 file.write(f"{stamp}  {harmless(without_secrets(text))}\n")
 
     def preparing(self, name: str, done: int, total: int, size: int, unreadable: int) -> None:
-        """A store grows to `size` bytes; first called before it does. Of those done `unreadable` are not in it."""
+        """A store grows to `size` bytes; first called before it does. Of those done `unreadable` are not in it.
+
+        With 0 bytes it is there, and is read whole because it lacks checksums of its images: minutes for a large one.
+        """
+        if size == 0:
+            if done == 0:
+                self.note(f"checking the store of {name}, which lacks checksums of its images: {total:,} to read")
+            self._bar(f"checking {name}", done, total)
+            return
         if name not in self.prepared:
             self.prepared.add(name)
             if size >= _LARGE_STORE:

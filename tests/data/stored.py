@@ -35,6 +35,17 @@ class Source:
         return f"picture-{i}.png"
 
 
+class Stopping(Source):
+    """Ends the process, as it were, when an example is read."""
+
+    at: int | None = None
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        if i == self.at:
+            raise KeyboardInterrupt
+        return super().__getitem__(i)
+
+
 def pictures(count: int, height: int = 5, width: int = 5, channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), np.uint8)
 

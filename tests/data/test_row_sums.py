@@ -1,12 +1,12 @@
-"""A large store: read whole once, then each image compared when it is first read; damage is told and mended."""
+"""A large store: its images have checksums as it is built, and each is compared when it is first read."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from stored import Source, opened, pictures, stores
+from stored import Source, Stopping, opened, pictures, stores
 
-from kdrecipes.data import row_sums
+from kdrecipes.data import duplicates, row_sums, store_writer
 from kdrecipes.data import store as store_module
 from kdrecipes.errors import EnvironmentProblem
 
@@ -33,15 +33,43 @@ def flip(row: int):
     return file
 
 
-def test_it_is_read_whole_once_and_each_image_compared_once_in_a_process(images, monkeypatch):
+def test_it_is_never_read_whole_and_each_image_compared_once_in_a_process(images, monkeypatch):
+    monkeypatch.setattr(row_sums, "_read_whole", lambda *_: pytest.fail("read whole again"))
     assert np.array_equal(opened(Source(images)).pixels(ALL), images)
-    monkeypatch.setattr(row_sums, "_read_whole", lambda _: pytest.fail("read whole again"))
     store = opened(Source(images))
     assert np.array_equal(store.pixels(np.array([3, 3, 0])), images[[3, 3, 0]])
     compared, real = [], row_sums.hashes_of
     monkeypatch.setattr(row_sums, "hashes_of", lambda one: compared.append(len(one)) or real(one))
     assert np.array_equal(store.pixels(ALL), images) and len(compared) == 7
     assert np.array_equal(store.pixels(ALL[::-1]), images[::-1]) and len(compared) == 7
+
+
+@pytest.mark.parametrize("stops", [[], [5], [3, 8]])
+def test_its_images_have_checksums_however_often_its_building_was_interrupted(images, monkeypatch, stops):
+    monkeypatch.setattr(store_module, "_CHUNK", 2)
+    monkeypatch.setattr(store_writer, "_BLOCK", 100)  # less than two images
+    source = Stopping(images)
+    source.images[2] = source.images[3] = ValueError("damaged")  # a chunk of which nothing is stored
+    for source.at in stops:
+        with pytest.raises(KeyboardInterrupt):
+            opened(source)
+    source.at = None
+    monkeypatch.setattr(row_sums, "_read_whole", lambda *_: pytest.fail("read whole again"))
+    store = opened(source)
+    kept = images[[0, 1, 4, 5, 6, 7, 8]]
+    assert np.array_equal(store.sums.hashes, row_sums.hashes_of(kept))
+    assert np.array_equal(np.load(stores()[0] / "rows.npy"), store.sums.hashes)
+    assert np.array_equal(store.pixels(np.arange(7)), kept)
+
+
+def test_one_without_checksums_is_told_as_it_is_read_once(images, monkeypatch):
+    opened(Source(images))
+    (stores()[0] / "rows.npy").unlink()  # as of an earlier version
+    monkeypatch.setattr(row_sums, "_BLOCK", 4 * 5 * 5 * 3)
+    seen = []
+    for _ in range(2):
+        opened(Source(images), progress=lambda *step: seen.append(step))
+    assert seen == [(0, 9, 0, 0), (4, 9, 0, 0), (8, 9, 0, 0), (9, 9, 0, 0)]
 
 
 @pytest.mark.parametrize("row", [0, 4, 8])
@@ -83,4 +111,7 @@ def test_where_nothing_can_be_left_it_is_read_whole_each_time(images, monkeypatc
     sums.unlink()
     with monkeypatch.context() as patch:
         patch.setattr(row_sums, "new_file", lambda _: (_ for _ in ()).throw(PermissionError(13, "read-only")))
-        assert np.array_equal(opened(Source(images)).pixels(ALL), images) and not sums.exists()
+        store = opened(Source(images))
+        assert np.array_equal(store.pixels(ALL), images) and not sums.exists()
+    monkeypatch.setattr(duplicates, "hashes_of", lambda _: pytest.fail("read whole twice"))
+    assert np.array_equal(duplicates.row_hashes(store), row_sums.hashes_of(images))

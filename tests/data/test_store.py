@@ -396,5 +396,5 @@ def test_permissions_follow_the_umask():
     (folder,) = stores()
     assert folder.stat().st_mode & 0o777 == 0o750
     assert {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()} == dict.fromkeys(
-        ("images.npy", "labels.npy", "index.npy", "meta.json"), "0o640"
+        ("images.npy", "labels.npy", "index.npy", "rows.npy", "meta.json"), "0o640"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored import BUILDER, Source, line, opened, pictures, stores
+from stored import BUILDER, Source, Stopping, line, opened, pictures, stores
 
 from kdrecipes.data import store as store_module
 from kdrecipes.disk.home import home
@@ -92,17 +92,6 @@ def test_a_killed_builder_blocks_nobody_and_what_it_left_is_continued():
     (whole,) = stores()
     assert "done True 50" in out and half.name.startswith(f".{whole.name}.")
     assert not list(whole.glob(".*")), "what was being written became part of the store"
-
-
-class Stopping(Source):
-    """Ends the process, as it were, when an example is read."""
-
-    at: int | None = None
-
-    def __getitem__(self, i):
-        if i == self.at:
-            raise KeyboardInterrupt
-        return super().__getitem__(i)
 
 
 def half_done(monkeypatch, at=30, **settings):

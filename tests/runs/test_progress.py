@@ -53,6 +53,17 @@ def test_a_large_store_is_told_before_it_is_filled(shown):
     assert text.getvalue().count("\n") == 1
 
 
+def test_a_store_that_is_read_once_more_is_told_before_it_is(shown):
+    progress, text = shown()
+    for done in (0, 40_000, 75_750):
+        progress.preparing("food101 train", done, 75_750, 0, 0)
+        assert text.getvalue() == (
+            "checking the store of food101 train, which lacks checksums of its images: 75,750 to read\n"
+        )
+    progress.preparing("food101 train", 0, 75_750, 75_750 * 256 * 256 * 3, 0)  # it was damaged
+    assert "preparing food101 train: 75,750 images to decode" in text.getvalue()
+
+
 def test_a_terminal_gets_bars_with_time_left(shown):
     progress, text = shown(terminal=True)
     with progress.shown():
