@@ -66,7 +66,7 @@ def _row(description: Description, name: str, places: Sequence[tuple[Split, np.n
     for split, chosen in places:
         index = split.index[chosen]
         for place in np.argsort(hash64(index, _SHOWN, seed), kind="stable")[:share]:
-            images.append(_small(split.store.images[split.positions[chosen[place]]]))
+            images.append(_small(split.store.pixels(split.positions[chosen[[place]]])[0]))
             called.append(description.name_of(split.store, int(index[place])))
     return Row(name, total, images, called)
 

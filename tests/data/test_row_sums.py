@@ -8,6 +8,9 @@ from stored import Source, Stopping, opened, pictures, stores
 
 from kdrecipes.data import duplicates, row_sums, store_writer
 from kdrecipes.data import store as store_module
+from kdrecipes.data.describing import Description
+from kdrecipes.data.splits import Split
+from kdrecipes.data.thumbnails import thumbnails
 from kdrecipes.errors import EnvironmentProblem
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -85,6 +88,20 @@ def test_an_image_that_changed_is_never_given_and_the_same_command_builds_the_st
     with pytest.warns(UserWarning, match=f"The store {file.parent} is damaged; it is built again"):
         store = opened(again)
     assert again.reads and np.array_equal(store.pixels(ALL), images)
+
+
+def test_an_image_that_changed_is_not_shown_on_the_page_of_the_data(images):
+    opened(Source(images))
+    store = opened(Source(images))
+    parts = {"train": [Split(store, ALL)]}
+    rows = thumbnails(Description({}, parts, lambda _, i: str(i)), 0)
+    assert sorted(name for row in rows for name in row.called) == [str(i) for i in ALL]
+    for row in rows:
+        assert np.array_equal(row.images, images[[int(name) for name in row.called]])
+    file = flip(4)
+    parts = {"train": [Split(opened(Source(images)), ALL)]}
+    with pytest.raises(EnvironmentProblem, match=rf"{file} is damaged: image 4 is not"):
+        thumbnails(Description({}, parts, lambda _, i: str(i)), 0)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b[:40], lambda b: b"", None])
