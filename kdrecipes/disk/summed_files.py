@@ -27,14 +27,18 @@ def read_summed(file: Path) -> str:
         ValueError: when it is another text, or none. A copy without hidden files, over an earlier copy that has them,
             leaves another text than the checksums are of: the message says how to go on with it.
     """
-    content = file.read_bytes()
-    sums = _sums(file)
-    if sums and _sha256(content) not in sums:
-        raise ValueError(
-            f"its content is not that of its checksum in the hidden file {sums_of(file).name}; if the folder was "
-            "copied without hidden files, remove that one"
-        )
-    return content.decode("utf-8")
+    before = None
+    while True:
+        found = file.read_bytes(), _sums(file)
+        content, sums = found
+        if not sums or _sha256(content) in sums:
+            return content.decode("utf-8")
+        if found == before:  # else another process wrote between the two
+            raise ValueError(
+                f"its content is not that of its checksum in the hidden file {sums_of(file).name}; if the folder was "
+                "copied without hidden files, remove that one"
+            )
+        before = found
 
 
 def _sha256(content: bytes) -> str:
