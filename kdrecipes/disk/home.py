@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from kdrecipes.disk.files import disk_errors
-from kdrecipes.disk.owners import TRUST, foreign, keeps_out, open_to_others
+from kdrecipes.disk.owners import TRUST, exposed, keeps_out
 from kdrecipes.disk.writable import refuse_read_only
 from kdrecipes.errors import EnvironmentProblem
 
@@ -53,28 +54,44 @@ def kept_at(*names: str) -> Path:
     """
     folder = home()
     path = folder.joinpath(*names)
-    for found in distrusted(path):
-        raise EnvironmentProblem(f"{found}. What others can change under KDRECIPES_HOME is not used. {OWN}")
+    _refuse_distrusted(path)
     with disk_errors(folder, _MEND):
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
-def distrusted(path: Path) -> Iterator[str]:
-    """What others own or can write of something in `home()` and of the folders that lead to it, a text for each.
+def distrusted(path: Path) -> Iterator[tuple[str, str]]:
+    """What others own or can write of something in `home()` and of the folders that lead to it.
 
     Args:
         path: in the home, or the home itself, of which not every entry is looked at then.
+
+    Yields:
+        For each a text, and what to do.
     """
-    folder = home()
+    folder = gate = home()
     above = [step for step in (folder, *reversed(path.parents)) if step == folder or folder in step.parents]
-    looks = [(step, False) for step in dict.fromkeys(above)] + ([] if path == folder else [(path, True)])
-    for step, below in looks:
-        yield from foreign(step, below=below)
-    if not keeps_out(folder):
-        for step, below in looks:
-            yield from open_to_others(step, below=below)
+    for step in dict.fromkeys([*above, path]):
+        if os.path.islink(step):  # the home keeps nobody out of what lies elsewhere
+            gate = Path(os.path.realpath(step))
+        below = step == path != folder
+        for found in exposed(step, below=below, rights=not keeps_out(gate)):
+            yield found.text, OWN if found.is_foreign else _closing(gate)
+
+
+def _closing(gate: Path) -> str:
+    """What to do where others can write in a folder."""
+    if gate.stat().st_uid != os.geteuid():
+        return OWN
+    return (
+        f"Keep others out with `chmod go= {shlex.quote(str(gate))}`, or set KDRECIPES_HOME to another folder. {TRUST}"
+    )
+
+
+def _refuse_distrusted(path: Path) -> None:
+    for found, mend in distrusted(path):
+        raise EnvironmentProblem(f"{found}. What others can change under KDRECIPES_HOME is not used. {mend}")
 
 
 def check_home() -> None:
@@ -83,8 +100,7 @@ def check_home() -> None:
     Raises:
         EnvironmentProblem: naming the folder, and what is in the way.
     """
-    for found in distrusted(home()):
-        raise EnvironmentProblem(f"{found}. What others can change under KDRECIPES_HOME is not used. {OWN}")
+    _refuse_distrusted(home())
     folder = there = home()
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent

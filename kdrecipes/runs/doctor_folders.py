@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from kdrecipes.disk.cache import DOWNLOADS
-from kdrecipes.disk.home import MADE, OWN, distrusted, home
+from kdrecipes.disk.home import MADE, distrusted, home
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.runs.doctor_check import Check, finding, ok
 from kdrecipes.wording import readable_bytes
@@ -26,7 +26,7 @@ def folders() -> list[Check]:
     found = []
     try:
         others = next(distrusted(home()), None)
-        found.append(finding("home", others, OWN) if others else _written("home", home(), _HOME))
+        found.append(finding("home", *others) if others else _written("home", home(), _HOME))
     except EnvironmentProblem as error:
         found.append(finding("home", str(error), _HOME))
     mend = "Begin runs in a folder that can be written, or name one with --out."
@@ -80,9 +80,9 @@ def caches() -> list[Check]:
             found.append(finding("caches", f"{name}: {folder} can't be read and written", mend))
     told = set(distrusted(kept))  # with the folders
     for name in (*MADE, *DOWNLOADS):
-        if name in there and (others := [text for text in distrusted(kept / name) if text not in told]):
+        if name in there and (others := [one for one in distrusted(kept / name) if one not in told]):
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            found.append(finding("caches", f"{name}: {others[0]}{more}", OWN))
+            found.append(finding("caches", f"{name}: {others[0][0]}{more}", others[0][1]))
     return found or [ok("caches", f"there and usable: {', '.join(there) or 'none yet; runs make them'}")]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from kdrecipes.disk import cache, owners
 from kdrecipes.disk.download import fetch
 from kdrecipes.disk.home import check_home, kept_at
 from kdrecipes.errors import EnvironmentProblem
+from kdrecipes.runs import doctor_folders
 
 OTHER = 54321  # a user whom no system knows
 ROOT = os.geteuid() == 0
@@ -30,13 +33,13 @@ def full(home):
 @pytest.fixture
 def give_away(monkeypatch):
     """Makes files another user's: by their owner where root asks, else by what the system tells of them."""
-    given, real = set(), Path.lstat
+    given, real = set(), os.lstat
 
-    def lstat(path):
-        facts = real(path)
-        return os.stat_result((*facts[:4], OTHER, *facts[5:])) if path in given else facts
+    def lstat(path, **more):
+        facts = real(path, **more)
+        return os.stat_result((*facts[:4], OTHER, *facts[5:])) if Path(path) in given else facts
 
-    monkeypatch.setattr(Path, "lstat", lstat)
+    monkeypatch.setattr(os, "lstat", lstat)
     return lambda path: os.lchown(path, OTHER, OTHER) if ROOT else given.add(path)
 
 
@@ -61,6 +64,57 @@ def test_what_others_can_write_is_refused(full, monkeypatch, part, right, who):
     (full / part).chmod(stat.S_IMODE((full / part).stat().st_mode) | right)
     with pytest.raises(EnvironmentProblem, match=f"^{full / part} can be written by {who}"):
         kept_at("stores", "a")
+
+
+def test_what_is_one_s_own_and_open_is_mended_by_the_command_that_is_told(full, monkeypatch, call):
+    monkeypatch.setattr(owners, "_is_private", lambda group: False)
+    for path in (full, *full.rglob("*")):
+        path.chmod(0o775)
+    with pytest.raises(
+        EnvironmentProblem, match=f"^{full} can be written by group .* is not used. Keep others out with"
+    ):
+        kept_at("stores", "a")
+    mend = f"chmod go= {full}"
+    [said] = [text for text in doctor_folders.folders() if text.name == "home"]
+    assert said.mend.startswith(f"Keep others out with `{mend}`, or set KDRECIPES_HOME to another folder. Where ")
+    subprocess.run(shlex.split(mend), check=True)
+    assert kept_at("stores", "a").is_dir()
+
+
+def test_a_home_keeps_nobody_out_of_what_a_link_leads_to(full, tmp_path):
+    (full / "stores").rename(tmp_path / "elsewhere")
+    (full / "stores").symlink_to(tmp_path / "elsewhere")
+    full.chmod(0o700)
+    (tmp_path / "elsewhere/a/images.npy").chmod(0o666)
+    with pytest.raises(EnvironmentProblem, match=r"images\.npy can be written by every user") as caught:
+        kept_at("stores", "a")
+    assert f"`chmod go= {tmp_path / 'elsewhere'}`" in str(caught.value)
+    (tmp_path / "elsewhere").chmod(0o700)
+    assert kept_at("stores", "a").is_dir()
+
+
+def test_an_entry_is_looked_through_once_and_not_beyond_the_first_that_is_found(full, give_away, monkeypatch):
+    walked, walk = [], os.walk
+    monkeypatch.setattr(os, "walk", lambda top: (walked.append(at[0]) or at for at in walk(top)))
+    full.chmod(0o755)
+    kept_at("stores", "a")
+    assert walked == [str(full / "stores/a")]
+    give_away(full / "stores/a")
+    with pytest.raises(EnvironmentProblem):
+        kept_at("stores", "a")
+    assert len(walked) == 1
+
+
+def test_a_link_that_leads_to_itself_is_one_message(call, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    code, out, err = call("run", "digits", "--out", "loop")
+    assert (code, out, err) == (3, "", "loop can't be written: File exists. Choose another folder with --out.\n")
+    monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "loop"))
+    code, out, err = call("run", "digits", "--out", "run")
+    assert (code, out, len(err.splitlines())) == (3, "", 1) and err.startswith(f"{tmp_path / 'loop'}, where caches")
+    [said] = [text for text in doctor_folders.folders() if text.name == "home"]
+    assert said.found.endswith("loop is no folder")
 
 
 def test_a_group_of_this_user_alone_is_no_other(full, monkeypatch):
