@@ -62,7 +62,8 @@ def test_data_of_every_kind_give_one_result(data, teacher):
     images, labels = data
     images = np.round(images)
     fields = {"labels": labels, "index": np.arange(EXAMPLES), "classes": ["a"], "weights": None}
-    store = SimpleNamespace(images=images.astype("uint8"), **fields)
+    pixels = images.astype("uint8")
+    store = SimpleNamespace(images=pixels, pixels=pixels.__getitem__, **fields)
     loader = Loader(Split(store, np.arange(EXAMPLES)), 8, SIZE)
     torch_loader = torch.utils.data.DataLoader(Batches((images, labels)), batch_size=8)
     kinds = {
