@@ -1,11 +1,13 @@
 """Processes killed at random moments and begun again: `python killed.py run FOLDER TIMES SEED`, for tests.
 
-`run` kills one process that works on a run, `sweep` one or both of two that share a sweep. Half of the kills come at a
-random time, sent from outside. The other half come just before a random one of the operations by which files appear,
-change their name and go, which a random time hits too rarely. All are SIGKILL.
+`run` kills one process that works on a run, `sweep` one or both of two that share a sweep. Of five kills one comes at a
+random time, sent from outside. The others come just before a random one of the operations by which files appear, change
+their name and go, which a random time hits too rarely: one before any, three while a fit's state lies on the disk. All
+are SIGKILL.
 
-Prints one JSON object: the seed, how many kills there were, how many of them at such an operation, how many processes
-began, and in `problems` what was not as it should be. Each process is a fork of this one, which has computed nothing.
+Prints one JSON object: the seed, how many kills there were, how many of them at such an operation, how many left the
+state of a fit, how many processes began, and in `problems` what was not as it should be. Each process is a fork of this
+one, which has computed nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import signal
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple
 os.environ["KERAS_BACKEND"] = "torch"
 from charts import draw_charts
 from samples import SMALL, short
+from timeless_results import difference, networks, timeless
 
 import kdrecipes
 from kdrecipes.disk.json_files import read_json
@@ -34,7 +36,6 @@ from kdrecipes.recipe.sweep import load_sweep
 from kdrecipes.runs.sweep import run_sweep
 
 _CHANGES = ("os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir")  # as Python's audit events call them
-_TIMES = ("seconds", "time")  # endings of keys that differ between two runs that nobody stopped
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST = 120.0  # seconds that whatever is begun here may take
 
@@ -61,7 +62,7 @@ class Case(NamedTuple):
 
 
 def begin(work: Callable[[Path], None], folder: Path, stop_at: int = 0) -> Begun:
-    """Begin a process that does the work; `stop_at`: it kills itself before its so-manieth operation, 0: never."""
+    """Begin a process that does the work; `stop_at`: it kills itself before the operation of this number; 0: never."""
     reads, writes = os.pipe()
     sys.stdout.flush()
     child = os.fork()
@@ -85,58 +86,80 @@ def begin(work: Callable[[Path], None], folder: Path, stop_at: int = 0) -> Begun
 
 
 def _count_operations(folder: str, counted: int, stop_at: int) -> None:
-    """Count this process's operations on files in a folder, a byte each; before one of them kill it."""
-    done = 0
+    """Tell of each of this process's operations on files in a folder a byte, see `end`; before one of them kill it."""
+    done, kept = 0, False
 
     def hear(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal done
+        nonlocal done, kept
         written = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
         if not (written or event in _CHANGES) or not str(args[0]).startswith(folder):
             return
         done += 1
         if done == stop_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        os.write(counted, b".")
+        os.write(counted, b"s" if kept else b".")
+        if event == "os.rename" and str(args[1]).endswith("/state/last"):
+            kept = True
+        elif event == "os.remove" and str(args[0]).endswith("/state/last"):
+            kept = False
 
     sys.addaudithook(hear)
 
 
-def end(process: Begun) -> tuple[int, int]:
-    """Wait for a process; its status, and how many operations it had done. A pipe holds 64 KiB, which are enough."""
+def end(process: Begun) -> tuple[int, bytes]:
+    """Wait for a process; its status, and its operations. A pipe holds 64 KiB, which are enough.
+
+    Each operation is a byte: "s" where a fit of this process had left a state on the disk before it, else ".".
+    """
     status = os.waitpid(process.pid, 0)[1]
     os.set_blocking(process.counted, False)  # another process may have it open still
-    done = 0
+    done = b""
     with suppress(BlockingIOError):
         while told := os.read(process.counted, 1 << 16):
-            done += len(told)
+            done += told
     os.close(process.counted)
     return status, done
 
 
-def killed(case: Case, folder: Path, draw: random.Random, took: float, operations: int) -> tuple[str, bool, bool]:
-    """Begin what is killed, and kill; all of it, or of several processes one, and then wait for the others.
+class Kill(NamedTuple):
+    """What was done, in words; whether before an operation; whether it ended anything, and left a fit's state."""
 
-    Returns:
-        What was done, in words; whether it was done before an operation; and whether it ended anything.
-    """
-    at_operation, both = draw.random() < 0.5, draw.random() < 0.5
-    stop_at = draw.randint(1, operations) if at_operation else 0
+    told: str
+    at_operation: bool
+    hit: bool
+    left_state: bool
+
+
+def killed(case: Case, folder: Path, draw: random.Random, took: float, operations: bytes) -> Kill:
+    """Begin what is killed, and kill; all of it, or of several processes one, and then wait for the others."""
+    chosen, both = draw.choices(("time", "operation", "state"), (1, 1, 3))[0], draw.random() < 0.5
+    among = [number for number, told in enumerate(operations, 1) if chosen == "operation" or told == ord("s")]
+    at_operation = chosen != "time"
+    stop_at = draw.choice(among) if at_operation else 0
     moment = draw.uniform(0.0, took)
     group = [begin(case.work, folder, stop_at if number == 0 else 0) for number in range(case.processes)]
     if not at_operation:
         time.sleep(moment)
         os.kill(group[0].pid, signal.SIGKILL)
     first = end(group[0])[0]
+    left_state = has_state(folder)
     for other in group[1:]:
         if both:
             with suppress(ProcessLookupError):
                 os.kill(other.pid, signal.SIGKILL)
     rest = [end(other)[0] for other in group[1:]]
-    told = f"before operation {stop_at} of {operations}" if at_operation else f"after {moment:.3f} of {took:.3f} s"
+    told = f"before operation {stop_at} of {len(operations)}" if at_operation else f"after {moment:.3f} of {took:.3f} s"
     told = f"{'all' if both and rest else 'one'} killed {told}"
     if any(status not in (0, signal.SIGKILL) for status in [first, *rest]):
         told += f" (statuses {[first, *rest]})"
-    return told, at_operation, signal.SIGKILL in [first, *rest]
+    hit = signal.SIGKILL in [first, *rest]
+    return Kill(told, at_operation and hit, hit, left_state and hit)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a fit's state is in a folder, in which another process may remove what was just listed."""
+    listed = os.walk(folder)
+    return any(Path(place).name == "state" and not {"last", "prev"}.isdisjoint(names) for place, _, names in listed)
 
 
 def orphans() -> str:
@@ -162,32 +185,6 @@ def orphans() -> str:
 def files(folder: Path) -> set[str]:
     """All that is in a folder."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
-
-
-def timeless(value: Any) -> Any:
-    """JSON without times."""
-    if isinstance(value, dict):
-        return {key: timeless(one) for key, one in value.items() if not key.endswith(_TIMES)}
-    return [timeless(one) for one in value] if isinstance(value, list) else value
-
-
-def networks(folder: Path) -> dict[str, bytes]:
-    """The weights of each network in a folder, by its file."""
-    found = {}
-    for file in sorted(folder.rglob("*.keras")):
-        with zipfile.ZipFile(file) as archive:
-            found[str(file.relative_to(folder))] = archive.read("model.weights.h5")
-    return found
-
-
-def difference(one: Any, other: Any, path: str = "") -> str:
-    """Where two values first differ, in words; empty where they do not."""
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return next((told for key in one if (told := difference(one[key], other[key], f"{path}.{key}"))), "")
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        pairs = enumerate(zip(one, other, strict=True))
-        return next((told for i, (a, b) in pairs if (told := difference(a, b, f"{path}[{i}]"))), "")
-    return "" if one == other else f"{path}: {str(one)[:80]} and not {str(other)[:80]}"
 
 
 def one_run(folder: Path) -> None:
@@ -259,23 +256,32 @@ def main(name: str, folder: Path, times: int, seed: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     began, whole = time.monotonic(), folder / "whole"
     counts = [end(one) for one in [begin(case.work, whole) for _ in range(case.processes)]]
-    took, operations = time.monotonic() - began, min(count for _, count in counts)
+    took, operations = time.monotonic() - began, min((told for _, told in counts), key=len)
     assert not any(status for status, _ in counts), (folder / "whole.err").read_text()
     expected, left, problems = case.result(whole), files(whole), []
-    kills, at_operation, processes = 0, 0, case.processes
+    kills: list[Kill] = []
+    processes = case.processes
     for number in range(2 * times):  # some end before they are killed
-        if kills == times:
+        if len(kills) == times:
             break
         place = folder / str(number)
-        told, by_operation, hit = killed(case, place, draw, took, operations)
+        kill = killed(case, place, draw, took, operations)
         alone = orphans()
-        kills, at_operation = kills + hit, at_operation + (hit and by_operation)
+        kills += [kill] if kill.hit else []
         processes += 2 * case.processes
         if wrong := alone or ended(case, place, expected, left):
-            problems.append(f"{number}, {told}: {wrong}")
+            problems.append(f"{number}, {kill.told}: {wrong}")
             print(problems[-1], file=sys.stderr, flush=True)
-    record = {"seed": seed, "kills": kills, "at_operations": at_operation, "processes": processes}
-    print(json.dumps({**record, "seconds": round(time.monotonic() - began, 1), "problems": problems}))
+    record = {
+        "seed": seed,
+        "kills": len(kills),
+        "at_operations": sum(one.at_operation for one in kills),
+        "left_states": sum(one.left_state for one in kills),
+        "processes": processes,
+        "seconds": round(time.monotonic() - began, 1),
+        "problems": problems,
+    }
+    print(json.dumps(record))
 
 
 if __name__ == "__main__":

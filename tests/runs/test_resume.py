@@ -22,6 +22,7 @@ from kdrecipes.training.state import StateFolder
 
 # How often is killed: in `make soak` more often.
 ONE_OR_30, ONE_OR_100 = ([1, pytest.param(times, marks=pytest.mark.soak)] for times in (30, 100))
+_KILLS_IN_A_FIT = "11"  # a seed whose first kill comes when a fit has saved its state: what a kill is most of all about
 
 
 def test_interrupted_run_ends_with_the_facts_of_a_whole_one(finished, tmp_path, home, monkeypatch):
@@ -197,14 +198,22 @@ def test_a_sweep_whose_processes_are_killed_completes_alike_and_leaves_nothing_b
 
 def killed(case, folder, times, record_property):
     """Have killed.py kill as often, and record what it says."""
-    script = [sys.executable, str(Path(__file__).with_name("killed.py")), case, str(folder), str(times), "1"]
+    script = [
+        sys.executable,
+        str(Path(__file__).with_name("killed.py")),
+        case,
+        str(folder),
+        str(times),
+        _KILLS_IN_A_FIT,
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=60 * times + 180)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
-    for name in ("seed", "kills", "at_operations", "processes"):
+    for name in ("seed", "kills", "at_operations", "left_states", "processes"):
         record_property(name, record[name])
     assert (record["problems"], record["kills"]) == ([], times)
+    assert record["left_states"] > times / 2, "most kills come when no fit has saved its state: try other seeds"
 
 
 def test_a_run_that_was_killed_when_its_teacher_was_done_fine_tuned_it_and_clears_its_states(
