@@ -15,6 +15,7 @@ _LATER = b"\nStopping after this step, when its state is saved. A second signal 
 
 _handlers: list[Any] = []  # those that are set, the one in force last
 _ways_on: list[str] = []  # commands that go on with what is being done, the outermost first
+_instead: list[str] = []  # where nothing is saved: what is said in place of how to go on
 _trainings: list[list[BaseException]] = []  # those that go on; each with what it was asked to stop by
 
 
@@ -37,10 +38,10 @@ def stoppable(way_on: str = "") -> Iterator[None]:
 
     def stop(number: int, frame: Any) -> None:
         way = f", and so does `{_ways_on[0]}`" if _ways_on else ""
-        text = f"The same command goes on after the last step that was saved{way}."
+        text = _instead[-1] if _instead else f"The same command goes on after the last step that was saved{way}."
         by_term = number == signal.SIGTERM
         told.append(Preempted(f"Stopped by SIGTERM. {text}") if by_term else KeyboardInterrupt(f"Interrupted. {text}"))
-        if _trainings and not _trainings[-1]:
+        if _trainings and not _trainings[-1] and not _instead:
             _trainings[-1].append(told[-1])
             with suppress(OSError):
                 os.write(2, _LATER)  # a print could meet one that the signal came into
@@ -64,6 +65,20 @@ def stoppable(way_on: str = "") -> Iterator[None]:
         _ways_on[:] = before_ways
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def saving_nothing(text: str) -> Iterator[None]:
+    """In the block a signal stops a training at once too, since nothing of it is to be saved.
+
+    Args:
+        text: what both exceptions say in place of how to go on.
+    """
+    _instead.append(text)
+    try:
+        yield
+    finally:
+        _instead.pop()
 
 
 @contextmanager

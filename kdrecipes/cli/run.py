@@ -68,12 +68,16 @@ def _replay(loaded: Recipe, out: Path | None, shown: str, *, device: str, as_jso
     from kdrecipes.extras import telling_what_is_missing
 
     collect_as_usual()
-    from kdrecipes.report.step_words import step_text
+    from kdrecipes.report.step_words import UNCHANGED, step_text
     from kdrecipes.runs.progress import showing
     from kdrecipes.runs.replay import replay_step
 
-    with telling_what_is_missing("This recipe"), showing(shown):
-        step = replay_step(loaded, out, device=device)
+    try:
+        with telling_what_is_missing("This recipe"), showing(shown):
+            step = replay_step(loaded, out, device=device)
+    except KeyboardInterrupt as error:  # here, since typer would end the process without a word
+        tell(str(error) or f"Interrupted. {UNCHANGED}")
+        raise typer.Exit(130) from None
     if as_json:
         print_json(step)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+UNCHANGED = "Nothing of the run was changed; the same command runs the step again."  # when it is interrupted
 _TOLD = 8  # examples
 
 

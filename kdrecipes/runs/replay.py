@@ -17,6 +17,7 @@ from kdrecipes.disk.home import check_home
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError, UsageError, one_line
 from kdrecipes.recipe.tables import Recipe
 from kdrecipes.report.run_list import check_run_folder
+from kdrecipes.report.step_words import UNCHANGED
 from kdrecipes.runs.build import is_tracker
 from kdrecipes.runs.changes import difference
 from kdrecipes.runs.energy import machine
@@ -25,6 +26,7 @@ from kdrecipes.runs.memory import memory_errors
 from kdrecipes.runs.progress import Progress
 from kdrecipes.runs.run import straight_line
 from kdrecipes.runs.trackers import need_callbacks, tracked
+from kdrecipes.stopping import saving_nothing, stoppable
 from kdrecipes.training.distiller import Distiller
 from kdrecipes.training.fit import observed
 from kdrecipes.training.step_replay import Replayed, StepReplay
@@ -52,7 +54,8 @@ def replay_step(recipe: Recipe, out: str | Path | None = None, *, device: str = 
     """
     path = Path(out) if out is not None else Path("runs") / recipe.name
     check_run_folder(path)
-    with locked(path / ".lock", f"Another process is running in {path}. Wait for it."):
+    alone = locked(path / ".lock", f"Another process is running in {path}. Wait for it.")
+    with stoppable(), saving_nothing(UNCHANGED), alone:
         step = _stopped_at(recipe, path)
         recipe = _only_looked_at(recipe)
         need_callbacks(recipe)

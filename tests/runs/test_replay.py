@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import shutil
 
@@ -61,6 +62,11 @@ def spoiling(fit, at, layer=None):
 def files(folder):
     """All files below a folder: content and time of the last change."""
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+def states(home):
+    """The states of the teachers' fits, which all runs share."""
+    return {path: kept for path, kept in files(home / "teachers").items() if path.parent.name == "state"}
 
 
 @pytest.mark.parametrize("every", [1000, 0])
@@ -138,7 +144,7 @@ def test_the_message_of_the_run_names_the_command_and_the_command_tells_the_step
     status = json.loads((tmp_path / "a run" / "status.json").read_text())
     assert status["status"] == "failed" and status["stopped_at"]["fit"] == "teacher"
     before = files(tmp_path / "a run")
-    teacher = files(home / "teachers")
+    teacher = states(home)
     code, out, told = call(*typed, "--replay-step")
     number = status["stopped_at"]["step"]
     assert code == 0 and out.startswith(f"teacher: step {number} of epoch 1 was run again; it is not finite.\n")
@@ -147,8 +153,7 @@ def test_the_message_of_the_run_names_the_command_and_the_command_tells_the_step
     code, out, _ = call(*typed, "--replay-step", "--json", "--quiet")
     assert code == 0 and json.loads(out)["first"]["what"] in ("output", "gradient")
     assert files(tmp_path / "a run") == before
-    states = {path: kept for path, kept in teacher.items() if path.parent.name == "state"}
-    assert {path: kept for path, kept in files(home / "teachers").items() if path.parent.name == "state"} == states
+    assert states(home) == teacher
 
 
 def test_what_else_goes_wrong_is_one_message(tmp_path, monkeypatch):
@@ -170,6 +175,30 @@ def test_what_else_goes_wrong_is_one_message(tmp_path, monkeypatch):
         EnvironmentProblem, match=r"can't be copied to .*No space left on device\). The variable TMPDIR"
     ):
         replay_step(short(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("number", "code", "word"), [(2, 130, "Interrupted"), (15, 143, "Stopped by SIGTERM")])
+def test_a_signal_ends_a_step_that_is_run_again_and_its_message_names_the_same_command(
+    tmp_path, home, call, number, code, word
+):
+    """At once, since it saves nothing; no folder is named that is gone."""
+    every = "train.save_every_seconds=0"
+    with spoiling("teacher", (0, 2)), pytest.raises(RunError):
+        kdrecipes.run(short(every), tmp_path / "run")
+    before = files(tmp_path / "run"), states(home)
+    assert before[1]
+
+    class Signal(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            os.kill(os.getpid(), number)
+
+    sets = [word for text in [*SMALL, "train.epochs=1", "teacher.train.epochs=1", every] for word in ("--set", text)]
+    with training.observed(lambda label, distiller, loader, callbacks: callbacks.append(Signal())):
+        told = call("run", "digits", "--out", tmp_path / "run", "--replay-step", "--quiet", *sets)
+    assert (told[0], told[1]) == (code, "")
+    assert told[2].splitlines()[-1] == f"{word}. Nothing of the run was changed; the same command runs the step again."
+    assert "state is saved" not in told[2] and "resume" not in told[2]
+    assert (files(tmp_path / "run"), states(home)) == before
 
 
 def test_what_can_not_be_run_again_is_refused_in_one_message(tmp_path, call, capsys):
