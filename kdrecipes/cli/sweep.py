@@ -34,7 +34,11 @@ def sweep(
     ] = None,
     search: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Draw N points from --grid by Optuna (TPE), and stop poor ones early."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Draw N points from --grid by Optuna (TPE), and stop poor ones early.",
+        ),
     ] = None,
     seeds: Annotated[str | None, typer.Option(metavar="0,1,2", help="Of every point. Default: the recipe's.")] = None,
     confirm: Annotated[

@@ -81,7 +81,7 @@ def load_sweep(
         grid: texts such as `"loss.temperature=1,2,4"`, in place of the recipe's `[sweep]`; of a search also ranges,
             `"loss.temperature=1..8"`, `"train.optimizer.learning_rate=1e-4..1e-2:log"`.
         points: a .toml or .json file with `points`, in place of the recipe's.
-        search: how many points to draw from the grid; None: every combination of it.
+        search: how many points to draw from the grid, at most 10,000; None: every combination of it.
         seeds: of every point, in place of the recipe's.
         note: takes lines for the user: of many points how many are checked, and how many are equal to others.
 
@@ -130,6 +130,8 @@ def _sweep_of(
         raise UsageError("Give either --grid or --points, not both.")
     if search is not None and points:
         raise UsageError("--search draws its points from --grid; --points names them all. Give one of the two.")
+    if search is not None and search > MOST_POINTS:
+        raise UsageError(f"--search {search:,} asks for too many points: a sweep has at most {MOST_POINTS:,}.")
     if grid:
         written = Written(seeds, [grid_option(text, search is not None) for text in grid], search=search)
         _refuse_twice([key for key, _ in written.grid], grid)

@@ -68,6 +68,8 @@ def sweep_of(told: Mapping[str, Any], registry: Registry, trials: int | None) ->
         registry=registry,
     )
     search = None if told["search"] is None else _number(trials or told["search"])
+    if search and search > MOST_POINTS:
+        raise ValueError(f"it draws more than {MOST_POINTS:,} points")
     written = Written(
         seeds=tuple(map(_number, told["seeds"])),
         grid=[(_key(key), _span(part) if isinstance(part, dict) else _changes(part)) for key, part in told["grid"]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,14 @@ def as_given(sweep: Sweep, best: int, device: str, before: Any = None) -> dict[s
 
     Args:
         sweep, best, device: as for `run_sweep`.
-        before: what was asked by another process that works on it too, or by none; what asks for more is kept.
+        before: what was asked by another process that works on it too, or by none; the larger of each number is kept,
+            as in sweep.json.
     """
     asked = Asked(command(), device, best, sweep.trials)
     try:
         other = typed(Asked, before)
-        asked = asked if best >= other.best and sweep.trials >= other.trials else other
+        first = asked if best >= other.best and sweep.trials >= other.trials else other
+        asked = replace(first, best=max(best, other.best), trials=max(sweep.trials, other.trials))
     except ValueError:  # by none, or its file was changed
         pass
     return {
@@ -99,8 +101,8 @@ def resumed_sweep(folder: Path, plugins: Sequence[Path] = ()) -> tuple[Sweep, As
         ) from error
     if sweep.digest != began:
         raise UsageError(
-            f"{file} was changed, or another version of kdrecipes wrote it: its sweep is not the one of its "
-            f"sweep_sha256. `kdrecipes sweep RECIPE … --out {folder}` with the recipe's file says how they differ."
+            f"{file} was changed, or another version of kdrecipes wrote it: its sweep does not match its "
+            f"checksum. `kdrecipes sweep RECIPE … --out {folder}` with the recipe's file says how they differ."
         )
     return sweep, asked
 

@@ -97,6 +97,13 @@ def test_any_key_may_be_swept(key):
     assert load_sweep("digits", grid=[key]).points
 
 
+def test_a_search_draws_no_more_points_than_a_sweep_may_have():
+    assert load_sweep("digits", grid=["loss.temperature=1..8"], search=10_000).trials == 10_000
+    message = r"^--search 10,001 asks for too many points: a sweep has at most 10,000\.$"
+    with pytest.raises(UsageError, match=message):
+        load_sweep("digits", grid=["loss.temperature=1..8"], search=10_001)
+
+
 def test_a_search_has_choices_and_ranges_whole_where_the_key_is():
     grid = [
         "loss.temperature=1..8",

@@ -141,6 +141,8 @@ def test_what_the_last_command_asked_is_asked_again(tmp_path, home, monkeypatch)
         assert (asked.best, read_sweep(tmp_path / "out")["to_confirm"]) == (best, best)
     more = {"command": "kdrecipes sweep", "device": "cuda", "best": 3, "trials": 0}
     assert as_given(sweep, 1, "cpu", more)["asked"] == more, "another process works on it too"
+    fewer = as_given(sweep, 1, "cpu", {**more, "best": 0, "trials": 20})["asked"]
+    assert (fewer["best"], fewer["trials"]) == (1, 20), "each number is the larger one"
     assert as_given(sweep, 3, "cpu", {**more, "best": "3"})["asked"]["device"] == "cpu"
 
 
@@ -187,6 +189,10 @@ HOSTILE = {
     "no path": (in_given(places=[[[[]], "x", 1, 1, "/"]]), "can't be read (ValueError"),
     "a point without a place": (in_given(points=[[{"key": "seed", "value": 1, "at": [], "key_at": ""}]]), "no place"),
     "too many points": (in_given(points=[[]] * (MOST_POINTS + 1)), "it has more than 10,000 points"),
+    "too many to draw": (
+        lambda lock: in_given(search=3)(lock) | {"asked": lock["asked"] | {"trials": 10**12}},
+        "it draws more than 10,000 points",
+    ),
     "an endless range": (
         in_given(search=3, grid=[["seed", {"key": "seed", "low": 3, "high": 1, "log": False, "text": ""}]]),
         "has no range",
@@ -199,7 +205,10 @@ HOSTILE = {
         in_given(grid=[["train.epochs", [{"key": "train.epochs", "value": -1, "at": "x", "key_at": "x"}]]]),
         "is not valid here: x  train.epochs  must be at least",
     ),
-    "another seed": (in_given(seeds=[9]), "was changed, or another version"),
+    "another seed": (
+        in_given(seeds=[9]),
+        "another version of kdrecipes wrote it: its sweep does not match its checksum.",
+    ),
     "a seed twice": (in_given(seeds=[1, 1]), "is not valid here"),
 }
 
