@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from kdrecipes.backend import keras
 from kdrecipes.data.loader import Loader
 from kdrecipes.disk.files import locked
 from kdrecipes.disk.home import check_home
+from kdrecipes.disk.json_files import write_sealed
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError, UsageError, one_line
-from kdrecipes.recipe.tables import Recipe
+from kdrecipes.recipe.tables import ComponentTable, Recipe
 from kdrecipes.report.run_list import check_run_folder
 from kdrecipes.report.step_words import UNCHANGED
 from kdrecipes.runs.build import is_tracker
@@ -57,6 +59,7 @@ def replay_step(recipe: Recipe, out: str | Path | None = None, *, device: str = 
     alone = locked(path / ".lock", f"Another process is running in {path}. Wait for it.")
     with stoppable(), saving_nothing(UNCHANGED), alone:
         step = _stopped_at(recipe, path)
+        trackers = [table for table in recipe.callbacks if is_tracker(recipe, table)]
         recipe = _only_looked_at(recipe)
         need_callbacks(recipe)
         name = backend.device_name(device)
@@ -72,6 +75,7 @@ def replay_step(recipe: Recipe, out: str | Path | None = None, *, device: str = 
                     "folder with more room."
                 ) from error
             try:
+                _forget_trackers(copy, trackers)
                 return _replayed(recipe, copy, name, step)
             except KDRecipesError as error:
                 error.args = (str(error.args[0]).replace(str(copy), str(path)), *error.args[1:])
@@ -114,6 +118,17 @@ def _only_looked_at(recipe: Recipe) -> Recipe:
         teachers=teachers,
         callbacks=tuple(table for table in recipe.callbacks if not is_tracker(recipe, table)),
     )
+
+
+def _forget_trackers(copy: Path, trackers: Iterable[ComponentTable]) -> None:
+    """Take them out of what a copied run began with: that they are gone is no change that anybody made."""
+    lock = read_object(copy / "lock.json")
+    origin = lock.get("origin")
+    components = origin.get("components") if isinstance(origin, dict) else None
+    if isinstance(components, dict):  # the run's first steps say what is wrong with any other
+        gone = {f"{table.kind} {table.name}" for table in trackers}
+        left = {name: provider for name, provider in components.items() if name not in gone}
+        write_sealed(copy / "lock.json", {**lock, "origin": {**origin, "components": left}})
 
 
 def _replayed(recipe: Recipe, copy: Path, device: str, step: dict[str, Any]) -> dict[str, Any]:

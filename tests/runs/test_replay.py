@@ -106,6 +106,19 @@ def test_the_first_layer_whose_output_is_no_number_is_told(tmp_path):
     assert (step["fit"], step["epoch"], step["step"]) == ("baseline-0", 1, 2)
 
 
+def test_trackers_that_a_replay_leaves_out_are_no_change_of_the_run(tmp_path, capsys):
+    recipe = short('callbacks=[{name="csv_log"}]')
+    with spoiling("baseline-0", (0, 1)), pytest.raises(RunError):
+        kdrecipes.run(recipe, tmp_path / "run")
+    before = files(tmp_path / "run")
+    assert any(b'"callback csv_log"' in content for content, _ in before.values())
+    capsys.readouterr()
+    replay_step(recipe, tmp_path / "run")
+    told = "".join(capsys.readouterr())
+    assert "Warning" not in told and "csv_log" not in told
+    assert files(tmp_path / "run") == before
+
+
 def test_weights_that_are_no_numbers_after_the_last_step_are_told(tmp_path):
     """A moving variance overflows where batch norm keeps every output finite: it is found as the epoch is saved."""
     recipe = short('teacher.train.optimizer={name="sgd", learning_rate=1e12}')
