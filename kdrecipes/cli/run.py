@@ -33,7 +33,9 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in a folder that holds a run.")] = False,
     replay_step: Annotated[
         bool,
-        typer.Option("--replay-step", help="Run again the step that came to NaN or infinity; change nothing."),
+        typer.Option(
+            "--replay-step", help="Run again the step that came to NaN or infinity; it changes nothing of the run."
+        ),
     ] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -57,7 +59,7 @@ def run(
     need_run("`kdrecipes run`")
     if replay_step:
         if overwrite:
-            raise UsageError("Give either --replay-step, which changes nothing, or --overwrite.")
+            raise UsageError("Give either --replay-step, which changes nothing of the run, or --overwrite.")
         _replay(loaded, out, shown, device=device, as_json=as_json)
         return
     carry_out(began, loaded, out, shown, device=device, overwrite=overwrite, as_json=as_json)

@@ -27,8 +27,9 @@ def step_text(step: Mapping[str, Any]) -> str:
         ("gradient norms", ""),
         *((f"  {name}", _figure(norm)) for name, norm in norms.items()),
     ]
-    wrong = "it is not finite" if not step["finite"] else "this time it is finite, as another machine may have it"
-    title = f"{step['fit']}: step {step['step']} of epoch {step['epoch']} was run again; {wrong}."
+    again = f"{step['fit']}: step {step['step']} of epoch {step['epoch']} was run again"
+    finite = f"{again}. This time it is finite. Another machine can compute other numbers."
+    title = finite if step["finite"] else f"{again}; it is not finite."
     return "\n".join([title, *(f"{name:<{width}}  {value}".rstrip() for name, value in rows)])
 
 

@@ -60,7 +60,7 @@ def replaying(began: Any, run: Path) -> str:
     """
     typed = reproducing(began)
     if not typed.startswith("kdrecipes run "):
-        return f"kdrecipes run RECIPE --out {run} --replay-step"
+        return f"kdrecipes run RECIPE {shlex.join(['--out', str(run)])} --replay-step"
     words = [word for word in shlex.split(typed) if word not in ("--overwrite", "--replay-step")]
     return shlex.join([*words, "--replay-step"])
 

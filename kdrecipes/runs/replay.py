@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 from kdrecipes import backend
 from kdrecipes.backend import keras
 from kdrecipes.data.loader import Loader
-from kdrecipes.disk.files import locked
+from kdrecipes.disk.files import locked, remove_unfinished
 from kdrecipes.disk.home import check_home
 from kdrecipes.disk.json_files import write_sealed
+from kdrecipes.disk.passing import passing_folder
 from kdrecipes.errors import EnvironmentProblem, KDRecipesError, RunError, UsageError, one_line
 from kdrecipes.recipe.tables import ComponentTable, Recipe
 from kdrecipes.report.run_list import check_run_folder
@@ -38,10 +38,11 @@ _LEFT_OUT = (".*", "log.txt", "report.*", "figures", "export", "tensorboard", "w
 
 
 def replay_step(recipe: Recipe, out: str | Path | None = None, *, device: str = "auto") -> dict[str, Any]:
-    """Run again the step that stopped a run, since its loss, a gradient or a weight was no number; change nothing.
+    """Run again the step that stopped a run, since its loss, a gradient or a weight was no number.
 
     The run goes on in a copy of its folder, from its last state to that step, as it would go on itself: but without
-    trackers, and nothing is saved.
+    trackers, and nothing of the run is changed. The copy lies in the run folder. Where a kill leaves it behind, the
+    next command that works there removes it.
 
     Args:
         recipe, out, device: as for `kdrecipes.run`.
@@ -65,14 +66,15 @@ def replay_step(recipe: Recipe, out: str | Path | None = None, *, device: str = 
         name = backend.device_name(device)
         backend.keep_freed_memory()
         check_home()
-        with tempfile.TemporaryDirectory(prefix="kdrecipes-replay-") as folder:
-            copy = Path(folder) / path.resolve().name
+        remove_unfinished(path)
+        with passing_folder(path) as folder:
+            copy = folder / path.resolve().name
             try:
                 shutil.copytree(path, copy, ignore=shutil.ignore_patterns(*_LEFT_OUT))
             except OSError as error:
                 raise EnvironmentProblem(
-                    f"{path} can't be copied to {folder} ({one_line(error)[:200]}). The variable TMPDIR may name a "
-                    "folder with more room."
+                    f"{path} can't be copied to {folder} ({one_line(error)[:200]}). Make room on that disk, or run "
+                    "the command on a copy of the folder elsewhere."
                 ) from error
             try:
                 _forget_trackers(copy, trackers)
@@ -102,6 +104,12 @@ def _stopped_at(recipe: Recipe, path: Path) -> dict[str, Any]:
         raise UsageError(
             f"There is no step to run again in {path}: its state is {status.get('status', 'unknown')!r}, and "
             "--replay-step is for a run that failed because a loss, a gradient or a weight was no number."
+        )
+    numbers = [step.get("epoch"), step.get("step")]
+    if not isinstance(step.get("fit"), str) or any(type(one) is not int or one < 1 for one in numbers):
+        raise UsageError(
+            f"{path / 'status.json'} is damaged: its {STOPPED_AT!r} names no step. The same command without "
+            "--replay-step goes on with the run; where it comes to such a step again, it says so anew."
         )
     return step
 

@@ -107,7 +107,9 @@ def run_since(
             except KDRecipesError as error:
                 if isinstance(error, NotFinite):
                     again = replaying(read_object(path / "lock.json").get("command"), path)
-                    error.hint = f"`{again}` runs that step again, says where it goes wrong, and changes nothing."
+                    error.hint = (
+                        f"`{again}` runs that step again, says where it goes wrong, and changes nothing of the run."
+                    )
                 theirs = error.__cause__ is not None and not isinstance(error.__cause__, OSError)
                 told = traceback.format_exc() if theirs else str(error)  # a plugin's, for its author
                 progress.record(told, logging.ERROR)

@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ import kdrecipes
 from kdrecipes.backend import keras
 from kdrecipes.data.prepare import prepare
 from kdrecipes.errors import EnvironmentProblem, RunError, UsageError
+from kdrecipes.report.step_words import step_text
+from kdrecipes.runs import replay
+from kdrecipes.runs.provenance import replaying
 from kdrecipes.runs.replay import replay_step
 from kdrecipes.training import fit as training
 
@@ -135,6 +139,12 @@ def test_a_step_that_is_finite_this_time_is_told_as_such(tmp_path):
     with spoiling("baseline-0", (0, 1)), pytest.raises(RunError):
         kdrecipes.run(short(), tmp_path / "run")
     step = replay_step(short(), tmp_path / "run")
+    told = step_text(step).splitlines()[0]
+    again, finite = (
+        "step 2 of epoch 1 was run again",
+        "This time it is finite. Another machine can compute other numbers.",
+    )
+    assert told == f"baseline-0: {again}. {finite}"
     assert step["finite"] and step["first"] is None and all(one["finite"] for one in step["examples"])
     assert all(0 < norm < 100 for norm in step["gradient_norms"].values())
 
@@ -184,10 +194,46 @@ def test_what_else_goes_wrong_is_one_message(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copytree", full)
-    with pytest.raises(
-        EnvironmentProblem, match=r"can't be copied to .*No space left on device\). The variable TMPDIR"
-    ):
+    with pytest.raises(EnvironmentProblem, match=r"can't be copied to .*No space left on device\). Make room on"):
         replay_step(short(), tmp_path / "run")
+
+
+def test_the_command_names_a_folder_with_a_space_as_a_shell_takes_it():
+    command = replaying(None, Path("a run"))
+    assert command == "kdrecipes run RECIPE --out 'a run' --replay-step"
+
+
+WRONG = [{}, {"fit": 3}, {"epoch": True}, {"epoch": "1"}, {"step": 0}, {"step": 1.0}, {"step": None}]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_damaged_record_of_the_step_is_one_message(tmp_path, wrong):
+    recipe, run = short(), tmp_path / "run"
+    step = {**{"fit": "kd-0", "epoch": 1, "step": 2}, **wrong} if wrong else {}
+    run.mkdir()
+    (run / "lock.json").write_text(json.dumps({"recipe_sha256": recipe.fingerprint}))
+    (run / "status.json").write_text(json.dumps({"status": "failed", "stopped_at": step}))
+    with pytest.raises(UsageError, match=r"status\.json is damaged: its 'stopped_at' names no step\. The same command"):
+        replay_step(recipe, run)
+
+
+def test_the_copy_lies_in_the_run_folder_and_one_that_a_kill_left_behind_is_removed(tmp_path, monkeypatch):
+    run, copies, real = tmp_path / "run", [], replay._replayed
+    with spoiling("baseline-0", (0, 1)), pytest.raises(RunError):
+        kdrecipes.run(short(), run)
+    left = run / ".passing.0123456789ab" / "run"
+    left.mkdir(parents=True)
+    (left / "lock.json").write_text("{}")
+
+    def looked_at(recipe, copy, *others):
+        copies.extend([copy, *run.glob(".passing.*")])
+        return real(recipe, copy, *others)
+
+    monkeypatch.setattr(replay, "_replayed", looked_at)
+    replay_step(short(), run)
+    copy, place = copies
+    assert copy == place / "run" and place != left.parent
+    assert not [*run.glob(".passing.*")]
 
 
 @pytest.mark.parametrize(("number", "code", "word"), [(2, 130, "Interrupted"), (15, 143, "Stopped by SIGTERM")])
@@ -232,4 +278,4 @@ def test_what_can_not_be_run_again_is_refused_in_one_message(tmp_path, call, cap
     code, out, told = call("run", "digits", "--out", tmp_path / "none", "--replay-step")
     assert code == 2 and not out and told.count("\n") == 1 and not (tmp_path / "none").exists()
     code, _, told = call("run", "digits", "--out", tmp_path / "none", "--replay-step", "--overwrite")
-    assert code == 2 and "either --replay-step, which changes nothing, or --overwrite" in told
+    assert code == 2 and "either --replay-step, which changes nothing of the run, or --overwrite" in told
