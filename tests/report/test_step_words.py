@@ -52,5 +52,5 @@ def test_where_it_goes_wrong_is_said_in_words(first, words):
 def test_of_a_finite_step_all_examples_are_told_by_their_number():
     examples = [{**one, "finite": True} for one in STEP["examples"]]
     text = step_text({**STEP, "finite": True, "examples": examples})
-    assert "was run again; this time it is finite, as another machine may have it." in text
+    assert "was run again. This time it is finite. Another machine can compute other numbers." in text
     assert "examples       train 0 (no label), train 1 (cat)" in text and "train 7 (cat) and 4 more\n" in text
