@@ -61,8 +61,14 @@ class Case(NamedTuple):
     processes: int
 
 
-def begin(work: Callable[[Path], None], folder: Path, stop_at: int = 0) -> Begun:
-    """Begin a process that does the work; `stop_at`: it kills itself before the operation of this number; 0: never."""
+def begin(work: Callable[[Path], None], folder: Path, stop_at: int = 0, with_state: bool = False) -> Begun:
+    """Begin a process that does the work.
+
+    Args:
+        work, folder: see `Case`.
+        stop_at: it kills itself before the operation of this number; 0: never.
+        with_state: only those count before which a fit of its own has left a state on the disk.
+    """
     reads, writes = os.pipe()
     sys.stdout.flush()
     child = os.fork()
@@ -76,7 +82,7 @@ def begin(work: Callable[[Path], None], folder: Path, stop_at: int = 0) -> Begun
     tempfile.tempdir = None
     os.dup2(os.open(folder.parent / f"{folder.name}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     os.chdir(folder / "user")  # what is written under no folder's name lies there
-    _count_operations(str(folder), writes, stop_at)
+    _count_operations(str(folder), writes, stop_at, with_state)
     try:
         work(folder)
         os._exit(0)
@@ -85,7 +91,7 @@ def begin(work: Callable[[Path], None], folder: Path, stop_at: int = 0) -> Begun
         os._exit(1)
 
 
-def _count_operations(folder: str, counted: int, stop_at: int) -> None:
+def _count_operations(folder: str, counted: int, stop_at: int, with_state: bool) -> None:
     """Tell of each of this process's operations on files in a folder a byte, see `end`; before one of them kill it."""
     done, kept = 0, False
 
@@ -94,8 +100,8 @@ def _count_operations(folder: str, counted: int, stop_at: int) -> None:
         written = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
         if not (written or event in _CHANGES) or not str(args[0]).startswith(folder):
             return
-        done += 1
-        if done == stop_at:
+        done += kept or not with_state
+        if done == stop_at and (kept or not with_state):
             os.kill(os.getpid(), signal.SIGKILL)
         os.write(counted, b"s" if kept else b".")
         if event == "os.rename" and str(args[1]).endswith("/state/last"):
@@ -133,11 +139,11 @@ class Kill(NamedTuple):
 def killed(case: Case, folder: Path, draw: random.Random, took: float, operations: bytes) -> Kill:
     """Begin what is killed, and kill; all of it, or of several processes one, and then wait for the others."""
     chosen, both = draw.choices(("time", "operation", "state"), (1, 1, 3))[0], draw.random() < 0.5
-    among = [number for number, told in enumerate(operations, 1) if chosen == "operation" or told == ord("s")]
-    at_operation = chosen != "time"
-    stop_at = draw.choice(among) if at_operation else 0
+    at_operation, with_state = chosen != "time", chosen == "state"
+    among = operations.count(b"s") if with_state else len(operations)
+    stop_at = draw.randint(1, among) if at_operation else 0
     moment = draw.uniform(0.0, took)
-    group = [begin(case.work, folder, stop_at if number == 0 else 0) for number in range(case.processes)]
+    group = [begin(case.work, folder, stop_at if number == 0 else 0, with_state) for number in range(case.processes)]
     if not at_operation:
         time.sleep(moment)
         os.kill(group[0].pid, signal.SIGKILL)
@@ -148,7 +154,11 @@ def killed(case: Case, folder: Path, draw: random.Random, took: float, operation
             with suppress(ProcessLookupError):
                 os.kill(other.pid, signal.SIGKILL)
     rest = [end(other)[0] for other in group[1:]]
-    told = f"before operation {stop_at} of {len(operations)}" if at_operation else f"after {moment:.3f} of {took:.3f} s"
+    told = (
+        f"before operation {stop_at} of {among}{' with a state' * with_state}"
+        if at_operation
+        else f"after {moment:.3f} of {took:.3f} s"
+    )
     told = f"{'all' if both and rest else 'one'} killed {told}"
     if any(status not in (0, signal.SIGKILL) for status in [first, *rest]):
         told += f" (statuses {[first, *rest]})"
@@ -256,7 +266,7 @@ def main(name: str, folder: Path, times: int, seed: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     began, whole = time.monotonic(), folder / "whole"
     counts = [end(one) for one in [begin(case.work, whole) for _ in range(case.processes)]]
-    took, operations = time.monotonic() - began, min((told for _, told in counts), key=len)
+    took, operations = time.monotonic() - began, min((told for _, told in counts), key=lambda told: told.count(b"s"))
     assert not any(status for status, _ in counts), (folder / "whole.err").read_text()
     expected, left, problems = case.result(whole), files(whole), []
     kills: list[Kill] = []
