@@ -52,7 +52,8 @@ def outcomes_of(xml: str) -> dict[str, dict[str, Any]]:
         cases.setdefault((case.get("classname", ""), case.get("name", "")), []).append(case)
     tests: dict[str, dict[str, Any]] = {}
     for (module, name), told in sorted(cases.items()):
-        test = f"{module.replace('.', '/')}.py::{name.partition('[')[0]}"
+        path = (module or name).replace(".", "/")  # of a file that is skipped whole
+        test = f"{path}.py" + (f"::{name.partition('[')[0]}" if module else "")
         one = tests.setdefault(test, {**dict.fromkeys(OUTCOMES, 0), "failures": [], "recorded": {}})
         outcome = _outcome(told)
         one[outcome] += 1

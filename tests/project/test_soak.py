@@ -85,3 +85,8 @@ def test_make_soak_writes_it_and_leaves_as_the_tests_do():
         "-m soak -o junit_family=xunit1 --junitxml build/soak.xml; code=$?; [ $code -gt 1 ] || "
         ".venv/bin/python -m tests.soak build/soak.xml results/soak.json; exit $code"
     )
+
+
+def test_a_file_that_is_skipped_whole_is_named():
+    xml = '<a><testcase classname="" name="tests.a.test_b"><skipped/></testcase></a>'
+    assert outcomes_of(xml) == {"tests/a/test_b.py": {"passed": 0, "failed": 0, "skipped": 1}}
