@@ -21,6 +21,7 @@ os.environ["KDRECIPES_HOME"] = tempfile.mkdtemp(prefix="kdrecipes-tests-")
 
 from charts import draw_for
 from hypothesis import HealthCheck, settings
+from other_user import giving_away
 from processes import order_of, scheduler
 
 from kdrecipes.components.registry import load_registry
@@ -138,3 +139,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return caught.value.code or 0, captured.out, captured.err  # type: ignore[return-value]
 
     return call
+
+
+@pytest.fixture
+def give_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """`give_away(path)`: it is another user's from now on."""
+    return giving_away(monkeypatch)

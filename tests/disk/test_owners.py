@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from other_user import OTHER
 
 from kdrecipes.disk import cache, owners
 from kdrecipes.disk.download import fetch
@@ -16,7 +17,6 @@ from kdrecipes.disk.home import check_home, kept_at
 from kdrecipes.errors import EnvironmentProblem
 from kdrecipes.runs import doctor_folders
 
-OTHER = 54321  # a user whom no system knows
 ROOT = os.geteuid() == 0
 
 
@@ -28,19 +28,6 @@ def full(home):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x")
     return home
-
-
-@pytest.fixture
-def give_away(monkeypatch):
-    """Makes files another user's: by their owner where root asks, else by what the system tells of them."""
-    given, real = set(), os.lstat
-
-    def lstat(path, **more):
-        facts = real(path, **more)
-        return os.stat_result((*facts[:4], OTHER, *facts[5:])) if Path(path) in given else facts
-
-    monkeypatch.setattr(os, "lstat", lstat)
-    return lambda path: os.lchown(path, OTHER, OTHER) if ROOT else given.add(path)
 
 
 @pytest.mark.parametrize("part", ["", "stores", "stores/a", "stores/a/images.npy"])
