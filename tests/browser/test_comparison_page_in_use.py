@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from test_build import fill
 
 from kdrecipes.report.compare import compare_runs
 from kdrecipes.report.compare_page import write_comparison_page
 
 
+@pytest.mark.slow
 def test_a_comparison_breaks_no_rule_of_axe_and_fits_its_window(opened, npm_package, tmp_path):
     runs = [
         fill(tmp_path / ("run" * place), loss={"name": name, "weight": float(place)})

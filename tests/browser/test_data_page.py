@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kdrecipes.data.describing import describe
 from kdrecipes.data.thumbnails import thumbnails
 from kdrecipes.recipe.load import load_recipe
 from kdrecipes.report.data_page import write_data_page
 
 
+@pytest.mark.slow
 def test_a_page_of_data_breaks_no_rule_of_axe_and_fits_its_window(opened, npm_package, tmp_path):
     found = describe(load_recipe("digits"))
     facts = found.facts | {"warnings": ["one\nof two lines"], "refused": ["a_name_without_any_gap_" * 20]}

@@ -49,6 +49,7 @@ def unfold(shown):
     shown.page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
 
 
+@pytest.mark.slow
 def test_a_page_asks_for_nothing_and_complains_of_nothing(opened, page):
     shown = opened(page)
     unfold(shown)
@@ -56,6 +57,7 @@ def test_a_page_asks_for_nothing_and_complains_of_nothing(opened, page):
     assert shown.requests == [page.resolve().as_uri()] and shown.errors == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)], ids=["light", "dark on a phone"])
 def test_a_page_breaks_no_rule_of_axe(opened, npm_package, page, width, dark):
     shown = opened(page, width=width, dark=dark)
@@ -77,6 +79,7 @@ def test_a_page_is_never_wider_than_its_window(opened, page, width):
     assert shown.page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.slow
 def test_all_that_can_be_used_is_reached_by_the_tab_key(opened, page):
     shown = opened(page)
     shown.page.evaluate(
@@ -91,6 +94,7 @@ def test_all_that_can_be_used_is_reached_by_the_tab_key(opened, page):
     assert count > 10 and reached == [str(at) for at in range(count)]
 
 
+@pytest.mark.slow
 def test_a_table_is_sorted_by_the_enter_key_and_says_so(opened, plain):
     shown = opened(plain)
     table = shown.page.locator("table.sortable", has=shown.page.locator("th", has_text="Best epoch"))

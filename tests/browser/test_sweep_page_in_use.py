@@ -30,6 +30,7 @@ def written(folder, shape):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "width", "dark"), [("two keys", 1200, False), ("many losses", 390, True)])
 def test_a_sweep_page_breaks_no_rule_of_axe_and_fits_its_window(opened, npm_package, tmp_path, shape, width, dark):
     page = written(tmp_path, shape)
@@ -59,6 +60,7 @@ def test_tables_of_a_sweep_are_whole_on_a_desktop(opened, tmp_path):
     assert all(needed <= there for needed, there in shown.page.evaluate(WIDTHS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 390])
 def test_the_message_of_a_failed_point_is_wrapped_and_a_wide_table_shows_that_it_goes_on(opened, tmp_path, width):
     shown = opened(written(tmp_path, "many losses"), width=width)

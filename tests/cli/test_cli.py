@@ -551,6 +551,7 @@ def test_what_plugins_print_is_told_on_stderr(call, tmp_path):
         assert "imported\n" in err and "asked\n" in err
 
 
+@pytest.mark.slow
 def test_nothing_but_the_result_reaches_the_file_that_stdout_is(tmp_path):
     """In a process of its own, whose children write to the descriptor."""
     (tmp_path / "chatty.py").write_text(CHATTY)

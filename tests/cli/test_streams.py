@@ -34,6 +34,7 @@ def test_a_reader_that_goes_away_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_result_that_can_not_be_written_is_told_in_one_message():
     with open("/dev/full", "w") as full:
         done = command("validate", "digits", "--json", stdout=full)

@@ -78,6 +78,7 @@ def test_annotations_escape_what_would_end_them():
 # ---- --dry-run
 
 
+@pytest.mark.slow
 def test_a_dry_run_builds_and_steps_without_data(call):
     code, out, err = call("validate", "digits", "--dry-run")
     assert (code, err) == (0, "")

@@ -33,6 +33,7 @@ def pixels(size):
     return torch.randint(0, 256, (2, size, size, 3), generator=torch.Generator().manual_seed(size)).float()
 
 
+@pytest.mark.slow
 def test_it_has_the_published_number_of_parameters():
     assert bit.bit(101, 64, R50).count_params() == 23_707_301
 
@@ -85,6 +86,7 @@ def save(arrays, folder, layout):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["hf", "timm", "npz", "numbered npz"])
 def test_every_layout_of_the_weights_is_loaded(reference, tmp_path, layout):
     """The logits are the independent implementation's."""
@@ -93,6 +95,7 @@ def test_every_layout_of_the_weights_is_loaded(reference, tmp_path, layout):
     assert_same_logits(model, reference, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [33, 64, 65, 97])
 def test_logits_are_those_of_an_independent_implementation(reference, tmp_path, size):
     model = bit.bit(7, size, SMALL)
@@ -174,6 +177,7 @@ def test_a_missing_file_another_kind_and_another_checksum_are_said(tmp_path):
     assert f"expected {'0' * 64}" in refused(model, tmp_path / "bit.npz", "0" * 64)
 
 
+@pytest.mark.slow
 def test_our_own_weights_file_is_loaded(tmp_path):
     seed_everything(1)
     one, other = bit.bit(7, 32, SMALL), bit.bit(7, 32, SMALL)

@@ -104,6 +104,7 @@ def test_path_without_the_files_is_an_error(tmp_path, no_child):
         fashion_mnist.build("train", path=str(tmp_path / "nowhere"))
 
 
+@pytest.mark.slow
 def test_where_the_files_are_nowhere_the_ways_to_get_them_are_told(tmp_path):
     with pytest.raises(EnvironmentProblem) as caught:
         fashion_mnist.build("train")
@@ -151,6 +152,7 @@ def test_obtain_leaves_nothing_half_done(tmp_path, debian):
     assert list((tmp_path / "home").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_says_what_to_do(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(digits.__file__).parents[3]), "PATH": str(tmp_path)}
     done = subprocess.run(

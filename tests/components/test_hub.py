@@ -44,6 +44,7 @@ def test_the_tested_names_are_presets_of_these_sizes(preset):
         assert backbone.count_params() == published
 
 
+@pytest.mark.slow
 def test_logits_are_the_presets_on_its_own_preprocessing(preset):
     _, classifier, folder = preset
     model = hub.build(20, 64, str(folder))
@@ -55,6 +56,7 @@ def test_logits_are_the_presets_on_its_own_preprocessing(preset):
     assert {v.path.rpartition("/")[0].rpartition("/")[2] for v in head_of(model)} == {"predictions"}
 
 
+@pytest.mark.slow
 def test_a_head_of_another_width_is_new_and_all_else_stays(preset):
     """MobileNetV3's expansion behind the pooling stays too."""
     _, classifier, folder = preset
@@ -150,6 +152,7 @@ def test_a_missing_keras_hub_says_what_to_install(monkeypatch):
     assert "pip install keras-hub" in refused(preset="efficientnet_b0_ra_imagenet")
 
 
+@pytest.mark.slow
 def test_a_fixed_image_size_is_changed_where_the_weights_allow(tmp_path):
     classifier = classifier_of("mobilenet_v3_small_100_imagenet", image_shape=(96, 96, 3))
     classifier.save_to_preset(str(tmp_path / "fixed"))

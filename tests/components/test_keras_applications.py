@@ -102,6 +102,7 @@ def marks(name):
     return pytest.param(name, marks=[pytest.mark.slow, pytest.mark.soak])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SMALLEST.values(), *map(marks, SOAK)])
 def test_logits_on_raw_pixels_are_those_of_keras_own_pipeline(name):
     known = keras_source.classifier(name)
@@ -141,6 +142,7 @@ def test_a_preprocessing_that_is_none_of_scale_and_offset_is_refused(monkeypatch
 # ---- options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MobileNet", "MobileNetV3Small"])
 def test_alpha_is_the_width(name):
     narrow = getattr(keras.applications, name)(input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=7)
@@ -153,6 +155,7 @@ def test_dropout_stands_before_the_head(name):
     assert rates[-1] == 0.35
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_loaded(tmp_path):
     saved = build("MobileNetV2", alpha=0.35)
     saved.save_weights(tmp_path / "mine.weights.h5")

@@ -85,11 +85,13 @@ def recipe_with(path, tmp_path, *more):
     return kdrecipes.load_recipe(tmp_path / "file.toml", more)
 
 
+@pytest.mark.slow
 def test_it_teaches_in_a_recipe_that_stands_beside_it(saved, tmp_path):
     report = kdrecipes.run(recipe_with(saved[1], tmp_path), tmp_path / "run")
     assert report["teachers"][0]["params"] == saved[0].count_params()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "said"), [((1 / 255,), "from 0 to 1"), ((1 / 127.5, -1.0), "from −1 to 1")])
 def test_a_teacher_that_takes_pixels_of_another_range_is_told_which(tmp_path, layer, said):
     """It is trained on pixels of that range, and its file lacks the layer that makes them."""
@@ -113,6 +115,7 @@ def test_a_teacher_that_takes_pixels_of_another_range_is_told_which(tmp_path, la
         kdrecipes.run(recipe, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_file_for_one_image_size_is_shown_images_of_that_size(saved, tmp_path):
     """Whatever the run's: in the preflight, for its outputs and on test images alike."""
     more = ["dataset.image_size=12", 'teacher.preflight="stop"', "teacher.cache='off'"]
@@ -203,6 +206,7 @@ def test_a_head_that_cannot_be_told_is_said(tmp_path):
         file.build(str(tmp_path / "two.keras"), head="new", classes=3)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_other_classes_is_fine_tuned_with_a_new_head(tmp_path):
     layered(keras.layers.Flatten(), keras.layers.Dense(1000)).save(tmp_path / "old.keras")
     more = ['teacher.head="new"', "teacher.train.epochs=12", 'teacher.preflight="stop"', 'dataset.train="train[:400]"']
@@ -224,6 +228,7 @@ def test_one_channel_is_shown_the_grey_of_the_pixels(tmp_path):
     torch.testing.assert_close(kdrecipes.accelerate(shown)(colours), model(luma), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_a_network_of_one_channel_teaches_and_learns(tmp_path, role):
     layered(keras.layers.Flatten(), keras.layers.Dense(10), channels=1).save(tmp_path / "grey.keras")

@@ -121,6 +121,7 @@ def batches(draw):
     return random_logits(draw(st.integers(2, 4)), classes, scale, dtype, seed), draw(st.booleans())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN)
 @settings(max_examples=12, deadline=None)
 @given(batch=batches())

@@ -42,6 +42,7 @@ def logits(draw):
     return [z.to(dtype) for z in pair]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(logits(), st.sampled_from([1, 2, 4, 10]))
 def test_kd_equals_torch_in_value_and_gradient(pair, temperature):

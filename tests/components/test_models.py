@@ -50,6 +50,7 @@ def test_moving_statistics_forget_in_a_short_training(models, name):
     assert {layer.momentum for layer in norms} == {0.9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cnn", SMALL, "efficientnet_b0"])
 def test_a_seed_gives_one_model_and_it_reloads_safely(models, name, tmp_path):
     again = build(name)
@@ -64,6 +65,7 @@ def test_another_seed_gives_another_model(models):
 
 
 # At a rate of 0 Keras leaves MobileNetV3's layer out.
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rate"), [(SMALL, 0.35), ("efficientnet_b0", 0.0), ("efficientnet_b0", 0.35)])
 def test_dropout_stands_before_the_head(name, rate):
     dropouts = [layer for layer in build(name, dropout=rate).layers if isinstance(layer, keras.layers.Dropout)]
@@ -79,6 +81,7 @@ def test_cnn_grows_by_width_and_depth():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [SMALL, "efficientnet_b0"])
 def test_weights_from_a_file_are_loaded(models, name, tmp_path):
     file = tmp_path / "mine.weights.h5"
@@ -86,6 +89,7 @@ def test_weights_from_a_file_are_loaded(models, name, tmp_path):
     np.testing.assert_allclose(logits(build(name, seed=9, weights=str(file))), logits(models[name]), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["missing", "wrong name", "no weights file", "another model", "other classes"])
 def test_weights_that_do_not_fit_are_one_problem(models, tmp_path, case):
     file, expected = tmp_path / "x.weights.h5", "does not fit mobilenetv3small"
@@ -106,6 +110,7 @@ def test_weights_that_do_not_fit_are_one_problem(models, tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file"),
     [(SMALL, "weights_mobilenet_v3_small_224_1.0_float.h5"), ("efficientnet_b0", "efficientnetb0.h5")],
@@ -158,6 +163,7 @@ def imagenet(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [SMALL, pytest.param("efficientnet_b0", marks=pytest.mark.slow)])
 def test_imagenet_weights_give_keras_logits_and_fit_another_head(imagenet, tmp_path, name):
     stock = imagenet(name)

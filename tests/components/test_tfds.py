@@ -81,6 +81,7 @@ def test_a_split_or_a_feature_that_is_not_there_is_told(hands, no_child):
         build(label_key="image")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, error, message",
     [
@@ -110,6 +111,7 @@ def test_a_preparing_process_has_a_time_limit():
         tfds.prepare("rock_paper_scissors", limit=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
 def test_a_builder_that_needs_tensorflow_says_so():
     # this builder names TensorFlow's types, for which there is no stand-in
@@ -167,6 +169,7 @@ def test_a_damaged_tfrecord_file_is_told_and_nothing_is_kept(hands, tmp_path, no
     assert not list((tmp_path / "home" / "tfds").glob("*/rock_paper_scissors/*"))
 
 
+@pytest.mark.slow
 def test_tfds_keeps_the_contract(hands):
     from kdrecipes.testing import check_dataset
 

@@ -89,6 +89,7 @@ for views in VIEWS:
 """
 
 
+@pytest.mark.slow
 def test_views_are_the_same_in_another_process(capsys):
     code = CODE.replace("VIEWS", repr(VIEWS))
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

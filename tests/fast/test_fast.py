@@ -28,6 +28,7 @@ def build(name, options, size):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "size"), MODELS)
 def test_accelerated_model_agrees_with_stock(name, options, size):
     """Whole models agree in both modes; gradients are compared layer by layer, where rounding has no way to grow."""

@@ -111,6 +111,7 @@ def test_a_wrong_layer_is_reported(tensor):
 # --- architectures ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(FAMILIES - {"VGG16"}))  # KerasHub's has the same layers, and fewer weights
 def test_each_layer_is_as_near_to_float64_as_stock_keras(name):
     """Outputs, gradients of inputs and weights, and moving statistics, on the inputs that it has in the model."""
@@ -128,6 +129,7 @@ def test_each_layer_is_as_near_to_float64_as_stock_keras(name):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(ARCHITECTURES, LARGEST))
 def test_whole_model_agrees_with_stock(name):
     """In both modes, statistics included, and frozen; and `restore` gives stock Keras' own numbers again.
@@ -288,6 +290,7 @@ RANDOM_LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RANDOM_LAYERS)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
@@ -428,6 +431,7 @@ def graph(blocks, taps):
     return keras.Model(inputs, [x, *outputs] if outputs else x)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(sorted(BLOCKS)), min_size=1, max_size=6), st.sets(st.integers(0, 5), max_size=2))
 def test_random_graphs_agree_in_outputs_gradients_and_statistics(blocks, taps):
@@ -437,6 +441,7 @@ def test_random_graphs_agree_in_outputs_gradients_and_statistics(blocks, taps):
     assert not found, f"{blocks}, taps {taps}\n" + "\n".join(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taps", [set(), {0}], ids=["inner", "output"])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_each_block_agrees_in_outputs_gradients_and_statistics(block, taps):
@@ -554,6 +559,7 @@ def test_class_configuration_and_weights_stay(make):
     assert make is subclassed or model.get_config() == config
 
 
+@pytest.mark.slow
 @kinds
 def test_restore_leaves_nothing_behind(make):
     images = pixels(4, 8)

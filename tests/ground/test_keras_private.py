@@ -473,6 +473,7 @@ def offences(trees):
                 yield f"{file}:{line} touches {name!r}, private to Keras: give it a name in kdrecipes/keras_private.py"
 
 
+@pytest.mark.slow
 def test_all_else_goes_through_keras_private():
     files = [*(REPOSITORY / "kdrecipes").rglob("*.py"), *(REPOSITORY / "plugins").rglob("kdrecipes_*/**/*.py")]
     trees = {file.relative_to(REPOSITORY): tree_of(file) for file in sorted(files) if file != PRIVATE_FILE}

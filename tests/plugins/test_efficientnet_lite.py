@@ -53,6 +53,7 @@ def reference(variant: str):
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [96, 97])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_logits_are_those_of_geffnet(variant, size):
@@ -103,6 +104,7 @@ def test_normalisation_layers_are_as_documented():
     np.testing.assert_allclose(np.ravel(model.get_layer("normalize")(x).cpu()), [-127 / 128, 0, 1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_random_weights_follow_the_seed():
     import keras
 
@@ -144,6 +146,7 @@ def test_missing_package_names_the_pip_line(monkeypatch):
         plugin.build(10, 32, variant="lite1")
 
 
+@pytest.mark.slow
 def test_saved_file_loads_with_keras_alone(tmp_path):
     import keras
 

@@ -64,6 +64,7 @@ def test_positions_are_interpolated_for_another_image_size(tmp_path):
     assert built(tmp_path, image_size=24)(pixels(24)).shape == (3, 10)
 
 
+@pytest.mark.slow
 def test_a_head_of_another_width_is_new(tmp_path):
     save_transformers(tmp_path, "resnet")
     assert built(tmp_path, classes=4)(pixels(16)).shape == (3, 4)
@@ -119,6 +120,7 @@ def recipe(tmp_path, *more):
     return kdrecipes.load_recipe(tmp_path / "hf.toml", more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ['teacher.cache="off"'], ['teacher.precision="bfloat16"']])
 def test_it_teaches_from_cached_and_live_logits(tmp_path, home, more):
     model = save_transformers(tmp_path / "classifier", "resnet")
@@ -127,6 +129,7 @@ def test_it_teaches_from_cached_and_live_logits(tmp_path, home, more):
     assert len(report["arms"]) == 2
 
 
+@pytest.mark.slow
 def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
     save_transformers(tmp_path / "classifier", "resnet", classes=3)
     first = kdrecipes.run(recipe(tmp_path, "teacher.train.epochs=1"), tmp_path / "run")
@@ -136,6 +139,7 @@ def test_it_is_fine_tuned_once_and_kept_with_its_statistics(tmp_path, home):
     assert after["sha256"] == before["sha256"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monkeypatch):
     """A batch normalisation's statistics are no variables of Keras, and are kept all the same."""
     save_transformers(tmp_path / "classifier", "resnet")
@@ -158,6 +162,7 @@ def test_an_interrupted_fine_tuning_ends_as_if_it_were_not(tmp_path, home, monke
     assert again["teachers"][0]["sha256"] == whole["teachers"][0]["sha256"]
 
 
+@pytest.mark.slow
 def test_a_folder_whose_weights_changed_is_another_teacher(tmp_path, home):
     save_transformers(tmp_path / "classifier", "resnet")
     options = [
@@ -171,6 +176,7 @@ def test_a_folder_whose_weights_changed_is_another_teacher(tmp_path, home):
     assert not second["teachers"][0]["reused"] and second["teachers"][0]["sha256"] != first["teachers"][0]["sha256"]
 
 
+@pytest.mark.slow
 def test_it_learns_as_a_student(tmp_path, home):
     save_transformers(tmp_path / "classifier", "resnet")
     report = kdrecipes.run(recipe(tmp_path, 'student={name="transformers", model="./classifier"}'), tmp_path / "run")

@@ -46,6 +46,7 @@ class Clock:
         return call
 
 
+@pytest.mark.slow
 def test_candidates_take_turns_and_warm_up_is_not_timed():
     clock = Clock()
     candidates = {
@@ -58,11 +59,13 @@ def test_candidates_take_turns_and_warm_up_is_not_timed():
     assert times == {"a": [1, 1, 1], "b": [2, 2, 8], "c": [4, 4, 4]}
 
 
+@pytest.mark.slow
 def test_times_are_per_call():
     clock = Clock()
     assert interleave({"a": clock.takes("a", 1, 3, 5, 5)}, 2, steps=2, warm_up=0, clock=clock) == {"a": [2, 5]}
 
 
+@pytest.mark.slow
 def test_settling_calls_are_not_timed():
     clock = Clock()
     candidates = {"a": clock.takes("a", 100, 1, 100, 3), "b": clock.takes("b", 100, 2, 100, 4)}
@@ -156,6 +159,7 @@ def test_a_term_is_measured_with_its_defaults_and_the_teachers_logits_of_the_bat
     assert float(received["dkd"]) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_each_term_makes_a_step_and_has_a_row(monkeypatch):
     """Without the clock."""
 

@@ -384,6 +384,7 @@ def test_every_block_is_of_a_kind_that_is_checked():
 PYTHON_PAGES = [page for page in WRITTEN if page not in RUN_ELSEWHERE and blocks(page, "python")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PYTHON_PAGES)
 def test_python_blocks_run_in_order(page, folder):
     space = {"__name__": "docs"}
@@ -462,6 +463,7 @@ def test_commands_in_sentences_exist(page):
         assert {word for word in rest if word.startswith("--")} <= flags, span
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in WRITTEN if page not in RUN_ELSEWHERE and commands(page)])
 def test_cheap_commands_run_where_the_page_has_them(page, folder):
     """Where the page has them, with the files that it shows."""

@@ -75,6 +75,7 @@ def test_the_schemas_of_the_checkout_describe_every_key(name):
     assert text.count('"description"') > 50 and f"schemas/{name}.schema.json" in (ROOT / "docs/index.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_tracker_of_the_plugin_guide_hears_of_recipe_and_report(tmp_path, monkeypatch):
     """With a service in Comet's place, which the tests' environment need not have."""
     page = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")

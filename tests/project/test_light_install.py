@@ -88,12 +88,14 @@ def test_no_requirement_of_a_run_is_one_of_the_plain_installation():
     assert {"numpy", "jsonschema", "typer"} <= declared()[""] and {"torch", "keras"} <= declared()["run"]
 
 
+@pytest.mark.slow
 def test_every_import_is_declared_and_every_requirement_is_imported():
     found = {distribution(module) for file in modules().values() for module in third_parties(file)}
     assert found <= set().union(*(declared()[extra] for extra in ("", *EXTRAS)))
     assert declared()[""] | declared()["run"] <= found | UNASKED | {"jinja2"}
 
 
+@pytest.mark.slow
 def test_every_import_of_an_extra_has_its_pip_line():
     for extra, parts in EXTRAS.items():
         assert {normal(brings) for brings in parts.values()} <= declared()[extra], extra

@@ -171,6 +171,7 @@ def test_a_networks_statistics_are_judged_once_both_ways(tmp_path, home, monkeyp
     assert json.loads(file.read_text()) == found
 
 
+@pytest.mark.slow
 def test_no_pixel_of_the_photographs_is_in_two_splits(tmp_path):
     batch_norm.draw_photographs(tmp_path)
     stripes = {

@@ -23,6 +23,7 @@ def schema(built_ins) -> Draft7Validator:
     return editor()
 
 
+@pytest.mark.slow
 def test_schema_and_validator_agree_on_every_recipe_of_the_tests(schema, monkeypatch):
     monkeypatch.chdir(FOLDER)
     assert len(FILES) > 130

@@ -77,6 +77,7 @@ def check(folder: Path, seed: int) -> bool:
     return bool(text)
 
 
+@pytest.mark.slow
 def test_any_hostile_recipe_loads_or_is_refused_in_words_and_nothing_else_happens(folder):
     count = MANY or 2000
     refused = sum(check(folder, FIRST + i) for i in range(count))

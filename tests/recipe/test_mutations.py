@@ -220,6 +220,7 @@ def quoted(text: str) -> str:
     return json.dumps(re.sub("[\ud800-\udfff]", "?", text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(st.sampled_from(BASES), edits, st.sampled_from(["json", "indented", "toml"]))
 def test_any_edit_loads_or_is_told_what_is_wrong(tmp_path_factory, base, changes, form):
@@ -280,6 +281,7 @@ def damaged(text: str, changes) -> str:
     return text
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(st.sampled_from(sorted(TEXTS)), damages)
 def test_any_damage_to_the_text_is_reported_inside_it(tmp_path_factory, name, changes):

@@ -165,6 +165,7 @@ def paths_of(value, path=()):
         yield from paths_of(part, (*path, key))
 
 
+@pytest.mark.slow
 @QUICK
 @given(TABLES, st.randoms(use_true_random=False))
 def test_every_value_in_toml_has_its_place(data, random):
@@ -265,6 +266,7 @@ def test_what_nests_too_deep_is_found_where_it_begins(text, is_json, offset):
     assert too_deep(text, 3, json=is_json) == offset
 
 
+@pytest.mark.slow
 def test_looking_for_depth_is_fast_on_a_megabyte():
     """It is asked before the parser, whose time grows with the square of a dotted key's parts."""
     for text in ("a" * 2**20, "a." * 2**19, "[" * 2**20, '"' * 2**20, "'''" * 2**18, "a = '" * 2**18):

@@ -101,6 +101,7 @@ def test_every_fact_has_its_place_in_the_report(run):
     }
 
 
+@pytest.mark.slow
 def test_each_teacher_has_its_figures_and_students_are_compared_with_all_together(tmp_path):
     report = write_report(fill(tmp_path / "run", several=True))
     check_report(report)
@@ -150,6 +151,7 @@ def test_the_recipes_margin_decides_both_comparisons(tmp_path):
         assert found["detectable"] > 0 and found["test_loss"]["ci95"] and found["ece"]["ci95"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "images"), [((0,), 40), ((0, 1, 2), 40), ((0,), 4000)])
 def test_students_that_no_test_image_tells_apart_are_the_same_only_where_there_are_many(tmp_path, seeds, images):
     run = fill(tmp_path / "run", seeds=seeds)
@@ -176,6 +178,7 @@ def test_a_margin_that_no_recipe_can_have_is_one_message(tmp_path):
         rebuild_report(fill(tmp_path, compare={"margin": 2.0}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "teacher", "compared"),
     [(("baseline",), False, None), (("kd",), True, ["kd_minus_teacher"])],
@@ -187,6 +190,7 @@ def test_what_is_not_there_is_not_compared(tmp_path, kinds, teacher, compared):
     assert ("agreement" in report["arms"][0]) == teacher
 
 
+@pytest.mark.slow
 def test_the_report_made_again_is_the_same_to_the_byte(run):
     first = write_report(run)
     figures = [f"figures/{path.name}" for path in (run / "figures").iterdir()]
@@ -213,6 +217,7 @@ def test_a_run_that_is_older_than_a_fact_has_its_report(run):
     assert build_report(run)["dataset"]["left_out"] == []
 
 
+@pytest.mark.slow
 def test_the_page_names_what_could_not_be_read_and_what_was_left_out(run):
     write_report(run)
     text = (run / "report.html").read_text(encoding="utf-8")
@@ -220,6 +225,7 @@ def test_the_page_names_what_could_not_be_read_and_what_was_left_out(run):
     assert "<dt>Left out</dt><dd>digits train: 2 without a suffix, a, b</dd>" in text
 
 
+@pytest.mark.slow
 def test_time_and_energy_are_reported_where_they_are_known(run):
     assert not {"time", "energy"} & build_report(run).keys(), "a run that is older tells neither"
     time = {"wall": 10.0, "parts": [{"part": "arm", "of": "kd-0", "seconds": 4.0, "by": "this"}]}
@@ -301,6 +307,7 @@ def test_predictions_that_no_network_made_are_refused(run, change, why):
         build_report(run)
 
 
+@pytest.mark.slow
 def test_a_page_that_fails_leaves_the_report_as_it_was(run, monkeypatch):
     before = rebuild_report(run)
     path = run / "facts" / "environment.json"
@@ -371,6 +378,7 @@ def test_a_folder_in_which_another_process_works_is_left_alone(run):
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_summary_and_with_json_the_report(run, call):
     code, out, error = call("report", run)
     assert code == 0 and "40 test images. With the same 60 labels, of these two students" in out
@@ -380,6 +388,7 @@ def test_the_command_prints_the_summary_and_with_json_the_report(run, call):
     assert code == 0 and json.loads(out) == json.loads((run / "report.json").read_text()) == build_report(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

@@ -367,6 +367,7 @@ def test_what_networks_cost_stands_where_it_was_measured(two):
     assert [line[-2:] for line in lines] == [["73.4 kB", "0.412 ms"], ["–", "–"]]
 
 
+@pytest.mark.slow
 def test_a_comparison_imports_no_torch(two):
     code = (
         "import sys, pathlib; from kdrecipes.report.compare import compare_runs;"

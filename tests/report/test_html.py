@@ -234,6 +234,7 @@ def test_a_page_without_confusions_and_history_has_no_charts():
     assert not {("id", "validation_accuracy"), ("id", "label_loss")} & set(seen.attributes)
 
 
+@pytest.mark.slow
 def test_every_value_of_the_recipe_is_there_with_its_origin():
     assert '[student]\nname = "cnn"  # base.toml:7\n' in rendered(run()).text
 
@@ -256,6 +257,7 @@ def test_text_from_outside_stays_text():
     assert "Warnings" in seen.text and "Second." in seen.text
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page_whatever_matplotlib_is_set_to():
     import matplotlib
 
@@ -286,6 +288,7 @@ def test_a_table_that_may_be_sorted_has_headings_in_words():
     assert all(cell.strip() for table in seen.tables for cell in table[0])
 
 
+@pytest.mark.slow
 def test_students_that_did_not_train_alike_are_said_to_be_so_beside_the_classes():
     given = run()
     words = "these differences are not what the teacher gave"

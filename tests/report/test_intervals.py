@@ -165,6 +165,7 @@ def test_the_other_network_first_turns_every_sign():
     assert one["detectable"] == other["detectable"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_draws_of_ten_thousand_images_take_seconds():
     first, second, labels = sample(10_000)
     before = time.process_time()
@@ -182,6 +183,7 @@ print(json.dumps(compare(networks[:1], networks[1:], [0], labels)))
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_bit():
     found = set()
     for threads in ("1", "3"):

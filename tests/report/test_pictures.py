@@ -64,6 +64,7 @@ def embedded(page):
     return [np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")) for data in found]
 
 
+@pytest.mark.slow
 def test_the_images_of_each_group_and_of_training_are_in_the_page_as_they_are_stored(run):
     arrays = paint(run)
     found = embedded(page_of(run))
@@ -74,6 +75,7 @@ def test_the_images_of_each_group_and_of_training_are_in_the_page_as_they_are_st
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_group_says_how_many_of_how_many_it_shows(run):
     paint(run)
     page = page_of(run)
@@ -87,6 +89,7 @@ def test_a_group_says_how_many_of_how_many_it_shows(run):
     assert "The recipe’s seed drew them; nobody picked." in page
 
 
+@pytest.mark.slow
 def test_a_test_image_has_its_name_its_label_and_what_each_network_said_in_sight_and_in_its_alternative_text(run):
     with np.load(run / "predictions.npz") as stored:
         arrays = dict(stored)
@@ -106,6 +109,7 @@ def test_a_test_image_has_its_name_its_label_and_what_each_network_said_in_sight
     assert "There is none" not in page and page.count("No image.") == 2  # broken, and other
 
 
+@pytest.mark.slow
 def test_networks_that_agree_everywhere_give_a_sentence(run):
     with np.load(run / "predictions.npz") as stored:
         arrays = {key: stored["kd-0"] if stored[key].ndim == 2 else stored[key] for key in stored}
@@ -114,6 +118,7 @@ def test_networks_that_agree_everywhere_give_a_sentence(run):
     assert f"There is none: all name the same class on each of the {IMAGES} test images." in page_of(run)
 
 
+@pytest.mark.slow
 def test_training_images_say_who_saw_them_at_which_size_and_what_their_labels_are(run):
     paint(run)
     page = page_of(run).replace("\u00a0", " ")
@@ -124,6 +129,7 @@ def test_training_images_say_who_saw_them_at_which_size_and_what_their_labels_ar
         assert f'alt="Training image, {label}, as seen by: teacher"' in page
 
 
+@pytest.mark.slow
 def test_small_images_are_shown_pixel_for_pixel_and_large_ones_smoothly(run):
     paint(run)
     page = page_of(run)
@@ -132,6 +138,7 @@ def test_small_images_are_shown_pixel_for_pixel_and_large_ones_smoothly(run):
     assert ".squares { image-rendering: pixelated; }" in page
 
 
+@pytest.mark.slow
 def test_names_with_html_stay_text_and_the_page_loads_no_image_from_elsewhere(run):
     with np.load(run / "predictions.npz") as stored:
         arrays = dict(stored)
@@ -144,6 +151,7 @@ def test_names_with_html_stay_text_and_the_page_loads_no_image_from_elsewhere(ru
     assert re.search(r"Content-Security-Policy\" content=\"default-src 'none';[^\"]* img-src data:;", page)
 
 
+@pytest.mark.slow
 def test_images_without_names_are_called_by_their_index(run):
     with np.load(run / "predictions.npz") as stored:
         arrays = {key: stored[key] for key in stored if key != "names"}
@@ -152,6 +160,7 @@ def test_images_without_names_are_called_by_their_index(run):
     assert f'alt="Test image {5000 + arrays["other"][0]}, ' in page_of(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "keys", "sizes", "headings"),
     [
@@ -181,12 +190,14 @@ def test_fewer_or_more_networks_give_the_groups_that_they_can(tmp_path, made, ke
     assert ("the first batch of the distilled student" in page) == ("kd" in keys)
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_again_byte_for_byte(run):
     paint(run)
     first = page_of(run)
     assert page_of(run) == first
 
 
+@pytest.mark.slow
 def test_a_run_without_the_file_has_a_page_without_images(run):
     page = page_of(run)
     assert (
@@ -252,6 +263,7 @@ def test_images_of_another_run_are_refused(run, tmp_path):
         read_pictures(run, read_facts(run))
 
 
+@pytest.mark.slow
 def test_figures_hold_each_group_side_by_side_and_lose_it_with_the_images(run):
     arrays = paint(run)
     rebuild_report(run)

@@ -26,6 +26,7 @@ def test_figures_are_those_of_the_saved_file(finished):
         assert (logits.argmax(1) == stored["labels"]).mean() == pytest.approx(arm["test_accuracy"])
 
 
+@pytest.mark.slow
 def test_arms_of_a_seed_start_from_the_same_weights_and_are_fed_the_same_batches(monkeypatch, tmp_path):
     seen = {}
 
@@ -54,6 +55,7 @@ def test_arms_of_a_seed_start_from_the_same_weights_and_are_fed_the_same_batches
     assert seen["kd-0"][1] != seen["kd-1"][1]
 
 
+@pytest.mark.slow
 def test_layers_without_names_are_numbered_alike_in_every_build(tmp_path, drops):
     term = 'loss={name="hint", student_layers=["conv2d_1"], teacher_layers=["stage1b_relu"], projector="linear"}'
     with pytest.raises(RunError, match="shapes must be equal"):  # found, both times; 4 and 8 px wide

@@ -62,6 +62,7 @@ def recipe_of(folder, file, *more):
     return kdrecipes.load_recipe(folder / "recipe.toml", more)
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_order_is_refused_and_the_line_in_the_message_mends_it(teachers, tmp_path):
     with pytest.raises(RunError, match="its outputs stand in another order") as caught:
         kdrecipes.run(recipe_of(teachers, "other"), tmp_path / "run")
@@ -71,6 +72,7 @@ def test_a_teacher_of_another_order_is_refused_and_the_line_in_the_message_mends
     assert report["teachers"][0]["test_accuracy"] > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["auto", "off"])
 def test_students_learn_bit_for_bit_what_a_teacher_in_the_datasets_order_teaches(teachers, tmp_path, cache):
     """Through kept and through live outputs."""
@@ -85,6 +87,7 @@ def test_students_learn_bit_for_bit_what_a_teacher_in_the_datasets_order_teaches
         np.testing.assert_allclose(other, right, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_kept_outputs_of_one_order_are_not_taken_for_another(teachers, tmp_path, monkeypatch):
     monkeypatch.setenv("KDRECIPES_HOME", str(tmp_path / "home"))
     more = ['teacher.preflight="warn"', "train.epochs=1"]
@@ -94,6 +97,7 @@ def test_kept_outputs_of_one_order_are_not_taken_for_another(teachers, tmp_path,
     assert "taken from an earlier run" not in log and report["teachers"][0]["test_accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_several_teachers_each_have_their_order(teachers, tmp_path):
     one, other = ('{name="keras_file", id="a", path="right.keras"}', 'name="keras_file", id="b", path="other.keras"')
     both = f"teacher=[{one}, {{{other}, class_names={NAMES}}}]"
@@ -101,6 +105,7 @@ def test_several_teachers_each_have_their_order(teachers, tmp_path):
     assert min(report["ensemble"]["test_accuracy"], *(one["test_accuracy"] for one in report["teachers"])) > 0.8
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_from_the_given_order(teachers, tmp_path):
     more = ['teacher.train={epochs=1, optimizer={name="sgd", learning_rate=1e-9}}', f"teacher.class_names={NAMES}"]
     report = kdrecipes.run(recipe_of(teachers, "other", *more), tmp_path / "run")

@@ -11,6 +11,7 @@ from kdrecipes.errors import RunError
 from kdrecipes.runs import compile_choice
 
 
+@pytest.mark.slow
 def test_a_run_compiles_where_the_recipe_says_so(tmp_path, eager_compiler):
     kdrecipes.run(
         short("train.compile=true", "teacher.train.compile=false", "compare.baseline=false"), tmp_path / "run"

@@ -55,6 +55,7 @@ def test_any_curves_fill_their_room_and_no_more(baseline, kd, more, columns, row
     assert all(f"{100 * values[-1]:5.1f} %" in "".join(lines[rows:]) for values in (baseline, kd) if values)
 
 
+@pytest.mark.slow
 @given(columns=st.integers(1, 400), rows=st.integers(1, 200))
 def test_a_chart_leaves_a_terminal_its_bars_and_its_lines(columns, rows):
     found = room(columns, rows)

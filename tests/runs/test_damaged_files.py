@@ -100,6 +100,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "damage"), CELLS)
 def test_damage_is_told_by_the_file_and_no_student_is_another(stopped, tmp_path, monkeypatch, name, damage):
     kept, whole = stopped

@@ -75,6 +75,7 @@ def exported(finished, tmp_path_factory):
     return exported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "format", [*list(SUFFIXES)[:2], *(pytest.param(name, marks=SLOW) for name in list(SUFFIXES)[2:])]
 )
@@ -109,6 +110,7 @@ def test_bytes_are_rounded_and_not_cut_off():
     assert traced.of_type(np.array([0.6], np.float32), "float32").dtype == np.float32
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_kept_beside_the_files(exported, finished, here):
     _, found = exported("torch")
     export(finished[0], "torch")  # again: one entry for a file
@@ -173,6 +175,7 @@ def test_what_cannot_be_asked_for_is_refused(finished, ask, text):
         export(finished[0], **ask)
 
 
+@pytest.mark.slow
 def test_without_a_number_no_more_images_than_a_gibibyte_are_compared(finished, here, monkeypatch):
     monkeypatch.setattr("kdrecipes.runs.export.MOST_PIXELS", 300 * 3 * 8 * 8)
     assert export(finished[0], "torch").images == 300
@@ -285,6 +288,7 @@ def test_no_layer_is_blamed_for_an_exporter_that_writes_nothing(tmp_path):
         write(Broken(), "x", model, tmp_path / "m.x", np.zeros((2, 4, 4, 3), np.float32), [])
 
 
+@pytest.mark.slow
 def test_an_exporter_of_a_plugin_says_its_files_name_and_its_pixels(finished, here, tmp_path, call):
     (tmp_path / "mine.py").write_text(
         "import kdrecipes\n"
@@ -314,6 +318,7 @@ def test_an_exporter_of_a_plugin_says_its_files_name_and_its_pixels(finished, he
     assert call("export", finished[0], "--format", "mine", "--set", "level", *plugin)[0] == 2
 
 
+@pytest.mark.slow
 def test_a_torch_program_needs_neither_keras_nor_kdrecipes(exported, tmp_path):
     file, _ = exported("torch")
     code = (
@@ -426,6 +431,7 @@ def network(tmp_path_factory):
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "format"),
     [

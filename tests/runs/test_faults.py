@@ -43,6 +43,7 @@ def spoiling(fit, step):
     return listener
 
 
+@pytest.mark.slow
 def test_a_run_whose_loss_is_no_number_keeps_its_last_good_state_and_goes_on_to_the_same_bits(finished, tmp_path):
     with training.observed(spoiling("kd-0", 11)), pytest.raises(RunError) as caught:
         kdrecipes.run(small(), tmp_path / "run")

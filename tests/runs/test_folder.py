@@ -59,6 +59,7 @@ def test_another_recipe_in_the_folder_is_refused_with_the_two_ways_on(finished, 
         kdrecipes.run(small("train.epochs=3"), folder)
 
 
+@pytest.mark.slow
 def test_more_seeds_are_added_to_a_run_and_change_nothing_of_what_is_there(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
     more = small("compare.seeds=[0, 7]")
@@ -99,6 +100,7 @@ def test_a_key_that_the_run_was_begun_without_is_no_difference_at_its_default(tm
         kdrecipes.run(small("compare.margin=0.01"), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_before_it_trained_gives_place_to_the_corrected_recipe(tmp_path, home):
     with pytest.raises(RunError, match=r"fewer than one batch of train\.batch_size = 300"):
         kdrecipes.run(short("train.batch_size=300"), tmp_path / "run")
@@ -112,6 +114,7 @@ def test_a_run_that_failed_before_it_trained_gives_place_to_the_corrected_recipe
     assert (tmp_path / "run" / "notes.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_before_it_trained_goes_on_with_mended_data_and_decides_anew(tmp_path, interrupted, home):
     recipe = short('teacher.preflight="warn"')
     lock = interrupted(recipe, tmp_path / "run")
@@ -138,6 +141,7 @@ def test_epochs_of_a_student_are_training_and_those_of_a_teacher_are_kept_elsewh
     assert nothing_trained(tmp_path) == replaced
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     recipe = small("train.epochs=1")
     kdrecipes.run(recipe, tmp_path / "run")
@@ -156,6 +160,7 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious" and half_written.exists()
 
 
+@pytest.mark.slow
 def test_overwrite_starts_the_same_recipe_afresh(tmp_path):
     recipe = small("train.epochs=1")
     kdrecipes.run(recipe, tmp_path / "run")
@@ -222,6 +227,7 @@ def test_a_damaged_status_is_told_and_written_anew(tmp_path, interrupted):
     assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "preempted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["arms", "teachers"])
 def test_damaged_facts_of_an_unfinished_run_are_one_message(tmp_path, interrupted, name):
     interrupted(small(), tmp_path / "run")
@@ -232,6 +238,7 @@ def test_damaged_facts_of_an_unfinished_run_are_one_message(tmp_path, interrupte
     assert [arm["epochs"] for arm in report["arms"]] == [1, 1]
 
 
+@pytest.mark.slow
 def test_folder_with_nothing_but_leftovers_of_a_kill_is_used(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock.json.abc").write_text("half")
@@ -244,6 +251,7 @@ def test_unknown_device_leaves_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_an_earlier_version_began_says_that_its_students_are_trained_again(tmp_path, interrupted):
     interrupted(small(), tmp_path / "run")
     status = tmp_path / "run" / "status.json"
@@ -253,6 +261,7 @@ def test_a_run_that_an_earlier_version_began_says_that_its_students_are_trained_
     assert "arms" not in json.loads(status.read_text())
 
 
+@pytest.mark.slow
 def test_a_run_that_knew_no_labels_begins_its_students_again(tmp_path, interrupted):
     recipe = small("train.epochs=1")
     interrupted(recipe, tmp_path / "run")

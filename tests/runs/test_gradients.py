@@ -31,6 +31,7 @@ def test_a_run_measures_what_moves_its_distilled_students(finished):
     assert "does not move" not in (folder / "log.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_term_that_drowns_the_labels_is_told_before_the_first_epoch_ends(tmp_path, home):
     recipe = small("loss.weight=1e6", "compare.baseline=false")
 
@@ -49,6 +50,7 @@ def test_a_term_that_drowns_the_labels_is_told_before_the_first_epoch_ends(tmp_p
     assert "KD012" in [one["code"] for one in report["advice"]]
 
 
+@pytest.mark.slow
 def test_figures_of_an_interrupted_run_are_those_of_a_whole_one(finished, tmp_path, home):
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -88,6 +88,7 @@ def test_a_part_of_the_archive_is_unpacked_into_no_other_folder(saved, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json", "x.keras"]
 
 
+@pytest.mark.slow
 def test_parts_that_fill_the_disk_together_are_refused(saved):
     hostile = with_parts(saved, {f"assets/{i}": bytes(2**26) for i in range(5)})
     assert "its parts together unpack to 335,5" in refused(hostile)

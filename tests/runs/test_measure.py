@@ -56,6 +56,7 @@ def test_slow_networks_are_asked_less_often():
     assert len(times["a"]) == LEAST_ROUNDS
 
 
+@pytest.mark.slow
 def test_what_is_measured_of_a_network(tmp_path):
     facts = measure({"a": dense()}, "cpu", tmp_path)
     found = facts.networks["a"]
@@ -75,6 +76,7 @@ def test_the_size_is_that_of_the_file_that_a_run_saved(tmp_path):
     assert size == (tmp_path / "a.keras").stat().st_size
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_told_and_the_rest_is_there(tmp_path):
     facts = measure({"a": network(Failing(), keras.layers.Flatten()), "b": dense()}, "cpu", tmp_path)
     assert "peak_memory_bytes" not in facts.networks["a"] and "multiply_adds" in facts.networks["a"]
@@ -125,6 +127,7 @@ def test_the_report_is_made_again_without_measuring_again(measured):
     assert ((measured / "report.json").read_bytes(), (measured / "report.html").read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_what_was_measured(measured, tmp_path, monkeypatch):
     shutil.copytree(measured, tmp_path / "run")
     before = (tmp_path / "run" / "facts" / "measures.json").read_bytes()
@@ -132,6 +135,7 @@ def test_a_run_that_goes_on_keeps_what_was_measured(measured, tmp_path, monkeypa
     assert (tmp_path / "run" / "facts" / "measures.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_report_measure_false_leaves_the_costs_out(tmp_path):
     report = run(short("report.measure=false"), tmp_path / "run")
     assert "measures" not in report and not any(set(one) & COSTS for one in report["arms"])
@@ -139,6 +143,7 @@ def test_report_measure_false_leaves_the_costs_out(tmp_path):
     assert "mult-adds" not in summary_text(report)
 
 
+@pytest.mark.slow
 def test_measuring_changes_no_student(measured, tmp_path):
     run(short("report.measure=false", "compare.seeds=[3,4]"), tmp_path / "run")
     with np.load(measured / "predictions.npz") as a, np.load(tmp_path / "run" / "predictions.npz") as b:
@@ -158,6 +163,7 @@ def test_a_finished_run_takes_out_what_the_report_is_not_to_hold(measured, tmp_p
     assert students[0].read_bytes() == students[1].read_bytes(), "nothing was trained"
 
 
+@pytest.mark.slow
 def test_measures_that_come_too_late_are_told(tmp_path, capsys):
     run(short("report.measure=false"), tmp_path / "run")
     run(short("report.measure=true"), tmp_path / "run")

@@ -62,6 +62,7 @@ def kdrecipes_components():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "where"),
     [('{name="picky"}', "loss"), ('{terms=[{name="kd"}, {name="picky"}]}', "loss.terms[1]")],

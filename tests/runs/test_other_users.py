@@ -40,6 +40,7 @@ def test_a_run_takes_nothing_of_another_user_s_from_the_home_and_overwrites_noth
     assert content(entry) == before
 
 
+@pytest.mark.slow
 def test_a_home_whose_users_are_trusted_serves_a_run(mine, monkeypatch, give_away):
     for path in (mine / "home", *(mine / "home").rglob("*")):
         give_away(path)

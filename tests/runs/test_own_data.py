@@ -28,6 +28,7 @@ def listed(tmp_path_factory):
     return folder / "list.csv"
 
 
+@pytest.mark.slow
 def test_a_listed_image_s_weight_reaches_every_fit_and_its_missing_label_no_baseline(listed, tmp_path, home):
     recipe = short(
         'teacher.preflight="warn"',
@@ -51,6 +52,7 @@ def test_a_listed_image_s_weight_reaches_every_fit_and_its_missing_label_no_base
     assert sorted(names.tolist()) == sorted(f"test{i}.png" for i in range(60))
 
 
+@pytest.mark.slow
 def test_arrays_of_the_digits_give_the_figures_of_the_digits(tmp_path, home):
     for split in ("train", "test"):
         source = digits.build(split)

@@ -61,6 +61,7 @@ def test_test_images_are_those_of_each_group_as_the_student_sees_them(finished):
             np.testing.assert_array_equal(stored[f"{group}_images"], bytes_of(images))
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_holds_its_images_and_is_the_same_again(finished):
     folder, _ = finished
     page, stored = (folder / "report.html").read_text(encoding="utf-8"), stored_in(folder)
@@ -71,6 +72,7 @@ def test_the_page_of_a_run_holds_its_images_and_is_the_same_again(finished):
     assert (folder / "report.html").read_text(encoding="utf-8") == page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [[], ["dataset.labelled=40", 'teacher.preflight="warn"', "teacher.train.batch_size=20"]]
 )
@@ -102,6 +104,7 @@ def test_training_images_are_those_that_the_first_step_of_the_student_was_given(
     assert (labels[places].sum(1) == 0).any() == bool(more)  # those without a label
 
 
+@pytest.mark.slow
 def test_large_images_are_kept_at_96_pixels(tmp_path):
     few = ['dataset.train="train[:80]"', 'dataset.test="test[:60]"', 'teacher.preflight="warn"']
     recipe = short("dataset.image_size=100", *few)
@@ -114,6 +117,7 @@ def test_large_images_are_kept_at_96_pixels(tmp_path):
     assert (tmp_path / "run/report.html").stat().st_size < 2_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("without", "groups", "networks"),
     [("teacher", [], ["", "baseline-0", ""]), ("baseline", ["other"], ["cnn", "", "kd-0"])],
@@ -141,6 +145,7 @@ def alone(folder):
     return kdrecipes.load_recipe(folder / "alone.toml")
 
 
+@pytest.mark.slow
 def test_a_recipe_without_images_leaves_none_and_a_finished_run_is_not_refused_for_the_key(tmp_path, finished):
     kdrecipes.run(short("report.images=false"), tmp_path / "run")
     assert not (tmp_path / "run/facts/pictures.npz").exists()
@@ -149,6 +154,7 @@ def test_a_recipe_without_images_leaves_none_and_a_finished_run_is_not_refused_f
     assert kdrecipes.run(small("report.images=false"), folder) == report
 
 
+@pytest.mark.slow
 def test_images_of_an_earlier_try_go_where_the_recipe_wants_none(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(runs, "write_report", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -158,6 +164,7 @@ def test_images_of_an_earlier_try_go_where_the_recipe_wants_none(tmp_path, monke
     assert not (tmp_path / "run/facts/pictures.npz").exists()
 
 
+@pytest.mark.slow
 def test_students_of_several_seeds_are_shown_of_the_first(tmp_path):
     kdrecipes.run(short("compare.seeds=[3,1]"), tmp_path / "run")
     assert list(stored_in(tmp_path / "run")["networks"])[1:] == ["baseline-3", "kd-3"]

@@ -27,6 +27,7 @@ def test_a_run_does_not_begin_under_another_policy_than_the_recipe_s(tmp_path):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_a_run_in_half_precision_saves_and_reports_a_float32_student(tmp_path):
     recipe = short("train.precision='bfloat16'", "teacher.precision='bfloat16'", "teacher.train.precision='float32'")
     report = kdrecipes.run(recipe, tmp_path / "run")
@@ -42,6 +43,7 @@ def test_a_run_in_half_precision_saves_and_reports_a_float32_student(tmp_path):
         assert arm["test_accuracy"] == (logits.argmax(1) == stored["labels"]).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast", [False, True])
 def test_fast_false_runs_stock_keras(tmp_path, monkeypatch, fast):
     """In no fit, and nowhere where a network is asked for logits, does anything hold a function of the fast path."""

@@ -30,6 +30,7 @@ def test_weak_teacher_is_stopped_before_any_student_trains(tmp_path):
     assert not (tmp_path / "run" / "students").exists()
 
 
+@pytest.mark.slow
 def test_preflight_warn_goes_on_and_says_so_in_the_report(tmp_path):
     recipe = small(
         'teacher.train.optimizer={name="sgd", learning_rate=1e-12}', 'teacher.preflight="warn"', "train.epochs=1"
@@ -156,6 +157,7 @@ def test_two_classes_that_are_swapped_are_advice(judged):
     assert '"3" comes out as "4"' in found.advice[0] and '"2", "4", "3", "5"' in found.advice[0]
 
 
+@pytest.mark.slow
 def test_two_swapped_classes_let_a_run_go_on_and_stand_in_its_report(tmp_path, monkeypatch, capsys):
     found = Permutation(np.array([1, 0, *range(2, 10)]), np.eye(10, dtype=int))
     monkeypatch.setattr(checks, "find_permutation", lambda said, labels, classes: found)
@@ -180,6 +182,7 @@ def test_what_validation_images_can_judge_is_said_before_training(counts, said):
     assert said in text and bool(text) == bool(said)
 
 
+@pytest.mark.slow
 def test_a_run_with_too_few_validation_images_is_told_so_before_training_and_goes_on(tmp_path):
     report = kdrecipes.run(short('dataset.validation="test[:1]"', 'dataset.test="test[1:]"'), tmp_path / "run")
     log = (tmp_path / "run" / "log.txt").read_text()

@@ -34,6 +34,7 @@ def test_students_of_few_steps_are_recalibrated_both_alike_and_the_run_says_so(f
     assert "KD010" not in [one["code"] for one in report["advice"]]
 
 
+@pytest.mark.slow
 def test_zero_leaves_the_moving_statistics_and_the_report_gives_advice(finished, tmp_path, home):
     recipe = small("train.recalibrate_batch_norm=0", "teacher.train.recalibrate_batch_norm=0")
     report = kdrecipes.run(recipe, tmp_path / "run")
@@ -75,6 +76,7 @@ def test_the_recipe_decides_first_then_the_steps_then_the_network(home, monkeypa
     assert chosen() == (0, "the student has no batch normalisation that learns")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_student_that_was_stopped_early_was_not_recalibrated(stop, tmp_path, home):
     plugin = tmp_path / "stops.py"

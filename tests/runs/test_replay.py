@@ -73,6 +73,7 @@ def states(home):
     return {path: kept for path, kept in files(home / "teachers").items() if path.parent.name == "state"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1000, 0])
 def test_the_step_is_run_again_from_the_last_state_and_the_run_stays_as_it_is(tmp_path, home, every):
     """From the end of an epoch, and from the step before."""
@@ -101,6 +102,7 @@ def test_the_step_is_run_again_from_the_last_state_and_the_run_stays_as_it_is(tm
     assert step["gradient_norms"]["logits"] == "nan" and list(step["gradient_norms"])[-1] == "logits"
 
 
+@pytest.mark.slow
 def test_the_first_layer_whose_output_is_no_number_is_told(tmp_path):
     with spoiling("baseline-0", (0, 1), layer="stage1a_conv"):
         with pytest.raises(RunError):
@@ -110,6 +112,7 @@ def test_the_first_layer_whose_output_is_no_number_is_told(tmp_path):
     assert (step["fit"], step["epoch"], step["step"]) == ("baseline-0", 1, 2)
 
 
+@pytest.mark.slow
 def test_trackers_that_a_replay_leaves_out_are_no_change_of_the_run(tmp_path, capsys):
     recipe = short('callbacks=[{name="csv_log"}]')
     with spoiling("baseline-0", (0, 1)), pytest.raises(RunError):
@@ -123,6 +126,7 @@ def test_trackers_that_a_replay_leaves_out_are_no_change_of_the_run(tmp_path, ca
     assert files(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_after_the_last_step_are_told(tmp_path):
     """A moving variance overflows where batch norm keeps every output finite: it is found as the epoch is saved."""
     recipe = short('teacher.train.optimizer={name="sgd", learning_rate=1e12}')
@@ -135,6 +139,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_told(tmp_path):
     assert (step["fit"], step["epoch"], step["step"]) == ("teacher", 1, 8) and isinstance(step["loss"], float)
 
 
+@pytest.mark.slow
 def test_a_step_that_is_finite_this_time_is_told_as_such(tmp_path):
     with spoiling("baseline-0", (0, 1)), pytest.raises(RunError):
         kdrecipes.run(short(), tmp_path / "run")
@@ -149,6 +154,7 @@ def test_a_step_that_is_finite_this_time_is_told_as_such(tmp_path):
     assert all(0 < norm < 100 for norm in step["gradient_norms"].values())
 
 
+@pytest.mark.slow
 def test_a_run_that_comes_to_no_number_before_that_step_says_so(tmp_path):
     with spoiling("baseline-0", (0, 2)), pytest.raises(RunError):
         kdrecipes.run(short(), tmp_path / "run")
@@ -156,6 +162,7 @@ def test_a_run_that_comes_to_no_number_before_that_step_says_so(tmp_path):
         replay_step(short(), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_message_of_the_run_names_the_command_and_the_command_tells_the_step(tmp_path, home, call):
     """A teacher's fit, with a learning rate that no weight survives."""
     wild = ['teacher.train.optimizer={name="sgd", learning_rate=1e30}', "train.save_every_seconds=0"]
@@ -217,6 +224,7 @@ def test_a_damaged_record_of_the_step_is_one_message(tmp_path, wrong):
         replay_step(recipe, run)
 
 
+@pytest.mark.slow
 def test_the_copy_lies_in_the_run_folder_and_one_that_a_kill_left_behind_is_removed(tmp_path, monkeypatch):
     run, copies, real = tmp_path / "run", [], replay._replayed
     with spoiling("baseline-0", (0, 1)), pytest.raises(RunError):
@@ -260,6 +268,7 @@ def test_a_signal_ends_a_step_that_is_run_again_and_its_message_names_the_same_c
     assert (files(tmp_path / "run"), states(home)) == before
 
 
+@pytest.mark.slow
 def test_what_can_not_be_run_again_is_refused_in_one_message(tmp_path, call, capsys):
     """A run that went on, another recipe, no run, and a command that contradicts itself."""
     with spoiling("baseline-0", (0, 1)), pytest.raises(RunError):

@@ -25,6 +25,7 @@ ONE_OR_30, ONE_OR_100 = ([1, pytest.param(times, marks=pytest.mark.soak)] for ti
 _KILLS_IN_A_FIT = "11"  # a seed whose first kill comes when a fit has saved its state: what a kill is most of all about
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_with_the_facts_of_a_whole_one(finished, tmp_path, home, monkeypatch):
     """What a step wrote down as it ended stays: its seconds, and that this very run fine-tuned the teacher."""
     train = runs.train_arm
@@ -72,6 +73,7 @@ LEARNING = [  # what they learn or keep is in the state; simkd puts a student of
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [[], OPTIONS, pytest.param(LEARNING, marks=pytest.mark.slow)],
@@ -111,6 +113,7 @@ def without_times(told):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arm", "epoch"), [("teacher", 1), ("baseline", 0), ("kd", 0), ("kd", 1)])
 def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, home, arm, epoch):
     """Stop in the middle of an epoch of one fit, run the same command again: as if nothing had happened."""
@@ -145,6 +148,7 @@ def test_interrupted_run_continues_to_the_same_bits(finished, tmp_path, home, ar
     assert [(row["arm"], row["epoch"]) for row in rows] == EPOCHS
 
 
+@pytest.mark.slow
 def test_another_machine_on_the_way_is_told_in_the_report(tmp_path, interrupted):
     recipe = small("train.epochs=1")
     lock = interrupted(recipe, tmp_path / "run")
@@ -155,6 +159,7 @@ def test_another_machine_on_the_way_is_told_in_the_report(tmp_path, interrupted)
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_leave_a_run_that_continues(tmp_path, number):
     """The real command, in another folder and stopped while it trains: exit code 143 or 130, and status "preempted"."""
@@ -216,6 +221,7 @@ def killed(case, folder, times, record_property):
     assert record["left_states"] > times / 2, "most kills come when no fit has saved its state: try other seeds"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_when_its_teacher_was_done_fine_tuned_it_and_clears_its_states(
     tmp_path, home, monkeypatch
 ):

@@ -78,6 +78,7 @@ def test_finished_run_prints_its_report_again_without_training(finished, monkeyp
     assert kdrecipes.run(small(), folder) == report
 
 
+@pytest.mark.slow
 def test_report_is_made_again_from_the_folder_to_the_byte(finished, tmp_path, call):
     folder, report = finished
     draw_charts(True)  # as when it was made at first
@@ -91,6 +92,7 @@ def test_report_is_made_again_from_the_folder_to_the_byte(finished, tmp_path, ca
         assert (tmp_path / "copy" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_same_recipe_gives_the_same_result(finished, tmp_path, monkeypatch):
     folder, report = finished
     monkeypatch.setenv("KDRECIPES_HOME", str(folder.parent / "home"))
@@ -129,6 +131,7 @@ def test_run_without_a_teacher_trains_the_labels_only_arm(tmp_path):
     assert "student, labels only" in summary_text(report)
 
 
+@pytest.mark.slow
 def test_json_twin_gives_the_same_result(finished, tmp_path):
     folder, _ = finished
     twin = os.path.join(os.path.dirname(__file__), "..", "..", "recipes", "digits.json")
@@ -140,6 +143,7 @@ def test_json_twin_gives_the_same_result(finished, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_callbacks_are_attached_to_every_arm(tmp_path):
     run = tmp_path / "run"
     kdrecipes.run(small('callbacks=[{name="csv_log"}]', "train.epochs=2"), run)
@@ -148,6 +152,7 @@ def test_callbacks_are_attached_to_every_arm(tmp_path):
     assert not (run / "teacher-0.csv").exists()
 
 
+@pytest.mark.slow
 def test_hint_with_projector_trains_from_a_recipe(tmp_path):
     recipe = small(
         'loss={label_weight=1.0, terms=[{name="kd", weight=0.5}, {name="hint", student_layers=["stage1b_relu"], '
@@ -163,6 +168,7 @@ def test_hint_with_projector_trains_from_a_recipe(tmp_path):
 # --- another size for the teacher -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["auto", "off"])
 def test_teacher_and_student_have_sizes_of_their_own(tmp_path, home, cache):
     """Each network is only ever shown images of its size; live and cached teachers teach alike."""
@@ -183,6 +189,7 @@ def test_teacher_and_student_have_sizes_of_their_own(tmp_path, home, cache):
     assert keras.models.load_model(students / "kd-0.keras", compile=False).input_shape == (None, 6, 6, 3)
 
 
+@pytest.mark.slow
 def test_features_of_a_teacher_of_another_size_are_of_its_images(tmp_path):
     terms = '[{name="hint", student_layers=["logits"], teacher_layers=["logits"]}, {name="kd"}]'
     recipe = small("teacher.image_size=12", f"loss={{terms={terms}}}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
 from samples import small
 
 import kdrecipes
@@ -35,6 +36,7 @@ def test_the_parts_of_a_run_are_told_in_order_and_fit_into_its_wall_time(finishe
     assert teacher["seconds"]["fit"] <= seconds["teacher", "cnn"] + 1e-3
 
 
+@pytest.mark.slow
 def test_what_was_found_is_told_as_such(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("KDRECIPES_HOME", str(finished[0].parent / "home"))
     shutil.copytree(finished[0], tmp_path / "run")

@@ -203,6 +203,7 @@ def kdrecipes_components():
 """
 
 
+@pytest.mark.slow
 def test_a_torch_student_is_built_anew_around_its_weights(tmp_path, home):
     plugin = tmp_path / "net.py"
     plugin.write_text(NET)
@@ -246,6 +247,7 @@ def kdrecipes_components():
 """
 
 
+@pytest.mark.slow
 def test_a_layer_that_a_plugin_registers_while_it_builds_is_found(tmp_path, home, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "twice_layer.py").write_text(LAYER)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from samples import short, small
 
 import kdrecipes
@@ -23,6 +24,7 @@ def test_it_is_saved_with_its_class_names_and_is_the_teacher_that_taught(finishe
     assert json.loads((folder / "teachers" / "cnn.json").read_text())["options"]["width"] == 8
 
 
+@pytest.mark.slow
 def test_it_teaches_in_another_recipe_as_it_did_in_its_own(finished, tmp_path, home):
     folder, first = finished
     path = folder / "teachers" / "cnn.keras"
@@ -33,6 +35,7 @@ def test_it_teaches_in_another_recipe_as_it_did_in_its_own(finished, tmp_path, h
     assert not (tmp_path / "run" / "teachers").exists(), "weights that are used as they are have a file already"
 
 
+@pytest.mark.slow
 def test_each_of_several_has_a_file_of_its_own_size_by_its_id(tmp_path, home):
     one, other = 'id="a.b", name="cnn", image_size=12', 'name="cnn", save=false'
     tables = ", ".join(f'{{{table}, width=4, preflight="warn", train={{}}}}' for table in (one, other))
@@ -43,6 +46,7 @@ def test_each_of_several_has_a_file_of_its_own_size_by_its_id(tmp_path, home):
     assert kdrecipes.load_student(tmp_path / "run" / "teachers" / "a.b.keras").image_size == 12
 
 
+@pytest.mark.slow
 def test_save_false_leaves_it_out_and_a_teacher_from_an_earlier_run_is_saved_too(tmp_path, home):
     kdrecipes.run(short(*QUICK, "teacher.save=false"), tmp_path / "without")
     assert not (tmp_path / "without" / "teachers").exists()
@@ -55,12 +59,14 @@ def test_save_counts_in_the_fingerprint_only_where_it_is_not_the_default():
     assert small("teacher.save=true").fingerprint == small().fingerprint != small("teacher.save=false").fingerprint
 
 
+@pytest.mark.slow
 def test_overwrite_removes_it(tmp_path, home):
     kdrecipes.run(short(*QUICK), tmp_path / "run")
     kdrecipes.run(short(*QUICK, "teacher.save=false"), tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "teachers").exists()
 
 
+@pytest.mark.slow
 def test_a_teacher_that_keras_cannot_write_teaches_all_the_same(tmp_path, home, monkeypatch):
     real = saved_models.save
 

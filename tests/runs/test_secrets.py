@@ -116,6 +116,7 @@ def test_what_a_run_tells_meanwhile_holds_none(place):
     assert text.getvalue() == "asking with <HF_TOKEN>\n" and leaks(place) == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_parts_fail_with_secrets_on_its_way_keeps_none_to_its_end(place, home, call):
     sets = [text for text in ONE_EPOCH if not text.startswith("dataset.")]
     sets += [

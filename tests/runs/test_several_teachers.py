@@ -64,6 +64,7 @@ def test_each_teacher_is_reported_and_all_of_them_together(both):
     assert "all 2 teachers together" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["probabilities", "logits"])
 def test_the_ensemble_is_the_one_computed_by_hand(both, tmp_path, monkeypatch, how):
     folder, _ = both
@@ -130,6 +131,7 @@ def test_any_id_is_a_name_in_predictions(tmp_path):
 # ---- one of a list, copies, seeds
 
 
+@pytest.mark.slow
 def test_one_teacher_in_a_list_gives_the_bits_of_the_table(finished, tmp_path, monkeypatch, call):
     folder, report = finished
     recipe = small('teacher=[{name="cnn", width=8, train={epochs=3}}]', 'loss.teacher="cnn"')
@@ -164,6 +166,7 @@ def test_the_views_of_another_recipes_seed_make_another_teacher(home):
         assert not prepare_teacher(recipe, *recipe.teachers.values(), prepare(recipe), note=print).reused
 
 
+@pytest.mark.slow
 def test_copies_are_listened_to_by_name(tmp_path, home):
     labels, two = [], ("teacher.copies=2", "teacher.train.epochs=1", 'teacher.preflight="warn"')
     with training.observed(lambda label, *rest: labels.append(label)):
@@ -174,6 +177,7 @@ def test_copies_are_listened_to_by_name(tmp_path, home):
 # ---- who is asked
 
 
+@pytest.mark.slow
 def test_cached_and_live_teachers_teach_alike(both, tmp_path, monkeypatch):
     folder, _ = both
     monkeypatch.setenv("KDRECIPES_HOME", str(folder.parent / "home"))
@@ -189,6 +193,7 @@ def test_cached_and_live_teachers_teach_alike(both, tmp_path, monkeypatch):
     assert 'teacher other outputs: live, since teacher[1].cache = "off"' in (tmp_path / "live" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_terms_hear_whom_they_name(both, tmp_path, monkeypatch):
     """Features are the named teacher's; one that no term hears is asked for nootherg, and only measured."""
     folder, _ = both
@@ -209,6 +214,7 @@ def test_terms_hear_whom_they_name(both, tmp_path, monkeypatch):
     assert "No term heard other." in (tmp_path / "run" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["auto", "off"])
 def test_images_without_labels_are_taught_by_all_together(tmp_path, home, cache):
     teachers = [text.replace("width", f'preflight="warn", cache="{cache}", width') for text in (FIRST, OTHER)]
@@ -221,6 +227,7 @@ def test_images_without_labels_are_taught_by_all_together(tmp_path, home, cache)
 # ---- what stops a run, and how it goes on
 
 
+@pytest.mark.slow
 def test_a_teacher_that_fails_its_preflight_stops_the_run_and_is_named(tmp_path, home):
     recipe = several(teachers=(FIRST, '{id="raw", name="cnn", width=4}'))
     with pytest.raises(RunError, match=r"The teacher 'raw' did not pass its preflight: .*teacher\[1\]\.preflight = "):
@@ -233,12 +240,14 @@ def test_a_teacher_that_fails_its_preflight_stops_the_run_and_is_named(tmp_path,
     assert warning.startswith("teacher raw preflight: its mean recall on ")
 
 
+@pytest.mark.slow
 def test_no_outputs_are_computed_before_every_teacher_has_passed(tmp_path, home):
     with pytest.raises(RunError, match="'raw'"):
         kdrecipes.run(several(teachers=(FIRST, '{id="raw", name="cnn", width=4}')), tmp_path / "run")
     assert not (home / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_bits(both, tmp_path, home, monkeypatch):
     folder, report = both
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -285,6 +294,7 @@ def test_what_is_wrong_with_one_of_several_names_its_place(tmp_path):
         dry_run(recipe, classes=10)
 
 
+@pytest.mark.slow
 def test_outputs_that_nobody_can_learn_from_name_the_teacher(both, tmp_path, monkeypatch):
     monkeypatch.setenv("KDRECIPES_HOME", str(both[0].parent / "home"))
     call = Inference.__call__

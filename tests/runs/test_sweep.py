@@ -109,6 +109,7 @@ def test_the_figures_are_those_of_the_validation_images(swept):
     assert results["points"][0]["kd_minus_first"] is None
 
 
+@pytest.mark.slow
 def test_a_points_student_is_that_of_a_run_of_its_recipe_to_the_bit(swept, tmp_path):
     folder, _, sweep = swept
     kdrecipes.run(sweep.points[1].recipe, tmp_path / "run")
@@ -174,6 +175,7 @@ def test_a_plan_of_a_long_search_tells_how_far_it_is(monkeypatch, tmp_path):
     assert lines == ["0 of 2 points are checked", "1 of 2 points are checked"]
 
 
+@pytest.mark.slow
 def test_a_point_is_run_whole_where_somebody_asks_for_that(swept, tmp_path):
     folder, _, sweep = swept
     shutil.copytree(folder / "points" / "002", tmp_path / "point")
@@ -257,6 +259,7 @@ def test_a_point_that_fails_is_recorded_and_the_others_go_on(tmp_path, call):
     assert read_sweep(tmp_path / "out")["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_failed_point_is_tried_again_by_the_same_command(tmp_path, monkeypatch):
     sweep, out = quick("loss.temperature=1,4"), tmp_path / "out"
     real = sweep_point.train_kept_arm
@@ -550,6 +553,7 @@ def test_a_search_draws_as_many_points_and_goes_on_with_more(tmp_path):
     assert sum(one["importance"] for one in more["importance"]) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_search_ends_where_there_are_no_more_points(tmp_path):
     pytest.importorskip("optuna")
     results = run_sweep(quick("compare.baseline=true,false", search=5), tmp_path / "out")
@@ -570,6 +574,7 @@ def test_a_search_stops_a_point_that_is_below_the_median(tmp_path, monkeypatch):
     assert run_sweep(sweep, tmp_path / "out")["points"] == results["points"]
 
 
+@pytest.mark.slow
 def test_values_that_do_not_go_together_are_a_failed_point_of_a_search(tmp_path):
     pytest.importorskip("optuna")
     views = ["dataset.views={random_resized_crop={scale=[0.9,1.0]}}", "compare.baseline=false"]

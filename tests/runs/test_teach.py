@@ -28,6 +28,7 @@ def asked(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_teacher_outputs_are_computed_once_for_every_seed_loss_and_run(tmp_path, home, asked):
     views = "dataset.views.flip=true"
     first = kdrecipes.run(small(views, "train.epochs=1", "compare.seeds=[0,1]"), tmp_path / "one")
@@ -48,6 +49,7 @@ def test_teacher_outputs_are_computed_once_for_every_seed_loss_and_run(tmp_path,
     assert f"{train} of them from an earlier run" in (tmp_path / "three" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_cached_teacher_teaches_what_the_live_one_does(tmp_path, asked):
     """To the rounding of float16: the same figures, and a baseline of the same bits."""
     sets = ["dataset.views.flip=true", "dataset.views.crop_padding=1"]
@@ -67,6 +69,7 @@ def test_a_cached_teacher_teaches_what_the_live_one_does(tmp_path, asked):
     assert rows[0] == pytest.approx(rows[1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_outputs_beyond_the_limit_are_asked_live_and_it_is_said(tmp_path, asked):
     report = kdrecipes.run(small("teacher.cache_limit_gb=4e-6", "train.epochs=1"), tmp_path / "run")
     assert report["teachers"][0]["seconds"]["outputs"] is None
@@ -78,6 +81,7 @@ def test_outputs_beyond_the_limit_are_asked_live_and_it_is_said(tmp_path, asked)
     assert lock["decisions"]["teacher_outputs"] == {"use": "live", "why": why}
 
 
+@pytest.mark.slow
 def test_how_the_teacher_is_asked_is_decided_once(tmp_path, monkeypatch, interrupted, asked):
     """A continued run does as it began, whatever it would decide now."""
     recipe = small("train.epochs=1")
@@ -91,6 +95,7 @@ def test_how_the_teacher_is_asked_is_decided_once(tmp_path, monkeypatch, interru
     assert read_json(tmp_path / "run" / "lock.json")["decisions"] == lock["decisions"]
 
 
+@pytest.mark.slow
 def test_seconds_of_the_outputs_survive_an_interruption(tmp_path, home, monkeypatch):
     recipe = small("train.epochs=1")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

@@ -397,6 +397,7 @@ def test_the_facts_stand_in_the_folder(small):
     assert (meta["name"], meta["size"], meta["seed"]) == ("t", SIZE, 3)
 
 
+@pytest.mark.slow
 def test_many_passes_over_few_examples_share_files_and_say_the_same(monkeypatch):
     """Ten labels and a heap of images are thousands of passes, and would be thousands of files."""
     monkeypatch.setattr(chunked, "CHUNK", 2048)

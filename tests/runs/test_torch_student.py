@@ -60,6 +60,7 @@ def same(a, b):
     return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_it_is_trained_saved_and_measured_from_its_file(load, tmp_path):
     report = kdrecipes.run(load("train.recalibrate_batch_norm=0"), tmp_path / "run")
     assert [arm["student"] for arm in report["arms"]] == [
@@ -85,6 +86,7 @@ def test_it_is_trained_saved_and_measured_from_its_file(load, tmp_path):
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["train.ema=0.9", "train.recalibrate_batch_norm=2"]])
 def test_a_resumed_student_is_the_uninterrupted_one(load, tmp_path, options):
     recipe = load(*options)

@@ -71,6 +71,7 @@ def fails(tmp_path):
 BEGIN, EPOCH, END, RUN_END = "on_run_begin", "on_epoch_begin", "on_train_end", "on_run_end"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "called"),
     [
@@ -108,6 +109,7 @@ def test_a_tracker_hears_of_the_end_once_even_where_the_run_fails_after_it(tmp_p
     assert heard == [{"name": "digits"}]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_stops_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:  # bound and not listening: whoever connects is refused
@@ -118,6 +120,7 @@ def test_a_server_that_is_down_stops_nothing(tmp_path, monkeypatch):
     assert "the tracker 'mlflow' failed" in warning and "refused" in warning
 
 
+@pytest.mark.slow
 def test_without_a_key_wandb_asks_nobody(tmp_path, monkeypatch):
     import wandb
 

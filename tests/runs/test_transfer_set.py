@@ -62,6 +62,7 @@ def test_a_folder_of_images_beside_splits_of_classes_has_no_labels(pictures):
     assert train.classes == test.classes == [str(digit) for digit in range(10)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["auto", "off"])
 def test_a_student_is_taught_on_images_without_labels(pictures, cache):
     """It comes to agree with a teacher that knows nothing: so no label was used."""

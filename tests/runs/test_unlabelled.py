@@ -57,6 +57,7 @@ def test_the_report_says_how_many_labels_each_arm_was_told(few):
     assert [(arm["arm"], arm["labels"]) for arm in report["arms"]] == [("baseline", 40), ("kd", 40)]
 
 
+@pytest.mark.slow
 def test_both_arms_take_the_same_steps_from_the_same_weights(few, tmp_path, home):
     _, report = few
     baseline, kd = report["arms"]
@@ -77,6 +78,7 @@ def test_both_arms_take_the_same_steps_from_the_same_weights(few, tmp_path, home
     assert len(taught.unlabelled) == report["dataset"]["unlabelled"]
 
 
+@pytest.mark.slow
 def test_the_teachers_outputs_hold_every_view_that_the_student_is_shown(few, tmp_path, home):
     """A live teacher says the same, to the precision of what is stored."""
     kept, live = tmp_path / "kept", tmp_path / "live"
@@ -90,6 +92,7 @@ def test_the_teachers_outputs_hold_every_view_that_the_student_is_shown(few, tmp
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_in_the_same_bits(few, tmp_path, home, monkeypatch):
     folder, _ = few
     keep = training.Keeper.on_epoch_end
@@ -108,6 +111,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bits(few, tmp_path, home, monke
             assert np.array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
@@ -126,6 +130,7 @@ def test_what_a_recipe_may_ask_besides_goes_with_few_labels(tmp_path, home, more
     assert all(np.isfinite(row["loss"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_no_label_of_the_unlabelled_split_is_read_by_a_run(tmp_path, home):
     (tmp_path / "secret.py").write_text(SECRET)
     recipe = short("dataset.name='secret'", "dataset.unlabelled='pool'", plugins=[tmp_path / "secret.py"])

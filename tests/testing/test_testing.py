@@ -64,6 +64,7 @@ APART = {"litert"}  # in an environment of its own: below
 ELSEWHERE = {"keras_hub", "tfds"}  # in test_hub.py and test_tfds.py, where their files are
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), MODELS)
 def test_built_in_models_keep_the_contract(name, options):
     check_model(kdrecipes.component("model", name), **options)
@@ -74,6 +75,7 @@ def test_built_in_losses_keep_the_contract(name, options):
     check_loss(kdrecipes.component("loss", name), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_built_in_callbacks_keep_the_contract(name, tmp_path, monkeypatch):
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
@@ -89,6 +91,7 @@ def test_the_exporter_litert_keeps_the_contract(pixels):
     check_exporter(kdrecipes.component("exporter", "litert"), input=pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [EXPORTERS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in EXPORTERS[1:])]
 )
@@ -273,6 +276,7 @@ def test_a_name_is_no_component():
         check_model("cnn")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_single_file_plugin_is_loaded_by_its_file(tmp_path):
     (tmp_path / "mine.py").write_text("import torch\n" + HEAVY)
     component = load_registry((tmp_path / "mine.py",)).get("model", "heavy_one")

@@ -224,6 +224,7 @@ def test_the_cells_of_the_suite_are_few_and_hold_every_pair():
         assert pairs == set(itertools.product(FACTORS[one], FACTORS[other]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", list(cells()))
 def test_a_fit_that_was_stopped_ends_as_one_that_was_not(trained, cell, record_property):
     for name in ("moment", "fit", "logits", "precision"):
@@ -257,6 +258,7 @@ def test_the_comparison_sees_what_a_state_forgets(trained, monkeypatch, forgotte
     assert not same(interrupted(trained, cell), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["skipped", "written twice"])
 def test_the_comparison_sees_a_chunk_of_outputs_that_is_skipped_or_written_twice(trained, monkeypatch, wrong):
     cell = {**CELL, "fit": "outputs", "terms": "on logits", "teachers": "one"}
@@ -273,6 +275,7 @@ def test_the_comparison_sees_a_chunk_of_outputs_that_is_skipped_or_written_twice
     assert not same(interrupted(trained, cell, filling), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("during", ["on_train_batch_begin", "on_test_batch_begin"])
 def test_a_signal_stops_a_fit_after_a_step_whose_state_is_saved(trained, tmp_path, number, during):

@@ -17,6 +17,7 @@ def test_balanced_weights_make_classes_count_alike():
     assert weights[labels].mean() == pytest.approx(1) and weights[2] == 0
 
 
+@pytest.mark.slow
 def test_a_listener_hears_of_a_fit_inside_its_block_alone(home):
     heard = []
 
