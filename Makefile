@@ -1,7 +1,7 @@
 # make run    the quickstart on real FashionMNIST: teacher, baseline and distilled student in a few minutes
 # make test-litert  the exporter litert, in an environment of its own
 # make test-timm    the plugin kdrecipes-timm, likewise, with the newest torch, torchvision and timm (6 GB)
-# make test   all tests          make test-fast   without the slow ones          make lint   ruff and mypy
+# make test   all tests          make test-fast   without the slow ones          make lint   ruff, mypy, pip-audit
 # make soak   what `make test` leaves out: more sizes of networks whose families it tests, and deep ones in more formats,
 #             more kills, recipes and cells of matrices; an hour or more; writes results/soak.json
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
