@@ -3,7 +3,7 @@
 # make test-timm    the plugin kdrecipes-timm, likewise, with the newest torch, torchvision and timm (6 GB)
 # make test   all tests          make test-fast   without the slow ones          make lint   ruff, mypy, pip-audit
 # make soak   what `make test` leaves out: more sizes of networks whose families it tests, and deep ones in more formats,
-#             more kills, recipes and cells of matrices; an hour or more; writes results/soak.json
+#             more kills, recipes and cells of matrices; about ten minutes; writes results/soak.json
 # make bench  how fast: against stock Keras and hand-written torch, under 25 minutes; QUICK=1 only sees that it runs
 # make studies  what distillation buys, asked of many runs: hours, can be stopped and goes on; writes results/
 # make docs   the documentation into site/, to be opened from disk or served by anything
